@@ -1,0 +1,50 @@
+"""What a person sees while work is done: lines and progress on stderr, so that stdout stays for results."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+QUIET_SECONDS = 2.0
+LINE_SECONDS = 10.0
+
+
+def say(message: str) -> None:
+    """One plain line on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "") -> Iterator[T]:
+    """Pass items on, showing what is done, its speed and the time left, once the work has taken two seconds.
+
+    A terminal sees a live bar; a log file sees a plain line every ten seconds. ``done`` items were finished before.
+    """
+    return _bar(work, what, total, done, unit) if sys.stderr.isatty() else _lines(work, what, total, done, unit)
+
+
+def _bar(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    speed = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=False) as bar:
+        task = bar.add_task(what, total=total, completed=done, rate="")
+        for finished, item in enumerate(work, 1):
+            yield item
+            rate = finished / max(time.monotonic() - start, 1e-9)
+            bar.update(task, advance=1, rate=f"{rate:.1f} {unit}/s")
+
+
+def _lines(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iterator[T]:
+    start, due = time.monotonic(), QUIET_SECONDS
+    for finished, item in enumerate(work, 1):
+        yield item
+        elapsed = time.monotonic() - start
+        if elapsed >= due:
+            due = elapsed + LINE_SECONDS
+            rate = finished / elapsed
+            left = (total - done - finished) / rate
+            say(f"{what}: {done + finished}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")

@@ -1,0 +1,1 @@
+"""What a distilled set must beat: real subsets and closed-form generators."""

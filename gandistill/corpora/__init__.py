@@ -1,0 +1,1 @@
+"""Readers that turn a corpus on disk into one manifest, its splits, and its audio."""

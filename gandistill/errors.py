@@ -1,0 +1,13 @@
+"""What went wrong, said to the user: one clear line, exit code 2, no traceback."""
+
+
+class InputError(Exception):
+    """Something the user gave is wrong. The message says what, where, and what would be right.
+
+    The command line prints it as it is (one line, or one line for each bad file) and exits with 2.
+    """
+
+
+def choices(what: str, given: object, valid: list[str] | tuple[str, ...]) -> InputError:
+    """An error that names the bad value and the valid ones: ``Bad protocol 'x', expected one of [...]``."""
+    return InputError(f"Bad {what} {given!r}, expected one of [{', '.join(map(str, valid))}]")

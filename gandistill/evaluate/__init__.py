@@ -1,0 +1,1 @@
+"""Judging: predictions on real speech, significance, reports."""

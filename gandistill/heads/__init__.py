@@ -1,0 +1,1 @@
+"""Downstream models: from frames of features to an emotion; their training; banks of frozen ones."""

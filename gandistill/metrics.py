@@ -1,0 +1,30 @@
+"""What a recogniser is judged by. Pure functions of integer labels and a confusion matrix.
+
+N utterances, C classes. ``confusion[i, j]`` counts utterances of class i recognised as class j.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Counts [C, C], rows the true class, columns the predicted one, from labels [N] and predicted [N]."""
+    if len(labels) != len(predicted):
+        raise ValueError(f"{len(labels)} labels but {len(predicted)} predictions")
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
+def recalls(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Recall of each class [C]; NaN where a class has no utterance."""
+    totals = confusion.sum(axis=1)
+    return np.where(totals > 0, np.diag(confusion) / np.maximum(totals, 1), np.nan)
+
+
+def unweighted_average_recall(confusion: NDArray[np.int64]) -> float:
+    """UAR in 0..1: the mean recall over the classes that occur, whatever their sizes."""
+    return float(np.nanmean(recalls(confusion)))
+
+
+def accuracy(confusion: NDArray[np.int64]) -> float:
+    """Share of utterances recognised rightly, in 0..1."""
+    return float(np.trace(confusion) / confusion.sum())

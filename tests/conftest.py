@@ -1,0 +1,32 @@
+"""Where tests find real speech: ``GANDISTILL_CORPORA``, or ``../shared/data`` beside the checkout."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+CORPORA = Path(os.environ.get("GANDISTILL_CORPORA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def _folder(name: str) -> Path:
+    if not (CORPORA / name).is_dir():
+        pytest.skip(f"no real corpus at {CORPORA / name}: set GANDISTILL_CORPORA to the folder that holds {name}/")
+    return CORPORA / name
+
+
+@pytest.fixture(scope="session")
+def ravdess_root() -> Path:
+    return _folder("ravdess")
+
+
+@pytest.fixture(scope="session")
+def nemo_root() -> Path:
+    return _folder("nemo")
+
+
+@pytest.fixture(scope="session")
+def names_root() -> Path:
+    """Holds ``iemocap/four-class.csv`` and ``demos/files.txt``: names and labels, no audio."""
+    _folder("iemocap")
+    _folder("demos")
+    return CORPORA
