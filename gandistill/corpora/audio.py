@@ -1,0 +1,272 @@
+"""The audio of a corpus: found on disk, judged, and read as mono, 16 kHz, float32."""
+
+import filecmp
+import math
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from enum import StrEnum
+from itertools import groupby
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from gandistill.console import say, track
+from gandistill.corpora.manifest import Entry, write_table
+from gandistill.errors import InputError
+
+SAMPLE_RATE = 16_000
+SUFFIXES = (".wav", ".flac")
+SHORTEST_SECONDS = 0.025
+RATES = (1_000, 384_000)
+"""Sample rates in Hz that a speech recording can have; beyond them the header is damaged."""
+DURATION_TOLERANCE = 0.05
+"""Seconds by which a manifest's duration may differ from the file's: it forgives rounding to a tenth."""
+STREAMED_BYTES = 0x7FFF_0000
+"""WAV data sizes from here on are what programs write to a pipe, where they cannot know the size: not a promise."""
+BLOCK_FRAMES = 2**18
+
+
+class Reason(StrEnum):
+    """Why an audio file cannot be used."""
+
+    MISSING = "no such file"
+    PERMISSION = "no read permission"
+    UNREADABLE = "cannot be read"
+    EMPTY = "empty file"
+    HEADER_ONLY = "header only, no samples"
+    NOT_AUDIO = "not audio"
+    TRUNCATED = "truncated or damaged"
+    SAMPLE_RATE = "absurd sample rate"
+    CHANNELS = "zero channels"
+    SHORT = f"shorter than {SHORTEST_SECONDS * 1000:.0f} ms"
+    NOT_FINITE = "NaN or infinite samples"
+    SILENT = "all samples are zero"
+    DURATION = "wrong duration in the manifest"
+
+
+class AudioError(InputError):
+    """An audio file that cannot be used: its ``path``, the ``reason``, and ``detail`` where there is more to say."""
+
+    def __init__(self, path: Path, reason: Reason, detail: str = "") -> None:
+        self.path, self.reason = path, reason
+        self.detail = " ".join(detail.split())
+        super().__init__(path, reason, self.detail)  # what a copy in another process is built from
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+    @property
+    def why(self) -> str:
+        return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
+
+
+def load(path: Path) -> NDArray[np.float32]:
+    """Samples [samples] of a WAV or FLAC file (or anything else libsndfile decodes), mono, 16 kHz, about -1..1.
+
+    Channels are averaged, other sample rates resampled by a polyphase filter. Raises AudioError.
+    """
+    try:
+        _check_header(path)
+        samples, rate = _decode(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioError(path, Reason.MISSING) from None
+    except PermissionError:
+        raise AudioError(path, Reason.PERMISSION) from None
+    except OSError as error:
+        raise AudioError(path, Reason.UNREADABLE, error.strerror or "") from None
+    except ValueError as error:  # a name that no file can have, such as one with a NUL
+        raise AudioError(path, Reason.UNREADABLE, str(error)) from None
+    if len(samples) < SHORTEST_SECONDS * rate:
+        raise AudioError(path, Reason.SHORT, f"{1000 * len(samples) / rate:.1f} ms")
+    if not np.isfinite(samples).all():
+        raise AudioError(path, Reason.NOT_FINITE)
+    if not samples.any():
+        raise AudioError(path, Reason.SILENT)
+    return samples if rate == SAMPLE_RATE else _resample(samples, rate)
+
+
+def scan(entries: list[Entry]) -> tuple[list[Entry], list[AudioError]]:
+    """Decode every file: the usable entries with their ``duration`` filled, and what is wrong with the others.
+
+    Both in the manifest's order. An entry that says a duration must not differ from its file by more than
+    ``DURATION_TOLERANCE``.
+    """
+    with ThreadPool(os.cpu_count()) as pool:
+        judged = list(track(pool.imap(_judge, entries), "Checking audio", len(entries), unit="files"))
+    good = [result for result in judged if isinstance(result, Entry)]
+    return good, [result for result in judged if isinstance(result, AudioError)]
+
+
+def check(entries: list[Entry], skip_bad: bool, quarantine: Path) -> list[Entry]:
+    """The usable entries, durations filled.
+
+    Bad files stop everything, all of them listed in one InputError; with ``skip_bad`` they are written to the CSV
+    ``quarantine`` (id, path, reason) and left out, which is said. Raises InputError if no file is usable.
+    """
+    good, errors = scan(entries)
+    problem = f"{len(errors)} of {len(entries)} files cannot be used"
+    if errors and not (skip_bad and good):
+        advice = " (--skip-bad leaves them out)" if good else ""
+        raise InputError("\n".join([f"{problem}{advice}:", *map(str, errors)]))
+    if skip_bad:
+        usable = {entry.id for entry in good}
+        bad = [entry for entry in entries if entry.id not in usable]
+        rows = ((entry.id, str(entry.path), error.why) for entry, error in zip(bad, errors, strict=True))
+        write_table(quarantine, ("id", "path", "reason"), rows)
+    if errors:
+        kinds = ", ".join(f"{count} {reason}" for reason, count in Counter(e.reason for e in errors).most_common())
+        say(f"{problem} and are left out, see {quarantine}: {kinds}")
+    return good
+
+
+def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """Files below a folder by suffix, in any case, sorted by path; links are followed, no folder is read twice.
+
+    Raises InputError if there is no such folder.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    found, seen = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(folder, name) for name in names if name.lower().endswith(suffixes)]
+    return sorted(found)
+
+
+def without_copies(files: Iterable[Path], identity: Callable[[Path], str]) -> list[Path]:
+    """The first file of each identity; the others must be its exact copies, and that they are left out is said.
+
+    Raises InputError if two files of one identity differ.
+    """
+    kept, copies = [], []
+    for name, group in groupby(sorted(files, key=lambda file: (identity(file), file)), key=identity):
+        first, *others = group
+        for other in others:
+            if not filecmp.cmp(first, other, shallow=False):
+                raise InputError(f"{first} and {other} are both {name!r} and differ: keep one of them")
+        kept.append(first)
+        copies += others
+    if copies:
+        say(f"Left out {len(copies)} files that are exact copies of others, the first is {copies[0]}")
+    return sorted(kept)
+
+
+def _judge(entry: Entry) -> Entry | AudioError:
+    try:
+        seconds = len(load(entry.path)) / SAMPLE_RATE
+    except AudioError as error:
+        return error
+    if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
+        detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
+        return AudioError(entry.path, Reason.DURATION, detail)
+    return replace(entry, duration=seconds)
+
+
+def _check_header(path: Path) -> None:
+    """Find what libsndfile forgives or cannot name: it reads a truncated WAV as if it were a shorter one."""
+    with path.open("rb") as file:
+        start = file.read(4)
+        if not start:
+            raise AudioError(path, Reason.EMPTY)
+        if start == b"RIFF" and file.read(8)[4:] == b"WAVE":
+            _check_wav(path, file)
+        elif start == b"fLaC":
+            _check_flac(path, file)
+
+
+def _check_wav(path: Path, file: BinaryIO) -> None:
+    """Walk the chunks of a WAV file up to its data."""
+    while len(head := file.read(8)) == 8:
+        chunk, promised = struct.unpack("<4sI", head)
+        if chunk == b"data":
+            _check_data(path, promised, path.stat().st_size - file.tell())
+            return
+        if chunk == b"fmt ":
+            _check_format(path, file.read(16))
+            file.seek(-16, os.SEEK_CUR)
+        file.seek(promised + promised % 2, os.SEEK_CUR)
+    raise AudioError(path, Reason.HEADER_ONLY, "it has no data chunk")
+
+
+def _check_flac(path: Path, file: BinaryIO) -> None:
+    """Walk the metadata blocks of a FLAC file up to its frames; block 0 holds the rate (20 bits) and length (36)."""
+    last, length_known = False, True
+    while not last and len(head := file.read(4)) == 4:
+        last, length = head[0] >= 0x80, int.from_bytes(head[1:])
+        block = file.read(length)
+        if head[0] & 0x7F == 0 and len(block) >= 18:
+            _check_rate(path, int.from_bytes(block[10:13]) >> 4)
+            length_known = int.from_bytes(block[13:18]) & (2**36 - 1) > 0
+    if not file.read(1):
+        raise AudioError(path, Reason.HEADER_ONLY)
+    if not length_known:  # written to a pipe; libsndfile cannot read it
+        raise AudioError(path, Reason.UNREADABLE, "its header leaves the length open, encode it anew")
+
+
+def _check_format(path: Path, format: bytes) -> None:
+    if len(format) < 16:
+        raise AudioError(path, Reason.HEADER_ONLY, "its format chunk is cut short")
+    _, channels, rate = struct.unpack("<HHI", format[:8])
+    if channels == 0:
+        raise AudioError(path, Reason.CHANNELS)
+    _check_rate(path, rate)
+
+
+def _check_rate(path: Path, rate: int) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(path, Reason.SAMPLE_RATE, f"{rate} Hz, expected {RATES[0]} to {RATES[1]}")
+
+
+def _check_data(path: Path, promised: int, there: int) -> None:
+    if there <= 0:
+        raise AudioError(path, Reason.HEADER_ONLY)
+    if promised == 0:
+        raise AudioError(path, Reason.HEADER_ONLY, f"its header promises 0 bytes of samples, {there} follow")
+    if there < promised < STREAMED_BYTES:
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} bytes of samples, {there} are there")
+
+
+def _decode(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples [samples], channels averaged, and their rate in Hz. Read by blocks: a header may promise any size."""
+    try:
+        file = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
+    blocks = [np.empty(0, np.float32)]
+    with file, np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
+        rate, promised = file.samplerate, file.frames
+        _check_rate(path, rate)
+        try:
+            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1))
+        except soundfile.LibsndfileError as error:
+            raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
+    samples = np.concatenate(blocks)
+    if not len(samples):
+        raise AudioError(path, Reason.HEADER_ONLY)
+    if len(samples) < promised:
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} samples, {len(samples)} are there")
+    return samples, rate
+
+
+def _plain(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.removeprefix("Error : ").rstrip(".")
+
+
+def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    from scipy.signal import resample_poly
+
+    common = math.gcd(SAMPLE_RATE, rate)
+    return resample_poly(samples, SAMPLE_RATE // common, rate // common).astype(np.float32)

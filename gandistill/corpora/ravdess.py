@@ -1,0 +1,72 @@
+"""RAVDESS: acted speech in North American English, 24 actors, 1,440 utterances of two sentences (1 h 29 min).
+
+Source: S. R. Livingstone and F. A. Russo, "The Ryerson Audio-Visual Database of Emotional Speech and Song (RAVDESS)",
+PLoS ONE 13(5), 2018. Licence: CC BY-NC-SA 4.0. Get ``Audio_Speech_Actors_01-24.zip`` from
+https://zenodo.org/records/1188976. On disk, anywhere below ROOT:
+
+    Actor_NN/03-01-EE-II-SS-RR-NN.wav       (or .flac; emotion, intensity, statement, repetition, actor)
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from gandistill.console import say
+from gandistill.corpora.audio import SUFFIXES, find_files, without_copies
+from gandistill.corpora.manifest import Entry
+from gandistill.errors import InputError
+
+NAME = "RAVDESS"
+LICENCE = "CC BY-NC-SA 4.0"
+EMOTIONS = {
+    "01": "neutral",
+    "02": "calm",
+    "03": "happiness",
+    "04": "sadness",
+    "05": "anger",
+    "06": "fear",
+    "07": "disgust",
+    "08": "surprise",
+}
+VIDEO = (".mp4",)
+NAMES = re.compile(r"(0[1-3])-(0[12])-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4])")
+
+
+def read(root: Path) -> list[Entry]:
+    """The speech recordings, by path. Speaker is the actor (odd: male), text the statement, 01 or 02.
+
+    Song, video and files that are not named as RAVDESS names them are left out, which is said. A second copy of the
+    same tree, which some downloads carry, is read once.
+
+    Raises InputError if there is no speech of RAVDESS below ``root``, or two files of one name differ.
+    """
+    kinds = defaultdict[str, list[Path]](list)
+    for file in find_files(root, SUFFIXES + VIDEO):
+        kinds[_kind(file)].append(file)
+    speech = kinds.pop("speech", [])
+    for kind, files in sorted(kinds.items()):
+        say(f"{NAME}: left out {len(files)} {kind}, the first is {files[0]}")
+    if not speech:
+        raise InputError(f"{root}: no RAVDESS speech found, expected files such as Actor_01/03-01-05-01-02-01-01.wav")
+    return [_entry(file) for file in without_copies(speech, lambda file: file.stem)]
+
+
+def _kind(file: Path) -> str:
+    found = NAMES.fullmatch(file.stem)
+    if found is None:
+        return f"files not named as {NAME} names them"
+    if file.suffix.lower() in VIDEO:
+        return "video files"
+    return "speech" if found[1] == "03" and found[2] == "01" else "song recordings"
+
+
+def _entry(file: Path) -> Entry:
+    _, _, emotion, _, statement, _, actor = file.stem.split("-")
+    return Entry(
+        id=file.stem,
+        path=file,
+        emotion=EMOTIONS[emotion],
+        speaker=actor,
+        gender="male" if int(actor) % 2 else "female",
+        text=statement,
+    )

@@ -1,0 +1,253 @@
+"""Protocols: named ways to split a corpus into train, dev and test, and the auditor that checks what they did.
+
+A protocol is a function of the utterances, a fold (1, 2, ...) and a seed, and returns the utterances with their
+``split`` filled. It may merge classes or leave some out, and says so.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from gandistill.console import say
+from gandistill.corpora.audio import SUFFIXES
+from gandistill.corpora.manifest import SPLITS, Entry, read_table
+from gandistill.errors import InputError, choices
+
+CUSTOM = "custom"
+MOST_FOLDS = 5
+DYAD_SESSIONS = ((1, 2, 3), (4, 5), (6, 7), (8, 9), (10, 11, 12))
+"""The dyads (actors 1 and 2, 3 and 4, ...) of RAVDESS that play each of IEMOCAP's five sessions."""
+DYAD_EMOTIONS = {"neutral": "neutral", "calm": "neutral", "happiness": "happy", "sadness": "sad", "anger": "angry"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named split, the corpora it is valid for (none: all), how many folds it has, and the parts it fills."""
+
+    split: Callable[[list[Entry], int, int], list[Entry]]
+    corpora: tuple[str, ...] = ()
+    folds: int = 1
+    parts: tuple[str, ...] = SPLITS
+
+
+def apply(name: str, corpus: str, entries: list[Entry], fold: int = 1, seed: int = 0) -> list[Entry]:
+    """The utterances that the protocol ``name`` keeps of a corpus, with their ``split``.
+
+    Raises InputError, naming the choices, for an unknown protocol, one of another corpus, or a wrong fold; for a
+    negative seed; and if a part that the protocol promises stays empty.
+    """
+    valid = [key for key, protocol in PROTOCOLS.items() if not protocol.corpora or corpus in protocol.corpora]
+    if name not in valid:
+        raise choices(f"protocol for {corpus}", name, valid)
+    protocol = PROTOCOLS[name]
+    if fold not in range(1, protocol.folds + 1):
+        raise choices(f"fold of {name}", fold, [str(number) for number in range(1, protocol.folds + 1)])
+    if seed < 0:
+        raise InputError(f"Bad seed {seed}, expected 0 or more")
+    split = protocol.split(entries, fold, seed)
+    for part in protocol.parts:
+        if all(entry.split != part for entry in split):
+            raise InputError(f"Protocol {name}, fold {fold}, leaves no utterance for {part}: is the corpus complete?")
+    return split
+
+
+def speaker_independent(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    """Parts that share no speaker: one fold of the groups is test, the next (cyclically) dev, the others train.
+
+    The groups are the sessions, where every utterance has one, no speaker is in two and there are at least three;
+    else the speakers. They are dealt to at most five folds, the largest first to the emptiest fold, ties as ``seed``
+    draws them; folds are numbered by the first group they hold.
+
+    Raises InputError if an utterance has no speaker, there are fewer than three speakers, or no such fold.
+    """
+    if nameless := [entry for entry in entries if not entry.speaker]:
+        raise InputError(
+            f"Protocol speaker-independent needs every speaker: {len(nameless)} utterances name none, "
+            f"the first is {nameless[0].id!r}"
+        )
+    group = _group_of(entries)
+    sizes = Counter(group(entry) for entry in entries)
+    if len(sizes) < len(SPLITS):
+        raise InputError(f"Protocol speaker-independent needs at least 3 speakers, found [{', '.join(sorted(sizes))}]")
+    folds = _dealt(sizes, min(MOST_FOLDS, len(sizes)), seed)
+    if fold not in range(1, len(folds) + 1):
+        raise choices("fold of speaker-independent", fold, [str(number) for number in range(1, len(folds) + 1)])
+    test, dev = folds[fold - 1], folds[fold % len(folds)]
+    parts = {name: "test" if name in test else "dev" if name in dev else "train" for name in sizes}
+    return [replace(entry, split=parts[group(entry)]) for entry in entries]
+
+
+def ravdess_dyads(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    """RAVDESS in IEMOCAP's shape: twelve dyads play five sessions, in the four classes neutral, happy, sad, angry.
+
+    Calm counts as neutral; the other classes are left out. Fold k tests on session k; its dev part is the first dyad
+    of session k + 1 (cyclically), the rest of that session trains. Nothing is drawn, so ``seed`` does not count.
+    """
+    session_of = {dyad: number for number, dyads in enumerate(DYAD_SESSIONS, 1) for dyad in dyads}
+    dev = DYAD_SESSIONS[fold % len(DYAD_SESSIONS)][0]
+    kept = []
+    for entry in entries:
+        if entry.emotion in DYAD_EMOTIONS:
+            dyad = (int(entry.speaker) + 1) // 2
+            session = session_of[dyad]
+            split = "test" if session == fold else "dev" if dyad == dev else "train"
+            emotion = DYAD_EMOTIONS[entry.emotion]
+            kept.append(replace(entry, emotion=emotion, session=str(session), split=split))
+    if calm := sum(entry.emotion == "calm" for entry in entries):
+        say(f"Protocol ravdess-dyads: {calm} utterances of calm count as neutral")
+    _say_left_out("ravdess-dyads", (entry for entry in entries if entry.emotion not in DYAD_EMOTIONS))
+    return kept
+
+
+def custom(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    """The split that the utterances bring along; those without one are left out."""
+    _say_left_out(CUSTOM, (entry for entry in entries if not entry.split))
+    return [entry for entry in entries if entry.split]
+
+
+def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
+    """The utterances with the split that a CSV gives them, empty where it gives none.
+
+    Its columns are ``split`` and one of ``id``, ``path`` and ``file``; an utterance is found by its id, its file's
+    name or the end of its path, with or without suffix. Rows that name no utterance are said.
+
+    Raises InputError, naming the line, for a bad split, a name that fits several utterances, or two splits for one.
+    """
+    rows = read_table(path, ("split",))
+    key = next((column for column in ("id", "path", "file") if column in rows[0].cells), None)
+    if key is None:
+        raise InputError(f"{path}, line 1: lacks a column that names the utterances, expected id, path or file")
+    by_id, by_name = {entry.id: entry for entry in entries}, defaultdict[str, list[Entry]](list)
+    for entry in entries:
+        by_name[_parts(str(entry.path))[-1]].append(entry)
+    split, strangers = dict[str, str](), list[str]()
+    for row in rows:
+        name, part = row.cells[key].strip(), row.cells["split"].strip()
+        if part not in SPLITS:
+            raise InputError(f"{path}, line {row.line}: {choices('split', part, SPLITS)}")
+        found = [by_id[name]] if name in by_id else _ending_in(name, by_name)
+        if len(found) > 1:
+            raise InputError(f"{path}, line {row.line}: {name!r} fits {len(found)} utterances, name it by id or path")
+        if not found:
+            strangers.append(name)
+        elif split.setdefault(found[0].id, part) != part:
+            raise InputError(f"{path}, line {row.line}: puts {name!r} in {part}, an earlier line in another part")
+    if strangers:
+        say(f"{path}: {len(strangers)} of {len(rows)} rows name no utterance of the corpus, such as {strangers[0]!r}")
+    return [replace(entry, split=split.get(entry.id, "")) for entry in entries]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a split did: utterances of each class in each part, speakers of each part, speakers that two parts share.
+
+    Parts are in the order train, dev, test; "" is what was not split.
+    """
+
+    counts: dict[str, dict[str, int]]
+    speakers: dict[str, list[str]]
+    overlaps: dict[tuple[str, str], list[str]]
+
+    def __str__(self) -> str:
+        """A table of counts, a row a part, and a line for each pair of parts."""
+        classes = list(next(iter(self.counts.values())))
+        rows: list[tuple[str, ...]] = [("", *classes, "all", "speakers")]
+        for part, counts in self.counts.items():
+            numbers = (*counts.values(), sum(counts.values()), len(self.speakers[part]))
+            rows.append((part or "not split", *map(str, numbers)))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+        for (one, other), shared in self.overlaps.items():
+            names = f"{len(shared)} ({_some(shared)})" if shared else "none"
+            lines.append(f"speakers in both {one or 'not split'} and {other or 'not split'}: {names}")
+        return "\n".join(lines)
+
+
+def audit(entries: list[Entry]) -> Audit:
+    """Count classes and speakers by part, and find the speakers that parts share. Unnamed speakers do not count."""
+    present = {entry.split for entry in entries}
+    parts = [part for part in (*SPLITS, "") if part in present]
+    classes = sorted({entry.emotion for entry in entries})
+    uttered = Counter((entry.split, entry.emotion) for entry in entries)
+    speakers = {part: sorted({e.speaker for e in entries if e.split == part and e.speaker}) for part in parts}
+    return Audit(
+        counts={part: {emotion: uttered[part, emotion] for emotion in classes} for part in parts},
+        speakers=speakers,
+        overlaps={pair: sorted(set.intersection(*(set(speakers[p]) for p in pair))) for pair in combinations(parts, 2)},
+    )
+
+
+def refuse_overlap(audit: Audit) -> None:
+    """Raise InputError if any speaker is in both train and test."""
+    shared = audit.overlaps.get(("train", "test"))
+    if shared:
+        raise InputError(
+            f"{len(shared)} speakers are in both train and test ({_some(shared)}): "
+            "a test on speakers that were trained on is refused, expected disjoint speakers"
+        )
+
+
+def _group_of(entries: list[Entry]) -> Callable[[Entry], str]:
+    sessions = defaultdict[str, set[str]](set)
+    for entry in entries:
+        sessions[entry.speaker].add(entry.session)
+    disjoint = all(len(of) == 1 and "" not in of for of in sessions.values())
+    enough = len(set().union(*sessions.values())) >= len(SPLITS)
+    return (lambda entry: entry.session) if disjoint and enough else (lambda entry: entry.speaker)
+
+
+def _dealt(sizes: dict[str, int], folds: int, seed: int) -> list[list[str]]:
+    """Groups dealt to folds of about equal size."""
+    names = sorted(sizes)
+    drawn = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+    dealt: list[list[str]] = [[] for _ in range(folds)]
+    for name in sorted(drawn, key=lambda name: -sizes[name]):
+        min(dealt, key=lambda fold: sum(sizes[member] for member in fold)).append(name)
+    return sorted(sorted(fold) for fold in dealt)
+
+
+def _ending_in(name: str, by_name: dict[str, list[Entry]]) -> list[Entry]:
+    parts = _parts(name)
+    return [entry for entry in by_name.get(parts[-1], []) if _parts(str(entry.path))[-len(parts) :] == parts]
+
+
+def _parts(path: str) -> list[str]:
+    """The parts of a path, the last without the suffix of an audio file."""
+    file = Path(path)
+    return list((file.with_suffix("") if file.suffix.lower() in SUFFIXES else file).parts) or [""]
+
+
+def _say_left_out(protocol: str, left_out: Iterable[Entry]) -> None:
+    counts = Counter(entry.emotion for entry in left_out)
+    if counts:
+        classes = ", ".join(f"{emotion} {count}" for emotion, count in sorted(counts.items()))
+        say(f"Protocol {protocol}: left out {counts.total()} utterances: {classes}")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _superb(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    from gandistill.corpora.iemocap import superb
+
+    return superb(entries, fold, seed)
+
+
+def _mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    from gandistill.corpora.demos import mtt_table1
+
+    return mtt_table1(entries, fold, seed)
+
+
+PROTOCOLS = {
+    "speaker-independent": Protocol(speaker_independent, folds=MOST_FOLDS),
+    "ravdess-dyads": Protocol(ravdess_dyads, ("ravdess",), folds=len(DYAD_SESSIONS)),
+    "superb": Protocol(_superb, ("iemocap",), folds=5),
+    "mtt-table1": Protocol(_mtt_table1, ("demos",)),
+    CUSTOM: Protocol(custom, parts=("train",)),
+}

@@ -1,0 +1,57 @@
+"""A corpus of the user's own, described by a table: CSV, or tab-separated where its name ends in ``.tsv``.
+
+Source and licence: the user's. The columns path, emotion and speaker are needed; id, gender, session, text, duration
+(seconds) and split (train, dev, test or empty, for the protocol ``custom``) are read where there are any:
+
+    path,emotion,speaker,split
+    clips/anna-01.wav,happy,anna,train              (.wav or .flac, relative to the table's folder, or absolute)
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from gandistill.console import say
+from gandistill.corpora.manifest import COLUMNS, Entry, Row, read_table, to_entries
+from gandistill.errors import InputError, choices
+
+NAME = "tabular"
+LICENCE = "as the corpus's owner says"
+NEEDED = ("path", "emotion", "speaker")
+
+
+def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
+    """The utterances of the table ``root``, in its order. ``columns`` gives the table's name for one of ours.
+
+    Spaces around a cell do not count. Where the table has no id, it is the file's name without suffix, or its path
+    without suffix where names repeat.
+
+    Raises InputError, naming the line where there is one, for a column that is missing, an empty cell among the
+    needed ones, or what a manifest refuses as well.
+    """
+    names = {column: column for column in COLUMNS} | (columns or {})
+    if unknown := sorted(set(names) - set(COLUMNS)):
+        raise choices("column", unknown[0], COLUMNS)
+    if root.is_dir():
+        raise InputError(f"{root} is a folder, expected a CSV or TSV file that lists path, emotion and speaker")
+    delimiter = "\t" if root.suffix.lower() == ".tsv" else ","
+    required = [names[column] for column in COLUMNS if column in NEEDED or column in (columns or {})]
+    table = read_table(root, required, delimiter)
+    if unused := sorted(set(table[0].cells) - set(names.values())):
+        say(f"{root}: the columns [{', '.join(unused)}] are not used")
+    rows = [replace(row, cells=_renamed(row.cells, names)) for row in table]
+    for row in rows:
+        if not row.cells["speaker"]:
+            raise InputError(f"{root}, line {row.line}: its speaker is empty")
+    return to_entries(root, rows if names["id"] in table[0].cells else _with_ids(rows))
+
+
+def _renamed(cells: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    return {ours: cells[theirs].strip() for ours, theirs in names.items() if theirs in cells}
+
+
+def _with_ids(rows: list[Row]) -> Iterable[Row]:
+    paths = [Path(row.cells["path"]) for row in rows]
+    unique = len({path.stem for path in paths}) == len(paths)
+    for row, path in zip(rows, paths, strict=True):
+        yield replace(row, cells=row.cells | {"id": path.stem if unique else path.with_suffix("").as_posix()})

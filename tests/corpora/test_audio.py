@@ -1,0 +1,264 @@
+import io
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from gandistill.corpora import audio
+from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Reason, check, find_files, load, scan, without_copies
+from gandistill.corpora.manifest import Entry, read_table
+from gandistill.errors import InputError
+
+
+def tone(seconds: float = 0.5, rate: int = SAMPLE_RATE) -> NDArray[np.float64]:
+    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+
+
+def encoded(samples: NDArray[Any], kind: str = "WAV", subtype: str | None = None) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE, subtype, format=kind)
+    return file.getvalue()
+
+
+def with_sample(value: float) -> bytes:
+    """Stereo, so that infinities of both signs meet in the average."""
+    samples = np.stack([tone(), tone()], axis=1)
+    samples[100] = [value, -value]
+    return encoded(samples, subtype="FLOAT")
+
+
+WAV = encoded(tone())
+"""A plain WAV file: channels at byte 22, sample rate at 24, size of the data at 40, samples from 44."""
+FLAC = encoded(np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE), "FLAC")
+"""Rate (20 bits), channels, depth and length (36 bits) from byte 18."""
+FLAC_HEADER = FLAC.index(b"\xff\xf8")
+BAD = {
+    "empty.wav": (b"", Reason.EMPTY),
+    "poem.wav": (b"I am a poem.\n" * 100, Reason.NOT_AUDIO),
+    "header-only.wav": (WAV[:40] + bytes(4), Reason.HEADER_ONLY),
+    "header-promises.wav": (WAV[:44], Reason.HEADER_ONLY),
+    "size-zero.wav": (WAV[:40] + bytes(4) + WAV[44:], Reason.HEADER_ONLY),
+    "no-data-chunk.wav": (WAV[:36], Reason.HEADER_ONLY),
+    "cut-in-format.wav": (WAV[:28], Reason.HEADER_ONLY),
+    "truncated.wav": (WAV[:-2], Reason.TRUNCATED),
+    "zero-channels.wav": (WAV[:22] + bytes(2) + WAV[24:], Reason.CHANNELS),
+    "rate-zero.wav": (WAV[:24] + bytes(4) + WAV[28:], Reason.SAMPLE_RATE),
+    "rate-one.wav": (WAV[:24] + struct.pack("<I", 1) + WAV[28:], Reason.SAMPLE_RATE),
+    "rate-huge.wav": (WAV[:24] + struct.pack("<I", 4_000_000_000) + WAV[28:], Reason.SAMPLE_RATE),
+    "nan.wav": (with_sample(np.nan), Reason.NOT_FINITE),
+    "inf.wav": (with_sample(np.inf), Reason.NOT_FINITE),
+    "silent.wav": (encoded(np.zeros(SAMPLE_RATE)), Reason.SILENT),
+    "short.wav": (encoded(tone(0.0249)), Reason.SHORT),
+    "header-only.flac": (FLAC[:FLAC_HEADER], Reason.HEADER_ONLY),
+    "truncated.flac": (FLAC[: len(FLAC) // 2], Reason.TRUNCATED),
+    "damaged.flac": (FLAC[:9000] + bytes(400) + FLAC[9400:], Reason.TRUNCATED),
+    "rate-zero.flac": (FLAC[:18] + bytes([0, 0, FLAC[20] & 0x0F]) + FLAC[21:], Reason.SAMPLE_RATE),
+    "open-length.flac": (FLAC[:21] + bytes([FLAC[21] & 0xF0, 0, 0, 0, 0]) + FLAC[26:], Reason.UNREADABLE),
+}
+
+
+def file(folder: Path, name: str, content: bytes) -> Path:
+    (folder / name).write_bytes(content)
+    return folder / name
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [(name, *bad) for name, bad in BAD.items()])
+def test_each_kind_of_bad_file_has_its_error(tmp_path: Path, name: str, content: bytes, reason: Reason) -> None:
+    path = file(tmp_path, name, content)
+    with pytest.raises(AudioError) as error:
+        load(path)
+    assert (error.value.path, error.value.reason) == (path, reason)
+    assert str(error.value).startswith(f"{path}: {reason}")
+    assert "\n" not in str(error.value)
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+
+
+def test_no_file_or_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match=r"absent\.wav: no such file$"):
+        load(tmp_path / "absent.wav")
+    with pytest.raises(AudioError, match=r"cannot be read \(Is a directory\)$"):
+        load(tmp_path)
+
+
+def test_no_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE)
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(AudioError, match=r"a\.wav: no read permission$"):
+        load(tmp_path / "a.wav")
+
+
+def test_a_name_that_no_file_can_have() -> None:
+    with pytest.raises(AudioError, match="cannot be read"):
+        load(Path("a\0b.wav"))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(["a.wav", "a.flac"]), st.floats(0, 1, exclude_max=True))
+def test_a_cut_file_is_never_read_as_a_shorter_one(
+    tmp_path_factory: pytest.TempPathFactory, name: str, share: float
+) -> None:
+    whole = WAV if name == "a.wav" else FLAC
+    cut = file(tmp_path_factory.mktemp("cut"), name, whole[: int(share * len(whole))])
+    with pytest.raises(AudioError):
+        load(cut)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.binary(max_size=300), st.sampled_from([b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt ", b"fLaC", b"RIFF"]))
+def test_no_bytes_whatever_give_another_error(
+    tmp_path_factory: pytest.TempPathFactory, rest: bytes, start: bytes
+) -> None:
+    path = file(tmp_path_factory.mktemp("junk"), "junk.wav", start + rest)
+    with pytest.raises(AudioError):
+        load(path)
+
+
+@pytest.mark.parametrize("size", [0xFFFF_FFFF, 0x7FFF_F000])
+def test_a_wav_written_to_a_pipe_is_read_to_its_end(tmp_path: Path, size: int) -> None:
+    piped = file(tmp_path, "piped.wav", WAV[:40] + struct.pack("<I", size) + WAV[44:])
+    np.testing.assert_array_equal(load(piped), load(file(tmp_path, "whole.wav", WAV)))
+
+
+def test_chunks_before_the_data_are_passed_over(tmp_path: Path) -> None:
+    odd = b"LIST" + struct.pack("<I", 5) + b"hello\0"
+    chunks = file(tmp_path, "chunks.wav", WAV[:36] + odd + WAV[36:])
+    np.testing.assert_array_equal(load(chunks), load(file(tmp_path, "whole.wav", WAV)))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+def test_16_khz_mono_is_passed_through(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    soundfile.write(path, tone(), SAMPLE_RATE)
+    samples = load(path)
+    assert samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, soundfile.read(path, dtype="float32")[0])
+
+
+def test_channels_are_averaged(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), np.zeros(8000)], axis=1), SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_allclose(load(tmp_path / "a.wav"), tone() / 2, atol=1e-7)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
+def test_other_rates_become_16_khz(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(1, rate), rate, subtype="FLOAT")
+    samples = load(tmp_path / "a.wav")
+    assert samples.dtype == np.float32
+    assert len(samples) == SAMPLE_RATE
+    inner = slice(1000, -1000)
+    np.testing.assert_allclose(samples[inner], tone(1)[inner], atol=2e-3)
+
+
+def test_25_ms_is_enough_at_any_rate(tmp_path: Path) -> None:
+    for rate in (8_000, 16_000, 48_000):
+        soundfile.write(tmp_path / "a.wav", tone(0.025, rate), rate)
+        assert len(load(tmp_path / "a.wav")) == 400
+
+
+def test_long_files_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
+    soundfile.write(tmp_path / "a.flac", tone(0.7), SAMPLE_RATE)
+    np.testing.assert_array_equal(load(tmp_path / "a.flac"), soundfile.read(tmp_path / "a.flac", dtype="float32")[0])
+
+
+def corpus(folder: Path, *bad: str) -> list[Entry]:
+    """A good file before each bad one."""
+    entries = []
+    for number, name in enumerate(bad):
+        good = file(folder, f"good-{number}.wav", encoded(tone(0.5 + number / 10)))
+        entries.append(Entry(good.stem, good, "happy", "s1"))
+        entries.append(Entry(name, file(folder, name, BAD[name][0]), "sad", "s2"))
+    return entries
+
+
+def test_scan_fills_durations_and_finds_everything_in_order(tmp_path: Path) -> None:
+    good, errors = scan(corpus(tmp_path, "truncated.wav", "silent.wav", "empty.wav"))
+    assert [(entry.id, entry.duration) for entry in good] == [("good-0", 0.5), ("good-1", 0.6), ("good-2", 0.7)]
+    assert [error.reason for error in errors] == [Reason.TRUNCATED, Reason.SILENT, Reason.EMPTY]
+
+
+@pytest.mark.parametrize(("said", "fits"), [(0.5, True), (0.55, True), (0.45, True), (0.552, False), (5.0, False)])
+def test_the_manifests_duration_is_checked(tmp_path: Path, said: float, fits: bool) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.5), SAMPLE_RATE)
+    good, errors = scan([Entry("a", tmp_path / "a.wav", "happy", "s1", duration=said)])
+    assert [entry.duration for entry in good] == ([0.5] if fits else [])
+    if not fits:
+        assert errors[0].reason == Reason.DURATION
+        assert errors[0].detail == f"the manifest says {said:.3f} s, the file has 0.500 s"
+
+
+def test_bad_files_stop_the_run_all_of_them_listed(tmp_path: Path) -> None:
+    entries = corpus(tmp_path, "truncated.wav", "silent.wav", "nan.wav")
+    with pytest.raises(InputError) as error:
+        check(entries, skip_bad=False, quarantine=tmp_path / "quarantine.csv")
+    first, *lines = str(error.value).splitlines()
+    assert first == "3 of 6 files cannot be used (--skip-bad leaves them out):"
+    assert [line.split(":")[0] for line in lines] == [str(entry.path) for entry in entries[1::2]]
+    assert not (tmp_path / "quarantine.csv").exists()
+
+
+def test_skipped_files_are_said_and_quarantined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = corpus(tmp_path, "truncated.wav", "silent.wav")
+    quarantine = tmp_path / "quarantine.csv"
+    assert [entry.id for entry in check(entries, skip_bad=True, quarantine=quarantine)] == ["good-0", "good-1"]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        f"2 of 4 files cannot be used and are left out, see {quarantine}: "
+        "1 truncated or damaged, 1 all samples are zero\n"
+    )
+    rows = [row.cells for row in read_table(quarantine, ("id", "path", "reason"))]
+    assert [(row["id"], row["path"]) for row in rows] == [(e.id, str(e.path)) for e in entries[1::2]]
+    assert rows[0]["reason"].startswith("truncated or damaged (its header promises")
+    assert rows[1]["reason"] == "all samples are zero"
+
+
+def test_an_earlier_quarantine_does_not_outlive_its_cause(tmp_path: Path) -> None:
+    entries, quarantine = corpus(tmp_path, "silent.wav"), tmp_path / "quarantine.csv"
+    check(entries, skip_bad=True, quarantine=quarantine)
+    check(entries[:1], skip_bad=True, quarantine=quarantine)
+    assert quarantine.read_text(encoding="utf-8") == "id,path,reason\n"
+
+
+def test_no_good_file_is_an_error_even_when_skipping(tmp_path: Path) -> None:
+    entries = corpus(tmp_path, "silent.wav", "empty.wav")[1::2]
+    with pytest.raises(InputError, match=r"^2 of 2 files cannot be used:\n.*silent\.wav.*\n.*empty\.wav: empty file$"):
+        check(entries, skip_bad=True, quarantine=tmp_path / "quarantine.csv")
+
+
+def test_files_are_found_in_any_case_through_links_and_once(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    for name in ("corpus/b/2.WAV", "corpus/b/1.flac", "corpus/a.txt", "elsewhere/3.wav"):
+        (real / name).parent.mkdir(parents=True, exist_ok=True)
+        (real / name).touch()
+    root = real / "corpus"
+    (root / "linked").symlink_to(real / "elsewhere")
+    (root / "loop").symlink_to(root)
+    assert find_files(root) == [root / "b" / "1.flac", root / "b" / "2.WAV", root / "linked" / "3.wav"]
+    with pytest.raises(InputError, match="absent: no such folder"):
+        find_files(root / "absent")
+
+
+def test_copies_are_left_out_and_different_files_of_one_name_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / name for name in ("b.wav", "x/a.wav", "a.wav")]
+    (tmp_path / "x").mkdir()
+    for each in files:
+        each.write_bytes(b"same")
+    assert without_copies(files, lambda path: path.stem) == [tmp_path / "a.wav", tmp_path / "b.wav"]
+    assert capsys.readouterr().err == f"Left out 1 files that are exact copies of others, the first is {files[1]}\n"
+    files[1].write_bytes(b"different")
+    with pytest.raises(InputError, match="are both 'a' and differ"):
+        without_copies(files, lambda path: path.stem)

@@ -1,0 +1,144 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from gandistill.corpora.manifest import read_manifest, read_origin
+from gandistill.corpora.prepare import prepare
+from gandistill.errors import InputError
+
+
+def clip(path: Path, seconds: float = 0.1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(16000 * seconds)), 16000)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """RAVDESS's names with one utterance for each actor and emotion, and 0.1 s of noise in each."""
+    for actor in range(1, 25):
+        for emotion in range(1, 9):
+            clip(tmp_path / "corpus" / f"Actor_{actor:02d}" / f"03-01-0{emotion}-01-01-01-{actor:02d}.wav")
+    return tmp_path / "corpus"
+
+
+def table(folder: Path, *splits: str) -> Path:
+    """A tabular corpus with an utterance of its own speaker for each split given."""
+    rows = []
+    for number, split in enumerate(splits):
+        clip(folder / f"{number}.wav")
+        rows.append(f"{number}.wav,{'happy' if number % 2 else 'sad'},s{number},{split}\n")
+    (folder / "mine.csv").write_text("path,mood,speaker,split\n" + "".join(rows), encoding="utf-8")
+    return folder / "mine.csv"
+
+
+MOOD = {"emotion": "mood"}
+
+
+def test_a_manifest_with_a_protocol(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "work" / "manifest.csv"
+    entries = prepare("ravdess", root, out, protocol="ravdess-dyads", fold=2)
+    written = read_manifest(out)
+    assert written == entries
+    assert len(written) == 24 * 5
+    assert {e.duration for e in written} == {0.1}
+    assert read_origin(out) == {
+        "corpus": "RAVDESS",
+        "licence": "CC BY-NC-SA 4.0",
+        "protocol": "ravdess-dyads",
+        "fold": 2,
+        "seed": 0,
+        "utterances": 120,
+        "left_out": {"protocol": {"disgust": 24, "fear": 24, "surprise": 24}, "bad audio": {}},
+    }
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "test       4      4        8    4   20         4\n" in said.err
+    assert "speakers in both train and test: none\n" in said.err
+    assert sorted(file.name for file in out.parent.iterdir()) == ["manifest.csv", "manifest.json"]
+
+
+def test_without_a_protocol_the_split_is_empty(root: Path, tmp_path: Path) -> None:
+    prepare("ravdess", root, tmp_path / "all.csv")
+    assert {e.split for e in read_manifest(tmp_path / "all.csv")} == {""}
+    assert len(read_manifest(tmp_path / "all.csv")) == 192
+    assert "protocol" not in read_origin(tmp_path / "all.csv")
+
+
+def test_the_same_inputs_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        prepare("ravdess", root, tmp_path / name, protocol="speaker-independent", seed=7)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_bad_audio_stops_before_anything_is_written(root: Path, tmp_path: Path) -> None:
+    for actor in ("05", "20"):
+        (root / f"Actor_{actor}" / f"03-01-05-01-01-01-{actor}.wav").write_bytes(b"")
+    with pytest.raises(InputError, match=r"^2 of 192 files cannot be used .*:\n.*Actor_05.*: empty file\n.*Actor_20"):
+        prepare("ravdess", root, tmp_path / "work" / "manifest.csv")
+    assert not (tmp_path / "work").exists()
+
+
+def test_bad_audio_can_be_left_out(root: Path, tmp_path: Path) -> None:
+    (root / "Actor_05" / "03-01-05-01-01-01-05.wav").write_bytes(b"")
+    out = tmp_path / "manifest.csv"
+    prepare("ravdess", root, out, skip_bad=True)
+    assert "03-01-05-01-01-01-05" not in {e.id for e in read_manifest(out)}
+    assert read_origin(out)["left_out"] == {"protocol": {}, "bad audio": {"anger": 1}}
+    assert (tmp_path / "quarantine.csv").read_text(encoding="utf-8").splitlines()[1].endswith("05.wav,empty file")
+
+
+def test_bad_audio_that_the_protocol_leaves_out_does_not_matter(root: Path, tmp_path: Path) -> None:
+    (root / "Actor_05" / "03-01-08-01-01-01-05.wav").write_bytes(b"")
+    assert len(prepare("ravdess", root, tmp_path / "m.csv", protocol="ravdess-dyads")) == 120
+
+
+def test_a_users_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, out = table(tmp_path, "train", "test", "", "train"), tmp_path / "manifest.csv"
+    prepare("tabular", mine, out, protocol="custom", columns=MOOD)
+    assert [(e.id, e.split) for e in read_manifest(out)] == [("0", "train"), ("1", "test"), ("3", "train")]
+    assert read_origin(out)["left_out"]["protocol"] == {"sad": 1}
+    prepare("tabular", mine, out, columns=MOOD)
+    assert {e.split for e in read_manifest(out)} == {""}
+    assert "the corpus's own split is not used" in capsys.readouterr().err
+
+
+def test_a_partition_for_any_corpus(root: Path, tmp_path: Path) -> None:
+    rows = [f"03-01-05-01-01-01-{actor:02d}.wav,{'train' if actor < 20 else 'test'}" for actor in range(1, 25)]
+    (tmp_path / "mine.csv").write_text("\n".join(["file,split", *rows]), encoding="utf-8")
+    entries = prepare("ravdess", root, tmp_path / "m.csv", protocol="custom", partition=tmp_path / "mine.csv")
+    assert [e.split for e in entries] == ["train"] * 19 + ["test"] * 5
+
+
+def test_a_speaker_in_train_and_test_is_refused(tmp_path: Path) -> None:
+    mine = table(tmp_path, "train", "test")
+    mine.write_text(mine.read_text(encoding="utf-8").replace("s1", "s0"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"1 speakers are in both train and test \(s0\)"):
+        prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD)
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:
+    mine, out = table(tmp_path, "train", "test"), tmp_path / "m.csv"
+    with pytest.raises(InputError, match=r"Bad corpus 'emodb', expected one of \[ravdess, nemo, iemocap, demos, tab"):
+        prepare("emodb", tmp_path, out)
+    with pytest.raises(InputError, match="Column names can be given for a tabular corpus, not for ravdess"):
+        prepare("ravdess", tmp_path, out, columns=MOOD)
+    with pytest.raises(InputError, match="A partition file goes with the protocol custom, not with superb"):
+        prepare("tabular", mine, out, protocol="superb", partition=mine)
+    with pytest.raises(InputError, match="it would replace the file that it is made from"):
+        prepare("tabular", mine, mine, columns=MOOD)
+    with pytest.raises(InputError, match=r"expected a file name such as work/manifest\.csv"):
+        prepare("tabular", mine, tmp_path / "manifest", columns=MOOD)
+    with pytest.raises(InputError, match=r"0\.wav is not a folder that can be written to"):
+        prepare("tabular", mine, tmp_path / "0.wav" / "m.csv", columns=MOOD)
+    assert not out.exists()
+
+
+def test_only_the_reader_asked_for_is_imported(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gandistill.corpora.demos", raising=False)
+    prepare("ravdess", root, tmp_path / "m.csv")
+    assert "gandistill.corpora.demos" not in sys.modules

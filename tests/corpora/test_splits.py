@@ -1,0 +1,267 @@
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gandistill.corpora import ravdess, splits
+from gandistill.corpora.manifest import SPLITS, Entry
+from gandistill.corpora.splits import DYAD_SESSIONS, audit, custom, ravdess_dyads, refuse_overlap, speaker_independent
+from gandistill.errors import InputError
+
+
+def entry(number: int, speaker: str, emotion: str = "happy", session: str = "", split: str = "") -> Entry:
+    return Entry(f"u{number}", Path(f"/c/u{number}.wav"), emotion, speaker, session=session, split=split)
+
+
+def fake_ravdess() -> list[Entry]:
+    """The 1,440 names of RAVDESS: neutral in normal intensity only, the other seven in two."""
+    return [
+        Entry(f"{code}-{intensity}-{text}-{take}-{actor:02d}", Path("x.wav"), emotion, f"{actor:02d}", text=text)
+        for actor in range(1, 25)
+        for code, emotion in ravdess.EMOTIONS.items()
+        for intensity in (("01",) if emotion == "neutral" else ("01", "02"))
+        for text in ("01", "02")
+        for take in ("01", "02")
+    ]
+
+
+@st.composite
+def corpora(draw: st.DrawFn) -> list[Entry]:
+    """Three to twelve speakers of one to nine utterances, with or without sessions, which may share speakers."""
+    speakers = draw(st.lists(st.text("abcdefgh", min_size=1, max_size=3), min_size=3, max_size=12, unique=True))
+    sessions = draw(st.sampled_from(["none", "one a speaker", "any"]))
+    entries = []
+    for speaker in speakers:
+        for _ in range(draw(st.integers(1, 9))):
+            session = {"none": "", "one a speaker": f"s{speaker}", "any": draw(st.sampled_from("123"))}[sessions]
+            entries.append(entry(len(entries), speaker, session=session))
+    return entries
+
+
+@settings(deadline=None, max_examples=100)
+@given(corpora(), st.integers(0, 3), st.data())
+def test_speaker_independent_parts_share_no_speaker(corpus: list[Entry], seed: int, data: st.DataObject) -> None:
+    speakers_of = {e.session: {other.speaker for other in corpus if other.session == e.session} for e in corpus}
+    by_session = len(speakers_of) >= 3 and sum(map(len, speakers_of.values())) == len({e.speaker for e in corpus})
+    groups = len(speakers_of) if by_session else len({e.speaker for e in corpus})
+    folds = range(1, min(5, groups) + 1)
+    tested = Counter[str]()
+    for fold in folds:
+        split = splits.apply("speaker-independent", "tabular", corpus, fold, seed)
+        assert [replace(e, split="") for e in split] == corpus
+        speakers = {part: {e.speaker for e in split if e.split == part} for part in SPLITS}
+        assert all(speakers.values())
+        assert sum(map(len, speakers.values())) == len(set.union(*speakers.values()))
+        assert all(shared == [] for shared in audit(split).overlaps.values())
+        tested.update(e.id for e in split if e.split == "test")
+
+        shuffled = data.draw(st.permutations(corpus))
+        again = {e.id: e.split for e in speaker_independent(shuffled, fold, seed)}
+        assert again == {e.id: e.split for e in split}
+    assert tested == Counter(e.id for e in corpus)  # every utterance is tested in exactly one fold
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 5), st.integers(0, 100))
+def test_equal_speakers_are_dealt_evenly(fold: int, seed: int) -> None:
+    corpus = [entry(10 * speaker + i, f"{speaker:02d}") for speaker in range(10) for i in range(6)]
+    counts = Counter(e.split for e in speaker_independent(corpus, fold, seed))
+    assert counts == {"train": 36, "dev": 12, "test": 12}
+
+
+def test_the_seed_draws_the_folds() -> None:
+    corpus = [entry(speaker, f"{speaker:02d}") for speaker in range(20)]
+    drawn = {tuple(e.split for e in speaker_independent(corpus, 1, seed)) for seed in range(5)}
+    assert len(drawn) == 5
+
+
+def test_the_largest_group_goes_to_the_emptiest_fold() -> None:
+    # Sizes 6 5 4 3 2 1 to five folds: one each, the sixth to the fold of size 2. Numbered by their first name.
+    corpus = [entry(10 * size + i, f"s{size}") for size in range(1, 7) for i in range(size)]
+    tests = [{e.speaker for e in speaker_independent(corpus, fold, 0) if e.split == "test"} for fold in range(1, 6)]
+    assert tests == [{"s1", "s2"}, {"s3"}, {"s4"}, {"s5"}, {"s6"}]
+
+
+def test_five_sessions_are_five_folds_in_their_order() -> None:
+    corpus = [entry(10 * s + i, f"{'FM'[i % 2]}{s}", session=str(s)) for s in range(1, 6) for i in range(s)]
+    split = speaker_independent(corpus, 5, seed=3)
+    assert {part: {e.session for e in split if e.split == part} for part in SPLITS} == {
+        "test": {"5"},
+        "dev": {"1"},
+        "train": {"2", "3", "4"},
+    }
+
+
+def test_speaker_independent_says_what_it_lacks() -> None:
+    with pytest.raises(InputError, match=r"needs at least 3 speakers, found \[a, b\]"):
+        speaker_independent([entry(1, "a"), entry(2, "b")], 1, 0)
+    with pytest.raises(InputError, match="1 utterances name none, the first is 'u2'"):
+        speaker_independent([entry(1, "a"), entry(2, "")], 1, 0)
+    with pytest.raises(InputError, match=r"Bad fold of speaker-independent 4, expected one of \[1, 2, 3\]"):
+        speaker_independent([entry(1, "a"), entry(2, "b"), entry(3, "c")], 4, 0)
+
+
+def test_ravdess_dyads_fold_1_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    # An actor speaks 4 neutral + 8 calm = 12, and 8 each of happy, sad and angry: 36. Test: dyads 1-3, six actors.
+    # Dev: dyad 4, two actors. Train: the other sixteen.
+    split = splits.apply("ravdess-dyads", "ravdess", fake_ravdess(), fold=1)
+    assert audit(split).counts == {
+        "train": {"angry": 128, "happy": 128, "neutral": 192, "sad": 128},
+        "dev": {"angry": 16, "happy": 16, "neutral": 24, "sad": 16},
+        "test": {"angry": 48, "happy": 48, "neutral": 72, "sad": 48},
+    }
+    assert audit(split).speakers["test"] == ["01", "02", "03", "04", "05", "06"]
+    assert audit(split).speakers["dev"] == ["07", "08"]
+    assert capsys.readouterr().err.splitlines() == [
+        "Protocol ravdess-dyads: 192 utterances of calm count as neutral",
+        "Protocol ravdess-dyads: left out 576 utterances: disgust 192, fear 192, surprise 192",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fold", "test", "dev"),
+    [(1, range(1, 7), (7, 8)), (2, range(7, 11), (11, 12)), (3, range(11, 15), (15, 16)),
+     (4, range(15, 19), (19, 20)), (5, range(19, 25), (1, 2))],
+)  # fmt: skip
+def test_ravdess_dyads_by_fold(fold: int, test: range, dev: tuple[int, int]) -> None:
+    split = ravdess_dyads(fake_ravdess(), fold, seed=0)
+    speakers = audit(split).speakers
+    assert speakers["test"] == [f"{actor:02d}" for actor in test]
+    assert speakers["dev"] == [f"{actor:02d}" for actor in dev]
+    assert len(split) == 864
+    assert {e.session for e in split if e.split == "test"} == {str(fold)}
+    assert all((int(e.speaker) + 1) // 2 in DYAD_SESSIONS[int(e.session) - 1] for e in split)
+    assert not any(audit(split).overlaps.values())
+
+
+def test_ravdess_dyads_on_the_real_corpus(ravdess_root: Path) -> None:
+    real = ravdess_dyads(ravdess.read(ravdess_root), 1, 0)
+    assert audit(real).counts == audit(ravdess_dyads(fake_ravdess(), 1, 0)).counts
+
+
+def test_an_incomplete_corpus_is_said() -> None:
+    actors = [e for e in fake_ravdess() if e.speaker in ("01", "02", "09")]
+    with pytest.raises(InputError, match="fold 1, leaves no utterance for dev: is the corpus complete"):
+        splits.apply("ravdess-dyads", "ravdess", actors)
+
+
+def test_custom_takes_the_utterances_own_split(capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = [entry(1, "a", split="train"), entry(2, "b"), entry(3, "c", "sad"), entry(4, "d", split="test")]
+    assert custom(corpus, 1, 0) == [corpus[0], corpus[3]]
+    assert capsys.readouterr().err == "Protocol custom: left out 2 utterances: happy 1, sad 1\n"
+    with pytest.raises(InputError, match="leaves no utterance for train"):
+        splits.apply("custom", "nemo", corpus[1:])
+
+
+def partition(folder: Path, text: str) -> Path:
+    (folder / "partition.csv").write_text(text, encoding="utf-8")
+    return folder / "partition.csv"
+
+
+CORPUS = [
+    Entry("x", Path("/c/one/a.wav"), "happy", "s1"),
+    Entry("y", Path("/c/two/a.wav"), "happy", "s2"),
+    Entry("z", Path("/c/two/b.flac"), "happy", "s3", split="dev"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("id,split\nx,train\ny,dev\nz,test\n", ["train", "dev", "test"]),
+        ("split,file\ntest,b.wav\n", ["", "", "test"]),
+        ("file,split\nb,train\n", ["", "", "train"]),
+        ("path,split\n/c/one/a.wav,train\ntwo/a.flac, dev \n", ["train", "dev", ""]),
+        ("id,split\nz,test\nz,test\n", ["", "", "test"]),
+    ],
+)
+def test_a_partition_names_utterances_in_several_ways(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert [e.split for e in splits.with_partition(CORPUS, partition(tmp_path, text))] == expected
+
+
+def test_rows_that_name_nothing_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = partition(tmp_path, "file,split\nb.wav,train\nother/b.wav,test\nq.wav,test\n")
+    assert [e.split for e in splits.with_partition(CORPUS, path)] == ["", "", "train"]
+    said = f"{path}: 2 of 3 rows name no utterance of the corpus, such as 'other/b.wav'\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,split\na.wav,train\n", "line 2: 'a.wav' fits 2 utterances, name it by id or path"),
+        ("id,split\nx,val\n", r"line 2: Bad split 'val', expected one of \[train, dev, test\]"),
+        ("id,split\nx,train\nx,test\n", "line 3: puts 'x' in test, an earlier line in another part"),
+        ("name,split\nx,train\n", "line 1: lacks a column that names the utterances, expected id, path or file"),
+        ("id,part\nx,train\n", r"lacks the columns \[split\]"),
+    ],
+)
+def test_a_bad_partition(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        splits.with_partition(CORPUS, partition(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "corpus", "fold", "message"),
+    [
+        ("dyads", "ravdess", 1, r"Bad protocol for ravdess 'dyads', expected one of \[speaker-independent, rav.*, cus"),
+        ("superb", "nemo", 1, r"Bad protocol for nemo 'superb', expected one of \[speaker-independent, custom\]"),
+        ("ravdess-dyads", "ravdess", 6, r"Bad fold of ravdess-dyads 6, expected one of \[1, 2, 3, 4, 5\]"),
+        ("ravdess-dyads", "ravdess", 0, "Bad fold of ravdess-dyads 0"),
+        ("mtt-table1", "demos", 2, r"Bad fold of mtt-table1 2, expected one of \[1\]"),
+        ("custom", "tabular", 2, r"Bad fold of custom 2, expected one of \[1\]"),
+    ],
+)
+def test_a_wrong_choice_names_the_right_ones(protocol: str, corpus: str, fold: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        splits.apply(protocol, corpus, [entry(1, "a")], fold)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(InputError, match="Bad seed -1, expected 0 or more"):
+        splits.apply("speaker-independent", "nemo", [entry(1, "a")], seed=-1)
+
+
+def test_the_audit_by_hand() -> None:
+    corpus = [
+        entry(1, "anna", "happy", split="train"),
+        entry(2, "anna", "sad", split="dev"),
+        entry(3, "bob", "sad", split="train"),
+        entry(4, "cleo", "sad", split="test"),
+        entry(5, "", "sad", split="test"),
+        entry(6, "", "sad", split="train"),
+    ]
+    found = audit(corpus)
+    assert found.counts == {
+        "train": {"happy": 1, "sad": 2},
+        "dev": {"happy": 0, "sad": 1},
+        "test": {"happy": 0, "sad": 2},
+    }
+    assert found.speakers == {"train": ["anna", "bob"], "dev": ["anna"], "test": ["cleo"]}
+    assert found.overlaps == {("train", "dev"): ["anna"], ("train", "test"): [], ("dev", "test"): []}
+    assert str(found).splitlines() == [
+        "       happy  sad  all  speakers",
+        "train      1    2    3         2",
+        "dev        0    1    1         1",
+        "test       0    2    2         1",
+        "speakers in both train and dev: 1 (anna)",
+        "speakers in both train and test: none",
+        "speakers in both dev and test: none",
+    ]
+    refuse_overlap(found)
+
+
+def test_the_audit_of_what_was_not_split() -> None:
+    assert str(audit([entry(1, "a"), entry(2, "b")])).splitlines() == [
+        "           happy  all  speakers",
+        "not split      2    2         2",
+    ]
+
+
+def test_overlap_of_train_and_test_is_refused() -> None:
+    shared = [entry(10 * i + j, f"s{i}", split=part) for i in range(7) for j, part in enumerate(("train", "test"))]
+    with pytest.raises(InputError, match=r"^7 speakers are in both train and test \(s0, s1, s2, s3, s4, \.\.\.\)"):
+        refuse_overlap(audit(shared))

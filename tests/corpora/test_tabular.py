@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import pytest
+
+from gandistill.corpora import tabular
+from gandistill.corpora.manifest import Entry
+from gandistill.errors import InputError
+
+
+def table(folder: Path, text: str, name: str = "mine.csv") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_the_needed_columns_are_enough(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,emotion,speaker\nclips/a.wav,happy,anna\n/far/b.flac,sad,bob\n")
+    assert tabular.read(path) == [
+        Entry("a", tmp_path / "clips" / "a.wav", "happy", "anna"),
+        Entry("b", Path("/far/b.flac"), "sad", "bob"),
+    ]
+
+
+def test_every_column_is_read_and_spaces_do_not_count(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "id, path, emotion, speaker, gender, session, text, duration, split\n"
+        "1, a.wav, happy, anna, f, 2, hi, 1.5, dev\n",
+    )
+    assert tabular.read(path) == [Entry("1", tmp_path / "a.wav", "happy", "anna", "f", "2", "hi", 1.5, "dev")]
+
+
+def test_a_tab_separated_table_with_the_users_own_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, "wav\tlabel\tspeaker\tage\na.wav\thappy, very\tanna\t30\n", "mine.tsv")
+    entries = tabular.read(path, {"path": "wav", "emotion": "label"})
+    assert entries == [Entry("a", tmp_path / "a.wav", "happy, very", "anna")]
+    assert capsys.readouterr().err == f"{path}: the columns [age] are not used\n"
+
+
+def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,emotion,speaker\nanna/1.wav,happy,anna\nbob/1.wav,happy,bob\n")
+    assert [entry.id for entry in tabular.read(path)] == ["anna/1", "bob/1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        ("path,label,speaker\na,b,c\n", None, r"lacks the columns \[emotion\], it has \[path, label, speaker\]"),
+        ("path,label,speaker\na,b,c\n", {"emotion": "tag"}, r"lacks the columns \[tag\]"),
+        ("path,emotion,speaker\na,b,c\n", {"mood": "emotion"}, r"Bad column 'mood', expected one of \[id, path, emo"),
+        ("path,emotion,speaker\na,b,c\n", {"session": "day"}, r"lacks the columns \[day\]"),
+        ("path,emotion,speaker\na,b, \n", None, "line 2: its speaker is empty"),
+        ("path,emotion,speaker\na, ,c\n", None, "line 2: its emotion is empty"),
+        ("path,emotion,speaker\na.wav,b,c\na.wav,b,c\n", None, "line 3: id 'a' is already on line 2"),
+        ("id,path,emotion,speaker\n1,a.wav,b,c\n1,b.wav,b,c\n", None, "line 3: id '1' is already on line 2"),
+        ("path,emotion,speaker,split\na,b,c,validation\n", None, "line 2: Bad split 'validation'"),
+        ("path,emotion,speaker\n", None, "holds no utterance"),
+    ],
+)
+def test_a_bad_table(tmp_path: Path, text: str, columns: dict[str, str] | None, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tabular.read(table(tmp_path, text), columns)
+
+
+def test_a_folder_or_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, expected a CSV or TSV file"):
+        tabular.read(tmp_path)
+    with pytest.raises(InputError, match="no such file"):
+        tabular.read(tmp_path / "absent.csv")
