@@ -38,6 +38,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
+        temporary.chmod(0o644)  # safetensors writes 0600, and what is shared must be readable
         _flush(temporary)
         temporary.replace(path)
         _flush(path.parent)
@@ -86,8 +87,13 @@ def new_artifact(out: Path, kind: str) -> Iterator[Path]:
         if out.exists():
             replaced = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
             out.replace(replaced)
-            building.replace(out)
-            shutil.rmtree(replaced)
+            try:
+                building.replace(out)
+            finally:
+                if out.exists():
+                    shutil.rmtree(replaced)
+                else:
+                    replaced.replace(out)
         else:
             building.replace(out)
         _flush(out.parent)

@@ -1,0 +1,308 @@
+"""Extraction: the audio of a manifest through an upstream into a feature set, in shards that survive interruption.
+
+The manifest's order is kept. Every so many utterances share a shard, whatever the number of processes, and a file is
+always computed alone on one thread: neither its neighbours nor the machine's cores change a bit of it. A shard says
+in its own header what it was made from (upstream, ids, hashes of the audio files), so a later run takes it as it is
+or refuses. ``config.json`` comes after all shards and makes the folder a feature set.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from gandistill import artifacts, console
+from gandistill.config import Config
+from gandistill.corpora import audio
+from gandistill.corpora.manifest import Entry, read_manifest, read_origin
+from gandistill.errors import InputError, choices
+from gandistill.features.featureset import (
+    INDEX,
+    KIND,
+    Utterance,
+    dump_compact,
+    finish,
+    save_shard,
+    shard_name,
+    shard_rows,
+)
+from gandistill.features.hubert import Hubert, HubertConfig
+from gandistill.features.logmel import LogMel, LogMelConfig
+from gandistill.features.s3prl import S3prl
+from gandistill.features.upstreams import LayerChoice, Upstream
+
+S3PRL = "s3prl:"
+UPSTREAMS = ("logmel", "hubert", S3PRL + "NAME")
+ORIGIN = ("corpus", "protocol", "fold", "licence")
+HEADER = "extraction"  # one key: safetensors writes several in random order, and shards must be equal to the byte
+FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
+ADVICE = "choose another --out or remove it"
+SHARD_FILE = re.compile(r"frames-\d{5}\.safetensors")
+UNFINISHED = re.compile(rf"{SHARD_FILE.pattern}|\..+\.part|{'|'.join(map(re.escape, FINAL))}")
+
+
+class ExtractConfig(Config):
+    """What turns audio into features."""
+
+    upstream: str = "logmel"
+    """logmel, hubert (any HuBERT, wav2vec 2.0 or WavLM), or s3prl:NAME."""
+    logmel: LogMelConfig = LogMelConfig()
+    """Settings of the upstream logmel."""
+    hubert: HubertConfig = HubertConfig()
+    """Settings of the upstream hubert."""
+    s3prl: LayerChoice = LayerChoice()
+    """Settings of the upstreams s3prl:NAME."""
+    shard: int = Field(default=256, ge=1)
+    """Utterances in one shard file: what an interruption can cost, and what is held in memory."""
+
+    @field_validator("upstream")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name in UPSTREAMS[:2] or (name.startswith(S3PRL) and name != S3PRL):
+            return name
+        raise choices("upstream", name, UPSTREAMS)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Utterances that share a file, and what it is made from: upstream, and id and SHA-256 of each audio file."""
+
+    name: str
+    entries: list[Entry]
+    source: dict[str, Any]
+
+    def header(self, lengths: list[int]) -> dict[str, str]:
+        """What the file says of itself; ``lengths`` in frames."""
+        return {HEADER: dump_compact(self.source | {"frames": lengths})}
+
+    def lengths(self, folder: Path) -> list[int] | None:
+        """Frames of each utterance as the file says, or None where there is no such file, or a damaged one.
+
+        Raises InputError if the file was made from anything else.
+        """
+        path = folder / self.name
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})[HEADER])
+            lengths = header.pop("frames")
+        except (SafetensorError, OSError, ValueError, KeyError):
+            console.say(f"{path} is damaged: it is extracted again")
+            return None
+        _require_same(header, self.source, path)
+        return lengths
+
+
+def extract(
+    manifest: Path,
+    config: ExtractConfig,
+    out: Path,
+    skip_bad: bool = False,
+    *,
+    rank: int = 0,
+    world: int = 1,
+    wait: Callable[[], None] = lambda: None,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Extract the features of a manifest into the feature set ``out``, going on where an earlier run stopped.
+
+    Process ``rank`` of ``world`` takes every ``world``-th shard, and ``wait`` returns once every process has called
+    it. All audio is checked first; bad files stop everything before anything is written, or are left out with
+    ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
+
+    Raises InputError for bad audio, an unusable upstream, features that are not finite in half floats, and an ``out``
+    that holds something else, or features made from other settings, audio or labels.
+    """
+    _check_out(out)
+    entries = read_manifest(manifest)
+    labels = sorted({entry.emotion for entry in entries})
+    upstream = make_upstream(config, device)
+    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"))
+    shards = _shards(entries, upstream, config.shard)
+    facts = _facts(upstream, labels, read_origin(manifest), shards)
+    lengths = _take_stock(out, facts, shards)
+    missing = [shard for shard in shards if shard.name not in lengths]
+    if not missing and all((out / name).is_file() for name in FINAL):
+        console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
+        return
+    wait()  # until every process has seen the folder as it was
+    if rank == 0:
+        for name in FINAL:
+            (out / name).unlink(missing_ok=True)
+        if lengths:
+            console.say(f"{out}: going on, {len(lengths)} of {len(shards)} shards are there")
+    mine = [shard for number, shard in enumerate(shards) if number % world == rank and shard in missing]
+    work = _extract_shards(mine, upstream, out)
+    if rank == 0:
+        total = sum(len(shard.entries) for shard in mine)
+        work = console.track(work, f"Extracting {upstream.name}", total, unit="files")
+    for _ in work:
+        pass
+    wait()  # until every shard is there
+    if rank == 0:
+        _finish(out, facts, shards, upstream.name)
+    wait()  # until the set is complete
+
+
+def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
+    """The upstream that the config names. Raises InputError if it cannot be had here."""
+    if config.upstream == "logmel":
+        return LogMel(config.logmel, device)
+    if config.upstream == "hubert":
+        return Hubert(config.hubert, device)
+    return S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
+
+
+def _check_out(out: Path) -> None:
+    """Let pass what is free, a feature set, or an extraction that was interrupted. Raises InputError otherwise."""
+    if out.is_dir() and not (out / artifacts.CONFIG).exists():
+        names = [path.name for path in out.iterdir()]
+        started = any(SHARD_FILE.fullmatch(name) for name in names)
+        if all(UNFINISHED.fullmatch(name) and (started or name not in FINAL) for name in names):
+            return
+    artifacts.check_free(out, KIND)
+
+
+def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
+    with ThreadPoolExecutor() as pool:
+        digests = list(pool.map(artifacts.sha256, (entry.path for entry in entries)))
+    shards, description = [], upstream.describe()
+    for number, start in enumerate(range(0, len(entries), size)):
+        part = entries[start : start + size]
+        files = [[entry.id, digest] for entry, digest in zip(part, digests[start : start + size], strict=True)]
+        shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
+    return shards
+
+
+def _facts(upstream: Upstream, labels: list[str], origin: dict[str, Any], shards: list[Shard]) -> dict[str, Any]:
+    """What ``config.json`` says of the features; the fingerprint covers everything that decides the set's content."""
+    facts = {
+        "labels": labels,
+        "dims": upstream.dims,
+        "frame_rate": upstream.frame_rate,
+        "upstream": upstream.describe(),
+        **{key: origin[key] for key in ORIGIN if key in origin},
+    }
+    rows = [[(e.emotion, e.speaker, e.session, e.split) for e in shard.entries] for shard in shards]
+    content = dump_compact([facts, rows, [shard.source for shard in shards]])
+    return facts | {"fingerprint": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[str, list[int]]:
+    """Frame counts of the shards that are there, by shard. Raises InputError if ``out`` was made from anything else."""
+    found = artifacts.read_json(out / artifacts.CONFIG) if (out / artifacts.CONFIG).is_file() else None
+    if found is not None:
+        keys = ("upstream", "labels", *ORIGIN)
+        _require_same({key: found.get(key) for key in keys}, {key: facts.get(key) for key in keys}, out)
+    lengths = {shard.name: known for shard in shards if (known := shard.lengths(out)) is not None}
+    others = sorted({path.name for path in out.glob("frames-*.safetensors")} - {shard.name for shard in shards})
+    if others:
+        raise InputError(f"{out} holds {others[0]} of a larger extraction: {ADVICE}")
+    if found is not None and found.get("fingerprint") != facts["fingerprint"]:
+        raise InputError(f"{out} was made from other labels, speakers, sessions or splits of the same audio: {ADVICE}")
+    return lengths
+
+
+def _require_same(there: Any, here: Any, where: Path) -> None:
+    difference = _difference(there, here)
+    if difference:
+        raise InputError(f"{where} was made from something else: {difference}; {ADVICE}")
+
+
+def _difference(there: Any, here: Any, key: str = "") -> str | None:
+    """The first place where two JSON values differ, and both values there."""
+    if isinstance(there, list) and isinstance(here, list):
+        there, here = dict(enumerate(there)), dict(enumerate(here))
+    if isinstance(there, dict) and isinstance(here, dict):
+        names = [*there, *(name for name in here if name not in there)]
+        inner = (_difference(there.get(name), here.get(name), f"{key}.{name}".lstrip(".")) for name in names)
+        return next((difference for difference in inner if difference), None)
+    return None if there == here else f"{key} is {there!r} there and {here!r} here"
+
+
+def _extract_shards(shards: list[Shard], upstream: Upstream, out: Path) -> Iterator[None]:
+    """Compute and write shards, passing once for each file."""
+    with _one_thread_each(torch.get_num_threads()) as pool:
+        for shard in shards:
+            frames = []
+            for features in pool.map(lambda entry: _features(upstream, entry), shard.entries):
+                frames.append(features)
+                yield
+            save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
+
+
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[Executor]:
+    """Threads that compute one file each: sums split over several threads would round differently on other machines.
+
+    On a GPU, TensorFloat-32 convolutions, exact to three digits only, are off.
+    """
+    torch.set_num_threads(1)
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    try:
+        with exact, ThreadPoolExecutor(workers) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(workers)
+
+
+def _features(upstream: Upstream, entry: Entry) -> Tensor:
+    """Frames [T, D] of one file as half floats in main memory."""
+    frames = upstream(torch.from_numpy(audio.load(entry.path)))
+    half = frames.half().cpu()
+    if not len(half):
+        raise InputError(f"{entry.path}: too short for {upstream.name}, it gives no frame")
+    if not half.isfinite().all():
+        raise InputError(f"{entry.path}: {upstream.name} gives NaN, or values beyond half floats' 65,504")
+    return half
+
+
+def _finish(out: Path, facts: dict[str, Any], shards: list[Shard], upstream: str) -> None:
+    """Index, card, config, sums. Before the config the folder is no feature set, and with it every byte is right."""
+    for leftover in out.glob(".*.part"):
+        leftover.unlink()
+    rows = []
+    for shard in shards:
+        lengths = shard.lengths(out)
+        if lengths is None:
+            raise InputError(f"{out / shard.name} is missing: run the same command again")
+        utterances = [
+            # An index row takes no more of the frames than their number.
+            Utterance(e.id, e.emotion, torch.empty(length, 0), e.speaker, e.session, e.split)
+            for e, length in zip(shard.entries, lengths, strict=True)
+        ]
+        rows += shard_rows(shard.name, utterances, facts["labels"])
+    config = artifacts.describe(KIND, {"command": "gandistill extract", "upstream": upstream}, **facts)
+    finish(out, rows, config, _card(facts, rows, upstream))
+    artifacts.write_sums(out)
+
+
+def _card(facts: dict[str, Any], rows: list[dict[str, Any]], upstream: str) -> str:
+    seconds = sum(row["frames"] for row in rows) / facts["frame_rate"]
+    counts = Counter(row["label"] for row in rows)
+    classes = "".join(f"| {label} | {counts[label]} |\n" for label in facts["labels"])
+    settings = "".join(f"- {key}: {value}\n" for key, value in facts["upstream"].items())
+    origin = "".join(f"- {key}: {facts[key]}\n" for key in ORIGIN if key in facts)
+    return f"""# Features of {facts.get("corpus", "a speech corpus")}
+
+{len(rows)} utterances, {seconds / 60:.0f} minutes, as {facts["dims"]} feature dims at {facts["frame_rate"]:g} frames a
+second from {upstream}, made by gandistill. `index.csv` has an utterance a row; the shards hold the frames end to end.
+
+{origin}{settings}
+The features come from the corpus's recordings: its licence holds for them too.
+
+| class | utterances |
+|---|---|
+{classes}"""

@@ -1,0 +1,50 @@
+"""Extract features on several processes: ``accelerate launch recipes/extract_features.py MANIFEST --out DIR``.
+
+The same as ``gandistill extract``, its shards dealt out over accelerate's processes; the feature set is the same to
+the byte, however many there are.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from accelerate import PartialState
+
+from gandistill import console
+from gandistill.errors import InputError
+from gandistill.features.extract import ExtractConfig, extract
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("manifest", type=Path, help="what 'gandistill prepare' wrote, or your own CSV")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the feature set")
+    parser.add_argument("--upstream", help="logmel, hubert or s3prl:NAME")
+    parser.add_argument("--config", type=Path, help="YAML, such as recipes/ravdess/logmel.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as hubert.layer=9")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out bad files, listed in quarantine.csv")
+    given = parser.parse_args()
+    state = PartialState()
+    upstream = [f"upstream={given.upstream}"] if given.upstream else []
+    try:
+        extract(
+            given.manifest,
+            ExtractConfig.load(given.config, [*upstream, *given.set]),
+            given.out,
+            given.skip_bad,
+            rank=state.process_index,
+            world=state.num_processes,
+            wait=state.wait_for_everyone,
+            device=state.device or "cpu",
+        )
+    except InputError as error:
+        if state.is_main_process:
+            console.say(str(error))
+        return 2
+    finally:
+        state.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

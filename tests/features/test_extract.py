@@ -1,0 +1,389 @@
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import transformers
+
+from gandistill import artifacts
+from gandistill.corpora import audio
+from gandistill.errors import InputError
+from gandistill.features import extract as extraction
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.logmel import LogMel, LogMelConfig
+
+SECONDS = (0.4, 0.03, 1.1, 0.7, 0.2, 0.9, 0.5)
+LOGMEL = ExtractConfig(shard=3)
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def by_id(folder: Path) -> dict[str, torch.Tensor]:
+    features = FeatureSet.open(folder)
+    return {id: features.frames(row) for row, id in enumerate(features.index["id"])}
+
+
+def units_in_last_place(a: torch.Tensor, b: torch.Tensor) -> int:
+    """Greatest distance of half floats of equal sign, in representable numbers."""
+    bits = [x.half().view(torch.int16).int() for x in (a, b)]
+    return int((bits[0] - bits[1]).abs().max())
+
+
+def edit(manifest: Path, row: int, **cells: str) -> None:
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[row] |= cells
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Group norm over time: the variant whose features depend on padding."""
+    config = transformers.HubertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8, 8),
+        conv_stride=(10, 32),
+        conv_kernel=(20, 40),
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+        feat_extract_norm="group",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.HubertModel(config)
+    folder = tmp_path_factory.mktemp("hubert")
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_feature_set_holds_what_the_upstream_gives(corpus, tmp_path: Path):
+    manifest = corpus(SECONDS)
+    artifacts.write_json(
+        manifest.with_suffix(".json"), {"corpus": "bursts", "licence": "CC0", "protocol": "custom", "seed": 1}
+    )
+    extract(manifest, LOGMEL, tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.index["id"].tolist() == [f"u{i}" for i in range(7)]
+    assert features.index["shard"].tolist() == [f"frames-0000{i // 3}.safetensors" for i in range(7)]
+    assert features.index["speaker"].tolist()[:2] == ["speaker0", "speaker1"]
+    assert features.index["split"].tolist()[:2] == ["test", "train"]
+    assert features.labels == ["angry", "happy", "sad"]
+    assert features.config["upstream"]["window"] == 1024
+    assert {key: features.config.get(key) for key in ("corpus", "licence", "protocol", "seed")} == {
+        "corpus": "bursts",
+        "licence": "CC0",
+        "protocol": "custom",
+        "seed": None,
+    }
+    assert features.config["frame_rate"] == 31.25
+    for row in range(7):
+        expected = LogMel(LogMelConfig())(torch.from_numpy(audio.load(manifest.with_name(f"u{row}.wav"))))
+        assert units_in_last_place(features.frames(row), expected) <= 1
+    artifacts.open_artifact(tmp_path / "out", "feature set", verify=True)
+    assert "bursts" in (tmp_path / "out" / "README.md").read_text()
+    assert len(features.fingerprint) == 64
+
+
+def test_same_inputs_give_the_same_bytes(corpus, tmp_path: Path):
+    for name in ("a", "b"):
+        extract(corpus(SECONDS, name=name), LOGMEL, tmp_path / f"out-{name}")
+    assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
+
+
+@pytest.mark.parametrize("upstream", ["logmel", "hubert"])
+def test_features_do_not_depend_on_neighbours(corpus, tmp_path: Path, tiny_hubert: Path, upstream: str):
+    config = ExtractConfig.load(overrides=[f"upstream={upstream}", f"hubert.model={tiny_hubert}"])
+    everything = tmp_path / "all"
+    extract(corpus(SECONDS, name="all-audio"), config, everything)
+    together = by_id(everything)
+    neighbours = {"reversed": reversed(range(7)), "some": (5, 1, 3), **{f"alone{i}": (i,) for i in range(7)}}
+    for name, ids in neighbours.items():
+        out = tmp_path / name
+        extract(corpus(SECONDS, list(ids), name=f"{name}-audio"), config.model_copy(update={"shard": 2}), out)
+        for id, frames in by_id(out).items():
+            assert frames.shape == together[id].shape
+            assert units_in_last_place(frames, together[id]) <= 1
+            assert torch.equal(frames, together[id])
+
+
+def test_half_floats_are_the_upstream_run_alone(corpus, tmp_path: Path, tiny_hubert: Path):
+    config = ExtractConfig.load(overrides=["upstream=hubert", f"hubert.model={tiny_hubert}", "hubert.layer=1"])
+    manifest = corpus(SECONDS)
+    extract(manifest, config, tmp_path / "out")
+    upstream = extraction.make_upstream(config)
+    for id, frames in by_id(tmp_path / "out").items():
+        alone = upstream(torch.from_numpy(audio.load(manifest.with_name(f"{id}.wav"))))
+        assert (alone - frames).abs().max() < 1e-4 + alone.abs().max() * 2**-11
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_change_nothing_and_are_given_back(corpus, tmp_path: Path, threads: int):
+    before = torch.get_num_threads()
+    extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
+    assert torch.get_num_threads() == before
+    try:
+        torch.set_num_threads(threads)
+        extract(corpus(SECONDS), LOGMEL, tmp_path / "again")
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert contents(tmp_path / "out") == contents(tmp_path / "again")
+
+
+def test_processes_in_turn_give_the_same_set(corpus, tmp_path: Path):
+    manifest = corpus(SECONDS)
+    extract(manifest, LOGMEL, tmp_path / "one")
+    with pytest.raises(InputError, match=r"frames-00001\.safetensors is missing"):
+        extract(manifest, LOGMEL, tmp_path / "two", rank=0, world=2)  # nobody computes the other shards
+    assert not (tmp_path / "two" / "config.json").exists()
+    extract(manifest, LOGMEL, tmp_path / "two", rank=1, world=2)
+    extract(manifest, LOGMEL, tmp_path / "two", rank=0, world=2)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+class Interrupting:
+    """A log-Mel upstream that is stopped from outside after some files."""
+
+    def __init__(self, files: int) -> None:
+        self.files, self.calls = files, 0
+        self.real = LogMel(LogMelConfig())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def __call__(self, audio: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls > self.files:
+            raise KeyboardInterrupt
+        return self.real(audio)
+
+
+def test_resumes_where_it_stopped(
+    corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(extraction, "make_upstream", lambda *_: Interrupting(4))
+        with pytest.raises(KeyboardInterrupt):
+            extract(manifest, LOGMEL, out)
+    assert [path.name for path in out.iterdir()] == ["frames-00000.safetensors"]
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        FeatureSet.open(out)
+    (out / ".frames-00001.safetensors.123.part").write_bytes(b"half a shard, left by a kill")
+    first = (out / "frames-00000.safetensors").stat().st_mtime_ns
+    counting = Interrupting(100)
+    monkeypatch.setattr(extraction, "make_upstream", lambda *_: counting)
+    extract(manifest, LOGMEL, out)
+    assert counting.calls == 4
+    assert "1 of 3 shards are there" in capsys.readouterr().err
+    assert (out / "frames-00000.safetensors").stat().st_mtime_ns == first
+    assert contents(out) == contents(tmp_path / "whole")
+    extract(manifest, LOGMEL, out)
+    assert counting.calls == 4
+    assert "complete already: 7 utterances" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "lost", ["config.json", "index.csv", "README.md", "SHA256SUMS", "frames-00001.safetensors", "config.json index.csv"]
+)
+def test_what_is_lost_is_made_again(corpus, tmp_path: Path, lost: str):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    before = contents(out)
+    for name in lost.split():
+        (out / name).unlink()
+    extract(manifest, LOGMEL, out)
+    assert contents(out) == before
+
+
+def test_a_damaged_shard_is_extracted_again(corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    before = contents(out)
+    shard = out / "frames-00001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    extract(manifest, LOGMEL, out)
+    assert "frames-00001.safetensors is damaged: it is extracted again" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def changed_audio(manifest: Path) -> None:
+    soundfile.write(manifest.with_name("u4.wav"), np.full(4000, 0.1, np.float32), 16_000)
+
+
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "partial"])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda manifest: ["logmel.window=512"], "upstream.window is 1024 there and 512 here"),
+        (lambda manifest: ["shard=2"], "was made from something else: utterances"),
+        (changed_audio, r"utterances\.1\.1 is '[0-9a-f]{64}' there and '[0-9a-f]{64}' here"),
+        (lambda manifest: edit(manifest, 3, id="other"), r"utterances\.0\.0 is 'u3' there and 'other' here"),
+    ],
+    ids=["upstream", "shard", "audio", "id"],
+)
+def test_other_features_are_refused(corpus, tmp_path: Path, change, words: str, finished: bool):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    if not finished:
+        (out / "config.json").unlink()
+    before = contents(out)
+    overrides = change(manifest) or []
+    with pytest.raises(InputError, match=words) as error:
+        extract(manifest, ExtractConfig.load(overrides=["shard=3", *overrides]), out)
+    assert str(error.value).endswith("choose another --out or remove it")
+    assert contents(out) == before
+
+
+def test_other_labels_of_the_same_audio(corpus, tmp_path: Path):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    for change, words in (
+        ({"split": "dev"}, "other labels, speakers, sessions or splits"),
+        ({"emotion": "x"}, "labels"),
+    ):
+        edit(manifest, 3, **change)
+        with pytest.raises(InputError, match=words):
+            extract(manifest, LOGMEL, out)
+    (out / "config.json").unlink()  # unfinished: the frames are right, the index is still to be written
+    extract(manifest, LOGMEL, out)
+    assert FeatureSet.open(out).index["label"].tolist()[3] == "x"
+
+
+def test_a_shorter_manifest_leaves_no_stray_shard(corpus, tmp_path: Path):
+    extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
+    (tmp_path / "out" / "config.json").unlink()
+    with pytest.raises(InputError, match=r"holds frames-00002\.safetensors of a larger extraction"):
+        extract(corpus(SECONDS, range(6)), LOGMEL, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", "README.md", "index.csv"])
+def test_never_writes_over_what_is_not_its_own(corpus, tmp_path: Path, name: str):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    with pytest.raises(InputError, match="exists and is not a gandistill feature set"):
+        extract(corpus(SECONDS), LOGMEL, out)
+    assert (out / name).read_text() == "mine"
+
+
+def test_bad_audio_stops_before_anything_is_written(corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    manifest.with_name("u2.wav").write_bytes(b"")
+    manifest.with_name("u5.wav").unlink()
+    with pytest.raises(InputError, match=r"u2\.wav[^\n]*\n[^\n]*u5\.wav"):
+        extract(manifest, LOGMEL, out)
+    assert not out.exists()
+    extract(manifest, LOGMEL, out, skip_bad=True)
+    assert "quarantine.csv" in capsys.readouterr().err
+    assert manifest.with_name("quarantine.csv").read_text().count("\n") == 3
+    assert FeatureSet.open(out).index["id"].tolist() == ["u0", "u1", "u3", "u4", "u6"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(float("nan"), r"u0\.wav: logmel gives NaN"), (1e5, "beyond half floats"), (None, "too short for logmel")],
+)
+def test_unusable_features_name_the_file(corpus, tmp_path: Path, monkeypatch, value: float | None, words: str):
+    frames = torch.zeros(0, 64) if value is None else torch.full((2, 64), value)
+    monkeypatch.setattr(LogMel, "__call__", lambda self, audio: frames)
+    with pytest.raises(InputError, match=words):
+        extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+@pytest.mark.parametrize("name", ["logml", "s3prl:", "s3prl", ""])
+def test_unknown_upstream(name: str):
+    with pytest.raises(InputError, match=r"Bad upstream '.*', expected one of \[logmel, hubert, s3prl:NAME\]"):
+        ExtractConfig.load(overrides=[f"upstream='{name}'"])
+
+
+def test_config_as_on_the_command_line():
+    config = ExtractConfig.load(overrides=["upstream=s3prl:fbank", "hubert.layer=9", "s3prl.layer=0"])
+    assert (config.upstream, config.hubert.layer, config.s3prl.layer) == ("s3prl:fbank", 9, 0)
+    with pytest.raises(InputError, match=r"unknown key 'logmel.windw', expected one of \[bands, window"):
+        ExtractConfig.load(overrides=["logmel.windw=3"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "window", "hop"),
+    [("ravdess/logmel", 1024, 512), ("nemo/logmel", 512, 256), ("demos/logmel", 512, 256)],
+)
+def test_logmel_recipes(corpus, tmp_path: Path, recipe: str, window: int, hop: int):
+    config = ExtractConfig.load(RECIPES / f"{recipe}.yaml")
+    assert (config.logmel.window, config.logmel.hop, config.logmel.bands) == (window, hop, 64)
+    extract(corpus((0.5, 5.984)), config, tmp_path / "out")
+    assert FeatureSet.open(tmp_path / "out").lengths[1] == 1 + (95_744 - window) // hop
+
+
+def test_iemocap_recipe(corpus, tmp_path: Path, tiny_hubert: Path):
+    config = ExtractConfig.load(RECIPES / "iemocap/hubert.yaml", [f"hubert.model={tiny_hubert}"])
+    assert config.upstream == "hubert"
+    assert ExtractConfig.load(RECIPES / "iemocap/hubert.yaml").hubert.model == "facebook/hubert-base-ls960"
+    extract(corpus((0.5, 1.0)), config, tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert (features.dims, features.config["frame_rate"]) == (16, 50.0)
+
+
+def test_real_speech(ravdess_root: Path, tmp_path: Path):
+    files = sorted(ravdess_root.glob("Actor_0[12]/*.flac"))[:6]
+    rows = [f"{file.stem},{file},happy,actor,,,,,\n" for file in files]
+    (tmp_path / "manifest.csv").write_text(
+        "id,path,emotion,speaker,gender,session,text,duration,split\n" + "".join(rows)
+    )
+    extract(tmp_path / "manifest.csv", ExtractConfig(), tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.lengths.tolist() == [1 + (soundfile.info(file).frames - 1024) // 512 for file in files]
+    mean, deviation = features.moments()
+    assert -20 < mean.min() < mean.max() < 0
+    assert 1 < deviation.min() < deviation.max() < 10
+
+
+def accelerate(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    port = ["--main_process_port", "0"] if processes > 1 else []
+    script = [str(RECIPES / "extract_features.py"), *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(RECIPES.parent), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        [*launcher, *plain, *port, *script], capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+
+
+def test_accelerate_launch_gives_the_same_set_as_one_process(corpus, tmp_path: Path, tiny_hubert: Path):
+    """The slowest test here: it starts three Python processes."""
+    settings = ["upstream=hubert", f"hubert.model={tiny_hubert}", "shard=2"]
+    manifest = corpus(SECONDS)
+    extract(manifest, ExtractConfig.load(overrides=settings), tmp_path / "one")
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    done = accelerate(2, manifest, "--out", tmp_path / "two", *flags)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    assert "corpus" not in json.loads((tmp_path / "two" / "config.json").read_text())
+
+
+def test_script_says_what_is_wrong(corpus, tmp_path: Path):
+    environment = os.environ | {"PYTHONPATH": str(RECIPES.parent)}
+    command = [sys.executable, str(RECIPES / "extract_features.py"), "none.csv", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "none.csv: no such file"

@@ -1,0 +1,289 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from gandistill import artifacts
+from gandistill.errors import InputError
+from gandistill.features import featureset
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, repeated, write_feature_set
+
+LABELS = ["angry", "happy", "sad"]
+DIMS = 4
+
+
+def write(out: Path, utterances: list[Utterance], labels: list[str] = LABELS, dims: int = DIMS) -> FeatureSet:
+    config = artifacts.describe(KIND, {"command": "test"}, labels=labels, dims=dims, upstream={"name": "noise"})
+    write_feature_set(out, utterances, config, "# Card\n")
+    return FeatureSet.open(out)
+
+
+def ramps(lengths: list[int], **fields) -> list[Utterance]:
+    """Utterance i, frame t, dim d holds i * 100 + t + d / 8: exact in half floats, each frame known by sight."""
+    dims = torch.arange(DIMS) / 8
+    frames = [i * 100 + torch.arange(length)[:, None] + dims for i, length in enumerate(lengths)]
+    return [Utterance(f"u{i}", LABELS[i % 3], f, **fields) for i, f in enumerate(frames)]
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> FeatureSet:
+    return write(tmp_path / "set", ramps([5, 1, 3, 7]))
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
+halves = st.floats(-65504, 65504, width=16)
+
+
+@st.composite
+def utterances(draw: st.DrawFn) -> list[Utterance]:
+    count = draw(st.integers(1, 6))
+    soft = draw(st.booleans())
+    made = []
+    for i in range(count):
+        length = draw(st.integers(1, 5))
+        values = draw(st.lists(halves, min_size=length * DIMS, max_size=length * DIMS))
+        posterior = torch.tensor(draw(st.lists(st.floats(0, 1, width=32), min_size=3, max_size=3))) if soft else None
+        frames = torch.tensor(values).view(length, DIMS)
+        label, split = draw(st.sampled_from(LABELS)), draw(st.sampled_from(["", "train", "dev", "test"]))
+        made.append(Utterance(f"{draw(names)}-{i}", label, frames, draw(names), draw(names), split, posterior))
+    return made
+
+
+@given(given=utterances(), shard_bytes=st.sampled_from([1, 40, 2**28]))
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_round_trip(given: list[Utterance], shard_bytes: int, tmp_path: Path):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(featureset, "SHARD_BYTES", shard_bytes)
+        found = write(tmp_path / "set", given)
+    assert len(found) == len(given)
+    for column, field in (("id", "id"), ("label", "label"), *((c, c) for c in ("speaker", "session", "split"))):
+        assert found.index[column].tolist() == [getattr(u, field) for u in given]
+    for row, utterance in enumerate(given):
+        assert torch.equal(found.frames(row), utterance.frames)
+        assert found.frames(row).dtype == torch.float32
+    assert found.lengths.tolist() == [len(u.frames) for u in given]
+    assert [found.labels[target] for target in found.targets] == [u.label for u in given]
+    if found.soft is None:
+        assert given[0].soft is None
+    else:
+        assert np.array_equal(found.soft, np.stack([u.soft for u in given if u.soft is not None]))
+
+
+def test_same_utterances_give_the_same_bytes_and_fingerprint(tmp_path: Path):
+    first, second = (write(tmp_path / name, ramps([5, 1, 3])) for name in ("a", "b"))
+    assert first.fingerprint == second.fingerprint
+    assert first.fingerprint != write(tmp_path / "c", ramps([5, 1, 4])).fingerprint
+    artifacts.open_artifact(tmp_path / "a", KIND, verify=True)
+
+
+def test_views(small: FeatureSet):
+    assert small.class_counts == {"angry": 2, "happy": 1, "sad": 1}
+    assert small.targets.tolist() == [0, 1, 2, 0]
+    part = small.rows(small.lengths > 2)
+    assert part.index["id"].tolist() == ["u0", "u2", "u3"]
+    assert torch.equal(part.frames(1), small.frames(2))
+    assert small.rows([3, 0]).index["id"].tolist() == ["u3", "u0"]
+    assert torch.equal(small.means(), torch.stack([small.frames(row).mean(0) for row in range(4)]))
+
+
+def test_parts(tmp_path: Path):
+    made = [
+        Utterance(u.id, u.label, u.frames, split=s) for u, s in zip(ramps([2, 2, 2]), ["train", "", "dev"], strict=True)
+    ]
+    found = write(tmp_path / "set", made)
+    assert found.part("dev").index["id"].tolist() == ["u2"]
+    assert found.training_part().index["id"].tolist() == ["u0"]
+    with pytest.raises(InputError, match=r"has no 'test' part; its splits are \[dev, train\]"):
+        found.part("test")
+    unsplit = write(tmp_path / "unsplit", ramps([2, 2], split=""))
+    assert len(unsplit.training_part()) == 2
+    with pytest.raises(InputError, match=r"its splits are \[none\]"):
+        unsplit.part("train")
+
+
+def test_some_frames(small: FeatureSet):
+    whole = small.frames(3)
+    assert torch.equal(small.frames(3, 2, 5), whole[2:5])
+    assert torch.equal(small.frames(3, 2), whole[2:])
+    assert torch.equal(small.frames(0, 3, 99), small.frames(0)[3:]), "never the next utterance's frames"
+
+
+def test_padded(small: FeatureSet):
+    frames, lengths = small.padded([1, 3])
+    assert frames.shape == (2, 7, DIMS)
+    assert lengths.tolist() == [1, 7]
+    assert torch.equal(frames[0, :1], small.frames(1))
+    assert not frames[0, 1:].any()
+    assert torch.equal(frames[1], small.frames(3))
+
+
+def test_windows_crop_longer_and_repeat_shorter(small: FeatureSet):
+    starts = set()
+    for seed in range(60):
+        windows = small.windows([2, 3, 0], 5, torch.Generator().manual_seed(seed))
+        assert windows.shape == (3, 5, DIMS)
+        assert torch.equal(windows[0], small.frames(2)[[0, 1, 2, 0, 1]]), "repeated from the start"
+        start = int(windows[1, 0, 0]) - 300
+        starts.add(start)
+        assert torch.equal(windows[1], small.frames(3)[start : start + 5])
+        assert torch.equal(windows[2], small.frames(0)), "an exact fit stays as it is"
+    assert starts == {0, 1, 2}
+
+
+def test_windows_follow_their_generator_alone(small: FeatureSet):
+    draw = [small.windows([3] * 8, 2, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draw[0], draw[1])
+    assert not torch.equal(draw[0], draw[2])
+
+
+@given(length=st.integers(1, 9), available=st.integers(1, 9))
+@settings(deadline=None, max_examples=30)
+def test_repeated(length: int, available: int):
+    frames = torch.arange(available)[:, None].float()
+    assert repeated(frames, length).flatten().tolist() == [t % available for t in range(length)]
+
+
+def test_moments_equal_numpy(tmp_path: Path):
+    generator = torch.Generator().manual_seed(0)
+    made = [
+        Utterance(f"u{i}", "sad", (torch.randn(n, DIMS, generator=generator) * 3 - 20).half().float())
+        for i, n in enumerate((3, 50, 17))
+    ]
+    frames = torch.cat([u.frames for u in made]).double().numpy()
+    mean, deviation = write(tmp_path / "set", made).moments()
+    np.testing.assert_allclose(mean.numpy(), frames.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(deviation.numpy(), frames.std(0), rtol=1e-5)
+
+
+def test_constant_features_have_no_deviation(tmp_path: Path):
+    made = [Utterance("u", "sad", torch.full((1000, DIMS), -13.0625))]
+    mean, deviation = write(tmp_path / "set", made).moments()
+    assert torch.equal(mean, torch.full((DIMS,), -13.0625))
+    assert torch.equal(deviation, torch.zeros(DIMS))
+
+
+@pytest.mark.parametrize("value", [65_520.0, -1e6, float("inf"), float("nan")])
+def test_out_of_range_is_refused_and_nothing_is_left(tmp_path: Path, value: float):
+    frames = torch.zeros(2, DIMS)
+    frames[1, 2] = value
+    with pytest.raises(InputError, match=r"features hold NaN, or values beyond half floats' 65,504"):
+        write(tmp_path / "set", [Utterance("u", "sad", frames)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_largest_half_float_is_in_range(tmp_path: Path):
+    frames = torch.full((1, DIMS), 65_504.0)
+    assert torch.equal(write(tmp_path / "set", [Utterance("u", "sad", frames)]).frames(0), frames)
+
+
+def test_nothing_to_write(tmp_path: Path):
+    with pytest.raises(InputError, match="no utterance was given"):
+        write(tmp_path / "set", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_keeps_the_earlier_set(small: FeatureSet):
+    with pytest.raises(InputError):
+        write(small.folder, [Utterance("u", "sad", torch.full((1, DIMS), 1e9))])
+    assert FeatureSet.open(small.folder).fingerprint == small.fingerprint
+
+
+def test_never_replaces_a_folder_of_another_kind(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="exists and is not a gandistill feature set"):
+        write(tmp_path / "set", ramps([1]))
+
+
+def edit_index(folder: Path, row: int, column: str, value: object) -> None:
+    index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
+    index.loc[row, column] = str(value)
+    index.to_csv(folder / "index.csv", index=False)
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "value", "words"),
+    [
+        (3, "offset", 10, r"'u3' lies outside frames-00000\.safetensors \(16 frames\)"),
+        (0, "offset", -1, "'u0' lies outside"),
+        (0, "frames", 0, "'u0' lies outside"),
+        (2, "frames", 9999, "'u2' lies outside"),
+        (1, "frames", "many", "a number is missing or not a number"),
+        (1, "offset", "", "a number is missing or not a number"),
+        (1, "label", "bored", r"bad label 'bored', expected one of \[angry, happy, sad\]"),
+        (1, "shard", "frames-00009.safetensors", "no such shard"),
+        (1, "shard", "../set/frames-00000.safetensors", "no such shard"),
+    ],
+)
+def test_wrong_index(small: FeatureSet, row: int, column: str, value: object, words: str):
+    edit_index(small.folder, row, column, value)
+    with pytest.raises(InputError, match=words):
+        FeatureSet.open(small.folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a readable CSV file"),
+        ("id,label\nu0,sad\n", r"lacks the columns \[speaker, session, split, frames, shard, offset\]"),
+        ("id,label,speaker,session,split,frames,shard,offset\n", "holds no utterance"),
+    ],
+)
+def test_unreadable_index(small: FeatureSet, text: str, words: str):
+    (small.folder / "index.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        FeatureSet.open(small.folder)
+
+
+def test_missing_files(small: FeatureSet):
+    (small.folder / "index.csv").unlink()
+    with pytest.raises(InputError, match=r"index\.csv: not a readable CSV file"):
+        FeatureSet.open(small.folder)
+    (small.folder / "config.json").unlink()
+    with pytest.raises(InputError, match=r"it has no config\.json"):
+        FeatureSet.open(small.folder)
+    with pytest.raises(InputError, match="no such folder"):
+        FeatureSet.open(small.folder / "nowhere")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 64, None], ids=["empty", "garbage", "truncated"])
+def test_damaged_shard(small: FeatureSet, damage: bytes | None):
+    shard = small.folder / "frames-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1] if damage is None else damage)
+    with pytest.raises(InputError, match=r"frames-00000\.safetensors: not a readable shard"):
+        FeatureSet.open(small.folder)
+
+
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (torch.zeros(16, DIMS), r"frames are F32 \[16, 4\], expected F16 \[frames, 4\]"),
+        (torch.zeros(16, DIMS + 1).half(), r"frames are F16 \[16, 5\], expected F16 \[frames, 4\]"),
+        (torch.zeros(16 * DIMS).half(), r"frames are F16 \[64\], expected F16 \[frames, 4\]"),
+    ],
+)
+def test_shard_of_another_shape(small: FeatureSet, frames: torch.Tensor, words: str):
+    save_file({"frames": frames}, small.folder / "frames-00000.safetensors")
+    with pytest.raises(InputError, match=words):
+        FeatureSet.open(small.folder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("labels", "sad"), ("dims", None), ("dims", "4")])
+def test_wrong_config(small: FeatureSet, key: str, value: object):
+    config = json.loads((small.folder / "config.json").read_text()) | {key: value}
+    (small.folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=f"'{key}' is missing or not a"):
+        FeatureSet.open(small.folder)
+
+
+def test_made_from_names_the_source(small: FeatureSet):
+    origin = made_from(small)
+    assert origin["source"] == {"features": "set", "fingerprint": small.fingerprint}
+    assert origin["upstream"] == {"name": "noise"}
+    assert "corpus" not in origin
