@@ -8,6 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
+_tracked: list[str] = []
 
 
 def say(message: str) -> None:
@@ -19,8 +20,16 @@ def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "
     """Pass items on, showing what is done, its speed and the time left, once the work has taken two seconds.
 
     A terminal sees a live bar; a log file sees a plain line every ten seconds. ``done`` items were finished before.
+    Work tracked within tracked work stays silent: the outer line speaks for it.
     """
-    return _bar(work, what, total, done, unit) if sys.stderr.isatty() else _lines(work, what, total, done, unit)
+    if _tracked:
+        yield from work
+        return
+    _tracked.append(what)
+    try:
+        yield from (_bar if sys.stderr.isatty() else _lines)(work, what, total, done, unit)
+    finally:
+        _tracked.pop()
 
 
 def _bar(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iterator[T]:
@@ -46,5 +55,5 @@ def _lines(work: Iterable[T], what: str, total: int, done: int, unit: str) -> It
         if elapsed >= due:
             due = elapsed + LINE_SECONDS
             rate = finished / elapsed
-            left = (total - done - finished) / rate
+            left = max(total - done - finished, 0) / rate
             say(f"{what}: {done + finished}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")

@@ -11,6 +11,9 @@ def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], cl
     """Counts [C, C], rows the true class, columns the predicted one, from labels [N] and predicted [N]."""
     if len(labels) != len(predicted):
         raise ValueError(f"{len(labels)} labels but {len(predicted)} predictions")
+    for numbers in (labels, predicted):
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < classes:
+            raise ValueError(f"A class number lies outside 0..{classes - 1}")
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -1,0 +1,59 @@
+"""A head's predictions on real speech, and what they are worth."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gandistill import artifacts, metrics
+from gandistill.console import say
+from gandistill.errors import InputError
+from gandistill.evaluate.predictions import COLUMNS, FILE, POSTERIOR
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.head import load_head, posteriors
+
+
+def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, Any]:
+    """Judge a head on one split, and write ``predictions.csv`` into its folder (outside its hash).
+
+    Returns JSON-ready ``uar`` and ``accuracy`` (0..1), ``recalls`` (label to recall, None where the split lacks the
+    class: UAR is over those that occur), ``confusion`` (rows true, columns predicted, in the order of ``labels``),
+    ``labels``, ``utterances``, ``split``, and name and fingerprint of ``head`` and ``features``. Labels are matched by
+    name. Raises InputError if labels or dims differ, or the set has no such split.
+    """
+    head = load_head(head_folder)
+    if sorted(head.labels) != sorted(features.labels):
+        given, expected = ", ".join(features.labels), ", ".join(head.labels)
+        raise InputError(f"{features.folder} has labels [{given}], but the head {head_folder} knows [{expected}]")
+    if head.dims != features.dims:
+        raise InputError(f"{features.folder} has {features.dims} dims, but the head {head_folder} expects {head.dims}")
+    judged = replace(features, config=features.config | {"labels": head.labels}).part(split)  # in the head's order
+    p = posteriors(head, judged).numpy()
+    predicted = p.argmax(axis=1)
+    _write(head_folder / FILE, judged, predicted, p)
+
+    confusion = metrics.confusion_matrix(judged.targets, predicted, len(judged.labels))
+    recalls = metrics.recalls(confusion)
+    absent = [label for label, count in judged.class_counts.items() if not count]
+    if absent:
+        say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")
+    return {
+        "uar": metrics.unweighted_average_recall(confusion),
+        "accuracy": metrics.accuracy(confusion),
+        "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(judged.labels, recalls, strict=True)},
+        "confusion": confusion.tolist(),
+        "labels": judged.labels,
+        "utterances": len(judged),
+        "split": split,
+        "head": {"name": head_folder.name, "fingerprint": artifacts.fingerprint(head_folder)},
+        "features": {"name": features.folder.name, "fingerprint": features.fingerprint},
+    }
+
+
+def _write(path: Path, judged: FeatureSet, predicted: np.ndarray, p: np.ndarray) -> None:
+    table = judged.index.assign(predicted=[judged.labels[c] for c in predicted])[list(COLUMNS)]
+    posterior = pd.DataFrame(p, columns=[POSTERIOR + label for label in judged.labels])
+    text = pd.concat([table, posterior], axis=1).to_csv(index=False, lineterminator="\n", float_format="%.7g")
+    artifacts.write_text(path, text)

@@ -1,0 +1,40 @@
+"""Results as a table: Markdown for a document, aligned plain text for a terminal."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Rows as a Markdown table; columns in order of first appearance, numbers to the right."""
+    header, cells, numeric = _cells(rows)
+    rule = ["---:" if right else "---" for right in numeric]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *cells]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in [escaped[0], rule, *escaped[1:]])
+
+
+def plain(rows: Sequence[Row]) -> str:
+    """Rows as text whose columns line up, numbers to the right."""
+    header, cells, numeric = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    lines = []
+    for row in [header, ["-" * width for width in widths], *cells]:
+        fields = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True))
+        lines.append("  ".join(fields).rstrip() + "\n")
+    return "".join(lines)
+
+
+def percent(mean: float, low: float = math.nan, high: float = math.nan) -> str:
+    """A share in 0..1 as per cent with its interval where there is one: ``52.4 [48.1, 56.7]``."""
+    bounds = "" if math.isnan(low) or math.isnan(high) else f" [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{100 * mean:.1f}{bounds}"
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Header, text of every cell, and which columns hold only numbers; what a row lacks is empty."""
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
+    numeric = [all(text[:1] in "-0123456789" for text in column) for column in zip(*cells, strict=True)]
+    return header, cells, numeric
