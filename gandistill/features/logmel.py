@@ -33,7 +33,7 @@ class LogMelConfig(Config):
     """Highest frequency, Hz."""
     centre: bool = False
     """Centre frame t on sample t * hop, zeros beyond both ends; otherwise only whole windows inside the clip count."""
-    floor: float = Field(default=1e-10, gt=0)
+    floor: float = Field(default=1e-8, gt=0)
     """Least band power, so that the logarithm of silence is finite."""
 
     @model_validator(mode="after")

@@ -1,0 +1,33 @@
+# Two commands: `make demo` shows the main job, `make test` holds everything to its word. Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test clean
+
+setup: $(READY)
+
+# torch comes first and by its exact version: an open range finds gigabytes of CUDA packages instead of the CPU build.
+# s3prl goes without its dependencies (it is an oracle in tests; they include a broken torchaudio).
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps s3prl
+	touch $@
+
+# make demo                          on a corpus that is synthesised
+# make demo CORPUS=path/to/RAVDESS   on real speech
+demo: setup
+	$(BIN)/gandistill demo $(if $(CORPUS),--corpus '$(CORPUS)' --out work/demo-real)
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -rs
+
+clean:
+	rm -rf $(VENV) work

@@ -1,0 +1,292 @@
+"""The commands. One function each, no logic: it reads its options and calls the room that does the work.
+
+Results go to stdout (with ``--json`` as one object), everything else to stderr. Bad input is one plain line and exit
+code 2. Rooms are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gandistill import __version__
+from gandistill.errors import InputError, RunError
+
+app = typer.Typer(
+    name="gandistill",
+    help="Turn a labelled emotional-speech corpus into a small generator that replaces it.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
+Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; what a user did wrong is said in one line with exit code 2."""
+    code: Any = 0
+    try:
+        code = app(args=args, prog_name="gandistill", standalone_mode=False)
+    except InputError as error:
+        _fail(str(error), 2)
+    except RunError as error:
+        _fail(str(error), 1)
+    except typer.TyperException as error:
+        _fail(f"{' '.join(error.format_message().split())} (see gandistill --help)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"gandistill: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False, allow_nan=False))
+        return
+    for key, value in result.items():
+        print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+
+
+def _pairs(text: str | None, option: str) -> dict[str, str] | None:
+    if text is None:
+        return None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
+        raise InputError(f"Bad {option} {text!r}, expected a=b,c=d")
+    found = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(found) < len(pairs):
+        raise InputError(f"Bad {option} {text!r}, it says one of them twice")
+    return found
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="ravdess, nemo, iemocap, demos, synthetic or tabular.")],
+    root: Annotated[Path, typer.Argument(help="Where the corpus lies; for tabular, the CSV file.")],
+    out: Out = Path("manifest.csv"),
+    protocol: Annotated[str | None, typer.Option(help="How to split; none leaves the split column empty.")] = None,
+    fold: Annotated[int, typer.Option(help="Fold of the protocol, from 1.")] = 1,
+    seed: Seed = 0,
+    skip_bad: SkipBad = False,
+    partition: Annotated[Path | None, typer.Option(help="CSV (id,split) for the protocol custom.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Columns of a tabular corpus: emotion=label,path=file.")] = None,
+) -> None:
+    """Read a corpus and write its manifest, after checking all its audio."""
+    from gandistill.corpora.prepare import prepare as run
+
+    run(
+        corpus,
+        root,
+        out,
+        protocol=protocol,
+        fold=fold,
+        seed=seed,
+        skip_bad=skip_bad,
+        partition=partition,
+        columns=_pairs(columns, "--columns"),
+    )
+
+
+@app.command()
+def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")]) -> None:
+    """Counts per class, speakers per part and overlaps; refuses a speaker in both train and test."""
+    from gandistill.corpora import splits
+    from gandistill.corpora.manifest import read_manifest
+
+    report = splits.audit(read_manifest(manifest))
+    print(report)
+    splits.refuse_overlap(report)
+
+
+@app.command()
+def extract(
+    manifest: Annotated[Path, typer.Argument(help="Manifest that prepare wrote.")],
+    out: Out = Path("features"),
+    upstream: Annotated[str | None, typer.Option(help="logmel, hubert or s3prl:NAME.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    skip_bad: SkipBad = False,
+) -> None:
+    """Turn the audio of a manifest into a feature set; goes on where it was stopped."""
+    from gandistill.features.extract import ExtractConfig
+    from gandistill.features.extract import extract as run
+
+    chosen = [f"upstream={upstream}"] if upstream else []
+    run(manifest, ExtractConfig.load(config, [*chosen, *(settings or [])]), out, skip_bad)
+
+
+@app.command()
+def bank(features: Features, out: Out = Path("bank"), config: ConfigFile = None, settings: Settings = None) -> None:
+    """Train the bank of frozen heads on the train part."""
+    from gandistill.features.featureset import FeatureSet
+    from gandistill.heads.bank import BankConfig, build_bank
+
+    build_bank(FeatureSet.open(features), BankConfig.load(config, settings or []), out, {"command": "bank"})
+
+
+@app.command()
+def select(
+    features: Features,
+    out: Out = Path("selected"),
+    method: Annotated[str, typer.Option(help="random, herding, k-centre, class-gaussian, ...")] = "random",
+    ppc: Annotated[int, typer.Option(help="Points per class.")] = 100,
+    seed: Seed = 0,
+) -> None:
+    """A control: a real subset of the train part, or samples of a closed-form generator."""
+    from gandistill.controls.select import select as run
+    from gandistill.features.featureset import FeatureSet
+
+    run(FeatureSet.open(features), method, ppc, seed, out)
+
+
+@app.command()
+def train(
+    out: Out = Path("work/gan"),
+    config: ConfigFile = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Train a generator; without features, on the synthetic corpus."""
+    from gandistill.demo import with_inputs
+    from gandistill.gan.training import configured
+    from gandistill.gan.training import train as run
+
+    run(with_inputs(configured(config, settings or [], out, resume), out), out, resume)
+
+
+@app.command()
+def sample(
+    generator: Annotated[Path | None, typer.Argument(help="Generator folder; none: the one that ships.")] = None,
+    out: Out = Path("distilled"),
+    ppc: Annotated[int | None, typer.Option(help="Points per class.")] = None,
+    total: Annotated[int | None, typer.Option(help="Points in all.")] = None,
+    balanced: Annotated[bool, typer.Option("--balanced", help="Every class alike; the default.")] = False,
+    as_original: Annotated[bool, typer.Option("--as-original", help="The training part's own class counts.")] = False,
+    counts: Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")] = None,
+    labels: Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")] = "hard",
+    seed: Seed = 0,
+) -> None:
+    """Draw a distilled set from a generator."""
+    from gandistill.gan import sampling
+
+    sampler = sampling.Sampler.open(generator or sampling.shipped())
+    wanted = sampling.counts_per_class(
+        sampler.labels,
+        sampler.facts["class_counts"],
+        ppc=ppc,
+        total=total,
+        balanced=balanced,
+        as_original=as_original,
+        counts=sampling.whole_numbers(_pairs(counts, "--counts")),
+    )
+    sampling.sample(sampler, wanted, seed, out, sampling.are_soft(labels))
+
+
+@app.command()
+def train_head(
+    features: Features,
+    out: Out = Path("head"),
+    head: Annotated[str | None, typer.Option(help="A kind that 'gandistill heads' lists.")] = None,
+    dev: Annotated[Path | None, typer.Option(help="Feature set whose dev part chooses the checkpoint.")] = None,
+    labels: Annotated[str | None, typer.Option(help="hard or soft.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides everything random.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+) -> None:
+    """Train an emotion recogniser on a feature set, real or distilled."""
+    from gandistill.features.featureset import FeatureSet
+    from gandistill.heads.training import HeadConfig, train_head_to
+
+    given = {"head": head, "labels": labels, "seed": seed}
+    chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
+    judged = None if dev is None else FeatureSet.open(dev).part("dev")
+    wanted = HeadConfig.load(config, [*(settings or []), *chosen])
+    train_head_to(out, FeatureSet.open(features), wanted, judged, {"command": "train-head"})
+
+
+@app.command()
+def heads(
+    dims: Annotated[int, typer.Option(min=1, help="Feature dims D.")] = 768,
+    classes: Annotated[int, typer.Option(min=2, help="Classes C.")] = 4,
+    as_json: Json = False,
+) -> None:
+    """List every kind of head, what it sees of an utterance, and its parameters."""
+    from gandistill.heads.head import catalogue
+
+    listed = catalogue(dims, classes)
+    if as_json:
+        _print(listed, as_json)
+        return
+    for entry in listed["heads"]:
+        print(f"{entry['name']:<14} sees {entry['sees']:<12} {entry['parameters']:>10,} parameters")
+
+
+@app.command()
+def evaluate(
+    head: Annotated[Path, typer.Argument(help="Folder of a head.")],
+    features: Features,
+    split: Annotated[str, typer.Option(help="Part to judge on.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Judge a head on real features; writes predictions.csv into the head's folder."""
+    from gandistill.evaluate.predict import evaluate as run
+    from gandistill.features.featureset import FeatureSet
+
+    _print(run(head, FeatureSet.open(features), split), as_json)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="A predictions.csv.")],
+    b: Annotated[Path, typer.Argument(help="Another, over the same utterances.")],
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """McNemar's test and the UAR difference of two recognisers, with its 95 % interval."""
+    from gandistill.evaluate.significance import compare as run
+
+    _print(run(a, b, seed), as_json)
+
+
+@app.command()
+def demo(
+    corpus: Annotated[Path | None, typer.Option(help="RAVDESS on disk; none: a corpus that is synthesised.")] = None,
+    out: Out = Path("work/demo"),
+    as_json: Json = False,
+) -> None:
+    """The main job: corpus to generator to balanced set to recogniser, beside honest controls."""
+    from gandistill.demo import demo as run
+
+    run(corpus, out, as_json)

@@ -1,0 +1,130 @@
+"""The main job in one call: corpus, features, bank, generator, balanced set, recogniser, beside honest controls."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gandistill import artifacts
+from gandistill.console import say, track
+from gandistill.controls.select import select
+from gandistill.corpora.prepare import prepare
+from gandistill.corpora.synthetic import synthesise
+from gandistill.evaluate.report import percent, plain
+from gandistill.evaluate.significance import interval
+from gandistill.evaluate.utility import Utility, utility
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.gan.sampling import KIND as GENERATOR
+from gandistill.gan.sampling import Sampler, sample
+from gandistill.gan.training import GanConfig, Training, train, untrained
+from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.run import CONFIG
+
+HEADS = ("superb", "cnn")
+"""What judges: the paper's head, which sees an utterance's mean alone, and a kind that sees time and is in no bank."""
+SEEDS = (0, 1, 2)
+PPC = 50
+TRAINING = Training(updates=400, evaluate_every=100)
+"""Enough for a demonstration within minutes on two cores; a recipe takes more."""
+Maker = Callable[[int], FeatureSet]
+
+
+def with_inputs(config: GanConfig, out: Path) -> GanConfig:
+    """The config itself, or where it names no input, with those of the synthetic corpus, made beside ``out``."""
+    if config.features is not None or config.bank is not None:
+        return config
+    features, bank = inputs(None, out.parent / "synthetic")
+    return config.model_copy(update={"features": features, "bank": bank})
+
+
+def inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
+    """Log-Mels and bank of RAVDESS at ``corpus``, or of the synthetic corpus; what is there already is not redone."""
+    manifest, features, bank = work / "manifest.csv", work / "logmel", work / "bank"
+    if corpus is None:
+        if not (work / "corpus" / artifacts.CONFIG).is_file():
+            synthesise(work / "corpus")
+        prepare("synthetic", work / "corpus", manifest, protocol="speaker-independent")
+    else:
+        prepare("ravdess", corpus, manifest, protocol="ravdess-dyads")
+    extract(manifest, ExtractConfig(), features)
+    whole = FeatureSet.open(features)
+    if not _made_from(bank, whole):
+        build_bank(whole, BankConfig(), bank, {"command": "bank"})
+    return features, bank
+
+
+def demo(corpus: Path | None, work: Path, as_json: bool) -> None:
+    """Run it all in the folder ``work`` and print a table of what heads reach on speakers nobody trained on."""
+    start = time.monotonic()
+    features, bank = inputs(corpus, work)
+    config, run = GanConfig(features=features, bank=bank, training=TRAINING), work / "gan"
+    train(config, run, resume=(run / CONFIG).is_file())
+    whole, sampler = FeatureSet.open(features), Sampler.open(run)
+    rows = judge(whole, [sampler], [untrained(config)], [PPC], work)
+    report(rows, whole, run / GENERATOR, time.monotonic() - start, as_json)
+
+
+def judge(
+    whole: FeatureSet, trained: Sequence[Sampler], untrained: Sequence[Sampler], ppcs: Sequence[int], work: Path
+) -> list[Utility]:
+    """UAR on the test part of heads trained on all real data, and at each ppc on every control and on samples.
+
+    Seed s draws from generator s where there are several, and from the one with seed s otherwise.
+    """
+    jobs: list[tuple[str, int | None, Maker]] = [("real, all of it", None, lambda seed: whole)]
+    for ppc in ppcs:
+        jobs += [
+            ("real, random", ppc, _selected(whole, "random", ppc, work)),
+            ("class-Gaussian", ppc, _selected(whole, "class-gaussian", ppc, work)),
+            ("generator, untrained", ppc, _sampled(untrained, ppc, work / "untrained")),
+            ("generator", ppc, _sampled(trained, ppc, work / "distilled")),
+        ]
+    rows, test = [], whole.part("test")
+    for name, ppc, make in track(jobs, "judging", len(jobs), unit="rows"):
+        rows += utility(name, make, test, HEADS, SEEDS, ppc)
+    return rows
+
+
+def _selected(whole: FeatureSet, method: str, ppc: int, work: Path) -> Maker:
+    return lambda seed: select(whole, method, ppc, seed, work / f"{method}-{ppc}-{seed}")
+
+
+def _sampled(samplers: Sequence[Sampler], ppc: int, stem: Path) -> Maker:
+    def draw(seed: int) -> FeatureSet:
+        sampler, out = samplers[seed % len(samplers)], stem.with_name(f"{stem.name}-{ppc}-{seed}")
+        sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, out)
+        return FeatureSet.open(out)
+
+    return draw
+
+
+def report(rows: list[Utility], whole: FeatureSet, generator: Path, seconds: float, as_json: bool) -> None:
+    """Print the result: one JSON object, or a table with its caption."""
+    corpus, test = whole.config.get("corpus"), whole.part("test")
+    size = sum(file.stat().st_size for file in generator.iterdir())
+    if as_json:
+        facts = {"corpus": corpus, "generator": str(generator), "generator_bytes": size, "seconds": seconds}
+        print(json.dumps(facts | {"rows": [row.to_dict() for row in rows]}))
+        return
+    print(f"UAR (%) of heads on {len(test)} real test utterances of {len(set(test.index['speaker']))} speakers that")
+    print(f"nothing was trained on. Corpus: {corpus}. Mean and 95 % interval over {len(SEEDS)} seeds.")
+    print(f"Chance: {percent(1 / len(whole.labels))}.\n")
+    print(plain(side_by_side(rows)), end="")
+    say(f"\nThe generator is {size / 1e6:.1f} MB: {generator}. All of this took {seconds:.0f} s.")
+
+
+def side_by_side(rows: Sequence[Utility]) -> list[dict[str, Any]]:
+    """A table row for each training set, a column for each kind of head: UAR in per cent with its interval."""
+    table: dict[tuple[str, int | None], dict[str, Any]] = {}
+    for row in rows:
+        cells = table.setdefault((row.row, row.ppc), {"training set": row.row, "ppc": row.ppc, "points": row.points})
+        cells[row.head] = percent(*interval(row.uars))
+    return list(table.values())
+
+
+def _made_from(bank: Path, features: FeatureSet) -> bool:
+    if not (bank / artifacts.CONFIG).is_file():
+        return False
+    return artifacts.read_json(bank / artifacts.CONFIG).get("source", {}).get("fingerprint") == features.fingerprint

@@ -1,0 +1,47 @@
+"""From a sample to its Wasserstein score and its class: the critic, the paper's discriminator.
+
+Paper: Ritter-Gutierrez et al. 2024, section 5.1: eight 2-D convolutions with layer norm and leaky ReLU, then two linear
+outputs. Here: every other convolution halves the map (the paper does not say where).
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gandistill.gan.generator import SLOPE, Architecture
+
+
+class LayerNorm(nn.GroupNorm):
+    """Layer norm over all of a map [K, T, F] with a gain for each channel (WGAN-GP: no statistics across the batch)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(1, channels)
+
+
+class Critic(nn.Module):
+    """Standardised samples [B, T, D] to scores [B], class logits [B, C] and the eight feature maps."""
+
+    def __init__(self, architecture: Architecture, classes: int, dims: int) -> None:
+        super().__init__()
+        fan_ins = (1, *architecture.critic_channels[:-1])
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(fan_in, fan_out, 3, stride=2 - layer % 2, padding=1),
+                LayerNorm(fan_out),
+                nn.LeakyReLU(SLOPE),
+            )
+            for layer, (fan_in, fan_out) in enumerate(zip(fan_ins, architecture.critic_channels, strict=True))
+        )
+        halvings = len(self.layers) // 2
+        places = math.ceil(architecture.frames / 2**halvings) * math.ceil(dims / 2**halvings)
+        self.score = nn.Linear(places * architecture.critic_channels[-1], 1)
+        self.classify = nn.Linear(places * architecture.critic_channels[-1], classes)
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        maps, feature_maps = samples.unsqueeze(1), []
+        for layer in self.layers:
+            maps = layer(maps)
+            feature_maps.append(maps)
+        flat = torch.flatten(maps, 1)
+        return self.score(flat).squeeze(1), self.classify(flat), feature_maps

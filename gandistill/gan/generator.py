@@ -1,0 +1,116 @@
+"""From a class and noise to a sample: GAN-CNN and GAN-ATT.
+
+Paper: Ritter-Gutierrez et al. 2024, section 5.1. A sample [T, D] is treated as an image of one channel, time by
+feature dims. The generator is transposed and plain 2-D convolutions with batch norm and leaky ReLU; its last
+convolution is bare, without tanh, since features are not limited to [-1, 1].
+
+Shapes: B batch, T frames, D feature dims, C classes, Z noise.
+"""
+
+import math
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from gandistill.config import Config
+
+SLOPE = 0.2
+
+
+class Architecture(Config):
+    """Widths of generator and critic. The paper gives layer kinds, channels and the bytes; the rest is ours."""
+
+    kind: Literal["gan-cnn", "gan-att"] = "gan-att"
+    """gan-cnn: convolutions alone; gan-att: dilated ones and one self-attention over time after the 4th."""
+    preset: Literal["small", "paper"] = "small"
+    """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
+    frames: PositiveInt = 112
+    """T of every sample."""
+    noise: PositiveInt = 64
+    """Z, size of the noise e."""
+    channels: tuple[PositiveInt, ...] = Field(default=(128, 128, 64, 32, 16), min_length=3)
+    """Channels of the generator's first map and after each doubling of its size."""
+    kernel: PositiveInt = 3
+    """Side of the generator's plain convolutions, odd."""
+    critic_channels: tuple[PositiveInt, ...] = Field(
+        default=(16, 32, 32, 64, 64, 128, 128, 128), min_length=8, max_length=8
+    )
+    """Channels of the critic's eight convolutions."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") == "paper":
+            return PAPER.get(values.get("kind", "gan-att"), {}) | values
+        return values
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel {self.kernel} is even, expected an odd number")
+        return self
+
+
+PAPER: dict[str, dict[str, Any]] = {
+    "gan-cnn": {"frames": 256, "noise": 100, "channels": (256,) * 5, "kernel": 3, "critic_channels": (256,) * 8},
+    "gan-att": {"frames": 256, "noise": 120, "channels": (128,) * 5, "kernel": 5, "critic_channels": (128,) * 8},
+}
+"""Paper: 256 and 128 channels, 0.1 and 0.06 GB. Here: noise and kernel chosen so that the bytes agree at D = 768."""
+
+
+class Generator(nn.Module):
+    """z = onehot(y) ++ e, e ~ N(0, I), to standardised samples [B, T, D]."""
+
+    def __init__(self, architecture: Architecture, classes: int, dims: int) -> None:
+        super().__init__()
+        self.architecture, self.classes, self.dims = architecture, classes, dims
+        first, *rest = architecture.channels
+        halvings = len(rest)
+        self.start = (first, math.ceil(architecture.frames / 2**halvings), math.ceil(dims / 2**halvings))
+        attends = architecture.kind == "gan-att"
+        self.project = nn.Linear(classes + architecture.noise, math.prod(self.start))
+        self.enter = nn.Sequential(nn.BatchNorm2d(first), nn.LeakyReLU(SLOPE))
+        layers: list[nn.Module] = []
+        for stage, (fan_in, fan_out) in enumerate(zip(architecture.channels, rest, strict=False)):
+            layers += _normed(nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False))
+            dilation = 2 if attends else 1
+            reach = dilation * (architecture.kernel // 2)
+            plain = nn.Conv2d(fan_out, fan_out, architecture.kernel, padding=reach, dilation=dilation, bias=False)
+            layers += _normed(plain)
+            if attends and stage == 1:
+                layers.append(TimeAttention(fan_out))
+        self.layers = nn.Sequential(*layers)
+        self.leave = nn.Conv2d(rest[-1], 1, 3, padding=1)
+
+    def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
+        """Class numbers [B] and noise [B, Z] to samples [B, T, D], in units of the corpus's standard deviation."""
+        z = torch.cat([F.one_hot(labels, self.classes).to(noise.dtype), noise], dim=1)
+        maps = self.enter(self.project(z).view(-1, *self.start))
+        samples = self.leave(self.layers(maps)).squeeze(1)
+        return samples[:, : self.architecture.frames, : self.dims]
+
+
+class TimeAttention(nn.Module):
+    """One self-attention over time: a frame of a map [B, K, T, F] is one token, all its channels and bands together."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Conv2d(channels, max(channels // 8, 1), 1)
+        self.key = nn.Conv2d(channels, max(channels // 8, 1), 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.mix = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        def tokens(conv: nn.Conv2d) -> Tensor:
+            return conv(maps).transpose(1, 2).flatten(2)
+
+        attended = F.scaled_dot_product_attention(tokens(self.query), tokens(self.key), tokens(self.value))
+        batch, channels, frames, bands = maps.shape
+        return maps + self.mix(attended.view(batch, frames, channels, bands).transpose(1, 2))
+
+
+def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(SLOPE)]

@@ -1,0 +1,205 @@
+"""A trained generator on disk, and the distilled sets drawn from it.
+
+Sample i of class c under seed s is the same bits whatever is drawn beside it (same machine and build): its noise is
+keyed by (s, c, i), and it is computed in a chunk of fixed size and place, since a convolution's rounding changes with
+the batch.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gandistill import artifacts
+from gandistill.console import track
+from gandistill.controls.noise import noise
+from gandistill.errors import InputError, choices
+from gandistill.features.featureset import KIND as FEATURES
+from gandistill.features.featureset import Utterance, write_feature_set
+from gandistill.gan.generator import Architecture, Generator
+from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
+
+KIND = "generator"
+SHIPPED = "ravdess-gan-att"
+WEIGHTS = "generator.safetensors"
+TEACHERS = "teachers.safetensors"
+SCALE = ("feature_mean", "feature_deviation")
+CHUNK_VALUES = 2**24
+"""Values of the widest map of one chunk: 64 MB in float32, so that a paper-size generator samples in little memory."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A generator ready to sample from: ``mean`` and ``deviation`` [D] bring its output to the corpus's units.
+
+    ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence.
+    """
+
+    generator: Generator
+    mean: Tensor
+    deviation: Tensor
+    teachers: Bank
+    facts: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Sampler":
+        """Read a generator folder, or the one inside a run folder. Raises InputError naming what is wrong."""
+        if (folder / KIND).is_dir():
+            folder = folder / KIND
+        facts = artifacts.open_artifact(folder, KIND)
+        where = folder / artifacts.CONFIG
+        architecture = Architecture.build(facts.get("architecture", {}), str(where))
+        for key, kind in (("labels", list), ("dims", int), ("class_counts", dict), ("trained", dict)):
+            if not isinstance(facts.get(key), kind):
+                raise InputError(f"{where}: {key!r} is missing or not a {kind.__name__}")
+        labels, dims = facts["labels"], facts["dims"]
+        tensors = artifacts.load_tensors(folder / WEIGHTS)
+        mean, deviation = (tensors.pop(name, torch.empty(0)) for name in SCALE)
+        if mean.shape != (dims,) or deviation.shape != (dims,):
+            raise InputError(f"{folder / WEIGHTS}: {SCALE[0]} or {SCALE[1]} is missing or not [{dims}]")
+        generator = Generator(architecture, len(labels), dims)
+        artifacts.load_module(generator, tensors, folder / WEIGHTS)
+        teachers = Bank(load_heads(folder / TEACHERS, facts))
+        return cls(generator.eval(), mean, deviation, teachers, facts)
+
+    def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
+        """Write the generator folder, whole or not at all: all that is needed to sample without the corpus."""
+        scale = dict(zip(SCALE, (self.mean, self.deviation), strict=True))
+        with artifacts.new_artifact(folder, KIND) as building:
+            artifacts.save_tensors(building / WEIGHTS, self.generator.state_dict() | scale)
+            save_heads(building / TEACHERS, self.teachers.heads)
+            artifacts.write_text(building / artifacts.CARD, card)
+            artifacts.write_json(
+                building / artifacts.CONFIG,
+                artifacts.describe(KIND, made_by, **self.facts, heads=heads_config(self.teachers.heads)["heads"]),
+            )
+
+    @property
+    def labels(self) -> list[str]:
+        return self.facts["labels"]
+
+    @property
+    def chunk(self) -> int:
+        """Samples computed together, always: what fits ``CHUNK_VALUES``, 1 to 16."""
+        shape = self.generator.architecture
+        return max(1, min(16, CHUNK_VALUES // (shape.frames * self.generator.dims * max(shape.channels[-2:]))))
+
+    @torch.no_grad()
+    def samples(self, label: int, count: int, seed: int) -> Iterator[Tensor]:
+        """The first ``count`` samples [T, D] of class number ``label``, in the corpus's units, as half floats."""
+        labels = torch.full((self.chunk,), label)
+        for first in range(0, count, self.chunk):
+            chunk = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
+            frames = self.generator(labels, chunk) * self.deviation + self.mean
+            yield from frames[: count - first].half().float()
+
+    @torch.no_grad()
+    def posterior(self, frames: Tensor) -> Tensor:
+        """The bank's mean posterior [C] of one sample [T, D]: its soft label."""
+        return self.teachers.mean_posterior(frames[None], torch.tensor([len(frames)]))[0]
+
+    def utterances(self, counts: dict[str, int], seed: int, soft: bool) -> Iterator[Utterance]:
+        """Labelled samples with ids ``<label>-000012``; with the teachers' mean posterior if ``soft``."""
+        for number, label in enumerate(self.labels):
+            for i, frames in enumerate(self.samples(number, counts[label], seed)):
+                posterior = self.posterior(frames) if soft else None
+                yield Utterance(f"{label}-{i:06d}", label, frames, soft=posterior)
+
+
+def counts_per_class(
+    labels: list[str],
+    original: dict[str, int],
+    *,
+    ppc: int | None = None,
+    total: int | None = None,
+    balanced: bool = False,
+    as_original: bool = False,
+    counts: dict[str, int] | None = None,
+) -> dict[str, int]:
+    """How many samples of each class, in label order.
+
+    ``ppc`` each; or ``total`` shared evenly; or ``as_original``, the training part's own counts, scaled to ``total`` if
+    given; or explicit ``counts`` (other classes 0). What division leaves over goes one each in label order. Raises
+    InputError for a contradiction, an unknown class, or a number below 1.
+    """
+    if sum(x is not None for x in (ppc, total, counts)) > 1 or (as_original and (ppc or counts) is not None):
+        raise InputError("Choose one of --ppc, --total, --counts; --as-original goes alone or with --total")
+    if balanced and (as_original or counts is not None):
+        raise InputError("--balanced contradicts --as-original and --counts, choose one of them")
+    for name, value in (("--ppc", ppc), ("--total", total)):
+        if value is not None and value < 1:
+            raise InputError(f"Bad {name} {value}, expected 1 or more")
+    if ppc is not None:
+        return dict.fromkeys(labels, ppc)
+    if counts is not None:
+        unknown = [label for label in counts if label not in labels]
+        if unknown:
+            raise InputError(f"Bad class {unknown[0]!r} in --counts, expected some of [{', '.join(labels)}]")
+        if min(counts.values()) < 0 or not any(counts.values()):
+            raise InputError("Bad --counts, expected numbers of 0 or more and one of them above 0")
+        return {label: counts.get(label, 0) for label in labels}
+    if as_original:
+        shares = original if total is None else _shared(total, original)
+    elif total is not None:
+        shares = _shared(total, dict.fromkeys(labels, 1))
+    else:
+        raise InputError("How many samples? Give --ppc N, --total N, --counts a=N,b=N or --as-original")
+    return {label: shares[label] for label in labels}
+
+
+def _shared(total: int, parts: dict[str, int]) -> dict[str, int]:
+    whole = sum(parts.values())
+    shares = {label: total * part // whole for label, part in parts.items()}
+    for label in [label for label in parts if parts[label]][: total - sum(shares.values())]:
+        shares[label] += 1
+    return shares
+
+
+def whole_numbers(counts: dict[str, str] | None) -> dict[str, int] | None:
+    """The numbers of ``--counts``. Raises InputError naming the first that is none."""
+    if counts is None:
+        return None
+    for label, count in counts.items():
+        if not count.isdecimal():
+            raise InputError(f"Bad --counts {label}={count}, expected a whole number such as {label}=50")
+    return {label: int(count) for label, count in counts.items()}
+
+
+def are_soft(labels: str) -> bool:
+    """Whether ``--labels`` asks for soft labels. Raises InputError if it is neither hard nor soft."""
+    if labels not in ("hard", "soft"):
+        raise choices("--labels", labels, ["hard", "soft"])
+    return labels == "soft"
+
+
+def shipped() -> Path:
+    """The small generator that comes with the package. Raises InputError if this installation lacks it."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "checkpoints", package.parent / "checkpoints"):  # installed, or run from a checkout
+        if (folder / SHIPPED / artifacts.CONFIG).is_file():
+            return folder / SHIPPED
+    raise InputError("This installation has no generator of its own: name a generator folder")
+
+
+def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft: bool = False) -> None:
+    """Draw a distilled set: a feature set like any other, all of it training part."""
+    total = sum(counts.values())
+    draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
+    made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
+    inherited = ("upstream", "frame_rate", "corpus", "protocol", "licence")
+    facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
+    facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
+    write_feature_set(out, draws, artifacts.describe(FEATURES, made_by, **facts), _card(sampler, counts, seed))
+
+
+def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:
+    corpus, licence = (sampler.facts.get(key) or "not stated" for key in ("corpus", "licence"))
+    rows = "".join(f"| {label} | {count} |\n" for label, count in counts.items())
+    return (
+        f"# Distilled feature set\n\nSamples of a generator, seed {seed}; no recording is in it. It is a feature set "
+        f"like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"
+        f"Corpus the generator was trained on: {corpus}. Licence of that corpus: {licence}.\n"
+    )

@@ -1,0 +1,178 @@
+"""The bank: frozen heads of several kinds, seeds and stages of training, one drawn anew at every update of a GAN.
+
+Shapes: B batch, T frames, D feature dims, C classes.
+"""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from gandistill import artifacts, console
+from gandistill.errors import InputError
+from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.heads.head import MODELS, Head, build_head, check_match, sees
+from gandistill.heads.training import Schedule, descend, score, seeded, untrained
+
+KIND = "bank"
+TENSORS = "bank.safetensors"
+UNTRAINED, HALF_TRAINED, CONVERGED = "untrained", "half-trained", "converged"
+STAGES = (UNTRAINED, HALF_TRAINED, CONVERGED)
+
+
+class BankConfig(Schedule):
+    """Which heads a bank holds: every kind, by every seed, at every stage. The default makes 27."""
+
+    heads: tuple[str, ...] = ("superb", "attentive", "cnn-attention")
+    """Kinds of head. Those that see spectrograms stay out, for judging."""
+    seeds: int = Field(default=3, ge=1)
+    """Trainings of each kind."""
+    seed: int = Field(default=0, ge=0)
+    """The first of the consecutive seeds."""
+    half_trained: int = Field(default=20, ge=1)
+    """Updates after which a head counts as half-trained: it knows much, and clearly less than a converged one."""
+
+    @field_validator("heads")
+    @classmethod
+    def _may_be_in_a_bank(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        valid = [kind for kind in MODELS if sees(kind) != "spectrogram"]
+        bad = [kind for kind in heads if kind not in valid]
+        if bad or not heads or len(set(heads)) < len(heads):
+            raise ValueError(f"expected different ones of [{', '.join(valid)}]")
+        return heads
+
+    @model_validator(mode="after")
+    def _half_comes_before_the_end(self) -> "BankConfig":
+        if self.half_trained >= self.updates:
+            raise ValueError(f"half_trained={self.half_trained} must be less than updates={self.updates}")
+        return self
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Frozen heads for the same features and labels; ``trained`` of each holds its seed, stage and train UAR."""
+
+    heads: list[Head]
+
+    @classmethod
+    def open(cls, folder: Path) -> "Bank":
+        """Read a bank. Raises InputError naming what is missing, altered or unknown."""
+        config = artifacts.open_artifact(folder, KIND)
+        return cls(load_heads(folder / TENSORS, config))
+
+    @property
+    def labels(self) -> list[str]:
+        return self.heads[0].labels
+
+    @property
+    def dims(self) -> int:
+        return self.heads[0].dims
+
+    def check_match(self, features: FeatureSet) -> None:
+        """Raise InputError unless the features have the bank's labels and dims."""
+        check_match("the bank", self.labels, self.dims, features)
+
+    def draw(self, generator: torch.Generator) -> Head:
+        """One of the heads, each as likely as another."""
+        return self.heads[int(torch.randint(len(self.heads), (1,), generator=generator))]
+
+    def converged(self) -> list[Head]:
+        return [head for head in self.heads if head.trained["stage"] == CONVERGED]
+
+    def mean_posterior(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Class probabilities [B, C] of frames [B, T, D] with lengths [B], averaged over the converged heads."""
+        return torch.stack([head(frames, lengths).softmax(-1) for head in self.converged()]).mean(0)
+
+    def to(self, device: torch.device | str) -> "Bank":
+        """Move every head, in place."""
+        for head in self.heads:
+            head.to(device)
+        return self
+
+
+def build_bank(features: FeatureSet, config: BankConfig, out: Path, made_by: dict[str, Any]) -> Bank:
+    """Train a bank on the training part of a feature set and write it. Raises InputError as ``train_head`` does."""
+    artifacts.check_free(out, KIND)
+    training = features.training_part()
+    runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
+    heads: list[Head] = []
+    for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
+        heads += stages(training, kind, config, seed)
+    with artifacts.new_artifact(out, KIND) as folder:
+        save_heads(folder / TENSORS, heads)
+        described = heads_config(heads) | {"config": config.to_dict()} | made_from(features)
+        artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **described))
+        artifacts.write_text(folder / artifacts.CARD, _card(heads))
+    return Bank(heads)
+
+
+def stages(training: FeatureSet, kind: str, config: BankConfig, seed: int) -> list[Head]:
+    """One training seen three times: before it, after ``half_trained`` updates, and at its end."""
+    names = {0: UNTRAINED, config.half_trained: HALF_TRAINED, config.updates: CONVERGED}
+    with seeded(seed):
+        head = untrained(training, kind, config)
+        heads = [deepcopy(head)]
+        heads += [deepcopy(head) for update in descend(head, training, config, seed) if update in names]
+    for (update, stage), snapshot in zip(names.items(), heads, strict=True):
+        uar = score(snapshot, training)["uar"]
+        snapshot.trained = {"seed": seed, "stage": stage, "updates": update, "train_uar": uar}
+        frozen(snapshot)
+    return heads
+
+
+def frozen(head: Head) -> Head:
+    """In evaluation mode, its weights without gradients; gradients still flow to its input."""
+    return head.eval().requires_grad_(False)
+
+
+def heads_config(heads: Sequence[Head]) -> dict[str, Any]:
+    """What a config must hold for ``load_heads``: labels, dims, and each head's kind and training."""
+    entries = [{"kind": head.kind} | head.trained for head in heads]
+    return {"labels": heads[0].labels, "dims": heads[0].dims, "heads": entries}
+
+
+def save_heads(path: Path, heads: Sequence[Head]) -> None:
+    """Write heads as one safetensors file, names prefixed by each head's place, kind, seed and stage."""
+    tensors = {}
+    for entry, head, place in zip(heads_config(heads)["heads"], heads, range(len(heads)), strict=True):
+        tensors |= {f"{_prefix(place, entry)}{name}": tensor for name, tensor in head.state_dict().items()}
+    artifacts.save_tensors(path, tensors)
+
+
+def load_heads(path: Path, config: dict[str, Any]) -> list[Head]:
+    """Read what ``save_heads`` wrote, frozen; ``config`` holds what ``heads_config`` gave. Raises InputError."""
+    where = path.parent / artifacts.CONFIG
+    entries = config.get("heads")
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{where}: 'heads' is missing or empty")
+    tensors, heads = artifacts.load_tensors(path), list[Head]()
+    for place, entry in enumerate(entries):
+        if not isinstance(entry, dict) or entry.keys() < {"kind", "seed", "stage"}:
+            raise InputError(f"{where}: head {place} lacks its kind, seed or stage")
+        trained = {key: value for key, value in entry.items() if key != "kind"}
+        head, prefix = build_head(entry["kind"], config, trained, where), _prefix(place, entry)
+        named = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
+        artifacts.load_module(head, named, path)
+        heads.append(frozen(head))
+    if tensors:
+        raise InputError(f"{path}: tensor {min(tensors)!r} is not expected")
+    return heads
+
+
+def _prefix(place: int, entry: dict[str, Any]) -> str:
+    return f"{place:02d}-{entry['kind']}-{entry['seed']}-{entry['stage']}."
+
+
+def _card(heads: Sequence[Head]) -> str:
+    rows = [f"| {h.kind} | {h.trained['seed']} | {h.trained['stage']} | {h.trained['train_uar']:.1%} |" for h in heads]
+    return (
+        f"# Bank of {len(heads)} frozen heads\n\nFor {heads[0].dims} feature dims and the classes "
+        f"{', '.join(heads[0].labels)}. A GAN draws one of them at every update; the mean posterior of the converged "
+        f"ones makes soft labels. UAR is on the training part, which is all they have seen.\n\n"
+        f"| head | seed | stage | train UAR |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )

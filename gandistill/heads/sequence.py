@@ -1,0 +1,73 @@
+"""Heads that see time: SUPERB's projector, then pooling that weighs frames, or convolutions over them.
+
+Shapes: B batch, T frames, D feature dims, C classes, H hidden width.
+"""
+
+from torch import Tensor, nn
+
+from gandistill.heads.superb import PROJECTION, valid_frames
+
+
+def attend(features: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
+    """Mean [B, H] of features [B, T, H] weighted by the softmax of scores [B, T, 1] over valid [B, T, 1] frames."""
+    weights = scores.masked_fill(~valid, float("-inf")).softmax(dim=1)
+    return (features * weights).sum(1)
+
+
+class Attentive(nn.Module):
+    """Linear(D, 256), attentive pooling, Linear(256, C).
+
+    Source: s3prl's ``emotion`` downstream with ``AttentivePooling``, to which this is equal without padding. s3prl adds
+    a 0/1 mask to the scores, so its padding takes part; here padded frames weigh nothing.
+    """
+
+    sees = "time"
+
+    def __init__(self, dims: int, classes: int) -> None:
+        super().__init__()
+        self.projector = nn.Linear(dims, PROJECTION)
+        self.score = nn.Sequential(nn.Linear(PROJECTION, PROJECTION), nn.ReLU(), nn.Linear(PROJECTION, 1))
+        self.linear = nn.Linear(PROJECTION, classes)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Logits [B, C] from frames [B, T, D] and lengths [B]."""
+        valid = valid_frames(lengths, frames.shape[1])
+        projected = self.projector(frames.masked_fill(~valid, 0.0))
+        return self.linear(attend(projected, self.score(projected), valid))
+
+
+class CNNAttention(nn.Module):
+    """Linear(D, 256), then s3prl's ``CNNSelfAttention`` with SUPERB's sizes.
+
+    Average pooling by 5, three convolutions over time, self-attention pooling, two linear layers. Equal to s3prl's on
+    each utterance alone: every layer finds zeros behind an utterance, as at the edge of a batch.
+    """
+
+    sees = "time"
+    hidden, kernel, pooling, dropout = 80, 5, 5, 0.4
+
+    def __init__(self, dims: int, classes: int) -> None:
+        super().__init__()
+        padding = self.kernel // 2
+        self.projector = nn.Linear(dims, PROJECTION)
+        self.pool = nn.AvgPool1d(self.kernel, self.pooling, padding)
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(width, self.hidden, self.kernel, padding=padding)
+            for width in (PROJECTION, self.hidden, self.hidden)
+        )
+        self.drop = nn.Dropout(self.dropout)
+        self.score = nn.Linear(self.hidden, 1)
+        self.classifier = nn.Sequential(nn.Linear(self.hidden, self.hidden), nn.ReLU(), nn.Linear(self.hidden, classes))
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
+        """Logits [B, C] from frames [B, T, D] and lengths [B]."""
+        valid = valid_frames(lengths, frames.shape[1])
+        projected = self.projector(frames.masked_fill(~valid, 0.0)).masked_fill(~valid, 0.0)
+        features = self.pool(projected.transpose(1, 2))
+        valid = valid_frames(-(-lengths // self.pooling), features.shape[2])
+        behind = ~valid.transpose(1, 2)
+        for number, convolution in enumerate(self.convolutions):
+            before = features if number == 0 else features.relu()
+            features = convolution(self.drop(before.masked_fill(behind, 0.0)))
+        features = features.transpose(1, 2)
+        return self.classifier(attend(features, self.score(features), valid))

@@ -1,0 +1,191 @@
+"""One trainer for all heads: updates on batches drawn from a seed, the best checkpoint kept by dev or the last one.
+
+Shapes: N utterances, B batch, T frames, D feature dims, C classes.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.utils import clip_grad_norm_
+
+from gandistill import console
+from gandistill.config import Config
+from gandistill.errors import InputError
+from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head
+from gandistill.metrics import accuracy, confusion_matrix, unweighted_average_recall
+
+
+class Schedule(Config):
+    """How weights are fitted. The default is a quick recipe of ours, the same for every head and size of set."""
+
+    updates: int = Field(default=400, ge=1)
+    """Optimiser steps, whatever the size of the set, so that small and large sets get the same student budget."""
+    batch: int = Field(default=32, ge=1)
+    """Utterances in a batch."""
+    accumulation: int = Field(default=1, ge=1)
+    """Batches whose gradients are averaged into one update."""
+    window: int = Field(default=96, ge=0)
+    """Frames of the window cut from each utterance at random (shorter ones are repeated); 0 takes whole utterances.
+    Heads that see means take whole utterances always."""
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Learning rate of the first update."""
+    decay: Literal["none", "cosine"] = "cosine"
+    """How the learning rate falls: not at all, or along half a cosine to zero."""
+    weight_decay: float = Field(default=1e-2, ge=0)
+    """AdamW's decoupled weight decay; 0 makes it Adam."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest gradient norm."""
+    standardise: bool = True
+    """Bring features to mean 0 and deviation 1 in each dimension, by the training frames' moments."""
+    labels: Literal["hard", "soft"] = "hard"
+    """Learn from class labels, or from the probabilities that the set stores beside them."""
+
+
+class HeadConfig(Schedule):
+    """How one head is trained."""
+
+    head: str = "superb"
+    """Kind of head, as ``gandistill heads`` lists them."""
+    evaluate_every: int = Field(default=25, ge=1)
+    """Updates between scores on dev, where dev is given; the last update is scored too."""
+    select: Literal["uar", "accuracy"] = "uar"
+    """The dev score whose best checkpoint is kept, the earliest where several are equal."""
+    seed: int = Field(default=0, ge=0)
+    """Initial weights, order of utterances and dropout follow from this alone."""
+
+
+def train_head(features: FeatureSet, config: HeadConfig, dev: FeatureSet | None = None) -> Head:
+    """Train a head on the training part of a feature set; without ``dev``, the last update's weights are the result.
+
+    The same data, config, threads and build give the same bits. A class without utterances is said on stderr and
+    trained without. Raises InputError if fewer than two classes occur, if dev's labels or dims differ, or if soft
+    labels are asked for and there are none.
+    """
+    training = features.training_part()
+    if dev is not None:
+        check_match("the training set", features.labels, features.dims, dev)
+    trained = {"config": config.to_dict(), "utterances": training.class_counts, "update": config.updates}
+    best, kept = -1.0, None
+    with seeded(config.seed):
+        head = untrained(training, config.head, config)
+        updates = descend(head, training, config, config.seed)
+        for update in console.track(updates, f"training {config.head}", config.updates, unit="updates"):
+            if dev is not None and (update % config.evaluate_every == 0 or update == config.updates):
+                scores = score(head, dev)
+                if scores[config.select] > best:
+                    best, kept = scores[config.select], deepcopy(head.state_dict())
+                    trained |= {"update": update, "dev": scores}
+    if kept is not None:
+        head.load_state_dict(kept)
+    head.trained = trained
+    return head.eval()
+
+
+def train_head_to(
+    out: Path, features: FeatureSet, config: HeadConfig, dev: FeatureSet | None, made_by: dict[str, Any]
+) -> Head:
+    """Train a head as ``train_head`` does and write it as an artifact that says what it was trained on."""
+    head = train_head(features, config, dev)
+    chosen = {} if dev is None else {"dev_features": made_from(dev)["source"]}
+    save_head(out, head, made_by, **made_from(features), **chosen)
+    return head
+
+
+def score(head: Head, features: FeatureSet) -> dict[str, float]:
+    """``uar`` and ``accuracy`` of a head on labelled features."""
+    predicted = posteriors(head, features).argmax(1).numpy()
+    confusion = confusion_matrix(features.targets, predicted, len(features.labels))
+    return {"uar": unweighted_average_recall(confusion), "accuracy": accuracy(confusion)}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initial weights and dropout can only draw from torch's global generator: seed it inside, restore it after."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:
+    """A head with initial weights for these features, standardised by their moments where the schedule says so."""
+    head = Head(kind, features.labels, features.dims)
+    if schedule.standardise:
+        mean, deviation = features.moments()
+        head.mean.copy_(mean)
+        head.deviation.copy_(torch.where(deviation > 0, deviation, 1.0))
+    return head
+
+
+def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int) -> Iterator[int]:
+    """Fit a head to features, giving the number of each update (1, 2, ...) once it is made."""
+    targets = target_distributions(features, schedule)
+    read = reader(features, head.sees == "mean", schedule.window, seed)
+    rows = batches(len(features), schedule.batch, seed)
+    optimiser = torch.optim.AdamW(head.parameters(), schedule.learning_rate, weight_decay=schedule.weight_decay)
+    for update in range(schedule.updates):
+        head.train()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(update, schedule)
+        optimiser.zero_grad()
+        for _ in range(schedule.accumulation):
+            chosen = next(rows)
+            loss = cross_entropy(head(*read(chosen)), targets[chosen])
+            (loss / schedule.accumulation).backward()
+        clip_grad_norm_(head.parameters(), schedule.clip)
+        optimiser.step()
+        yield update + 1
+
+
+def learning_rate(update: int, schedule: Schedule) -> float:
+    """The rate of update 0, 1, ...: constant, or half a cosine that reaches zero after the last one."""
+    if schedule.decay == "none":
+        return schedule.learning_rate
+    return schedule.learning_rate * (1 + math.cos(math.pi * update / schedule.updates)) / 2
+
+
+def target_distributions(features: FeatureSet, schedule: Schedule) -> Tensor:
+    """What the head should say [N, C]: one-hot labels, or the soft labels stored with them. Raises InputError."""
+    missing = [label for label, count in features.class_counts.items() if count == 0]
+    if len(missing) > len(features.labels) - 2:
+        raise InputError(f"{features.folder} has utterances of fewer than two classes, nothing to tell apart")
+    if missing:
+        console.say(f"{features.folder} has no training utterance of [{', '.join(missing)}]: never to be recognised")
+    if schedule.labels == "hard":
+        return one_hot(torch.from_numpy(features.targets), len(features.labels)).float()
+    if features.soft is None:
+        raise InputError(f"{features.folder} stores no soft labels: use labels=hard, or sample with --labels soft")
+    return torch.from_numpy(features.soft)
+
+
+def batches(utterances: int, batch: int, seed: int) -> Iterator[Tensor]:
+    """Row numbers [B] without end: one shuffled pass over the utterances after another, cut into full batches."""
+    generator = torch.Generator().manual_seed(seed)
+    queue = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(queue) < batch:
+            queue = torch.cat([queue, torch.randperm(utterances, generator=generator)])
+        yield queue[:batch]
+        queue = queue[batch:]
+
+
+def reader(features: FeatureSet, mean: bool, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; what it reads stays on disk.
+
+    Heads that see means get whole utterances' means, pooled once: the same logits and gradients as from all frames.
+    """
+    if mean:
+        means, ones = pooled(features)
+        return lambda rows: (means[rows], ones[rows])
+    if window == 0:
+        return lambda rows: features.padded(rows.numpy())
+    generator = torch.Generator().manual_seed(seed)
+    return lambda rows: (features.windows(rows.numpy(), window, generator), torch.full((len(rows),), window))

@@ -1,0 +1,115 @@
+"""The architecture that the paper describes, held layer by layer."""
+
+import pytest
+import torch
+from torch import nn
+
+from gandistill.errors import InputError
+from gandistill.gan.critic import Critic, LayerNorm
+from gandistill.gan.generator import Architecture, Generator, TimeAttention
+
+KINDS = ("gan-cnn", "gan-att")
+
+
+def small(kind: str, **sizes: object) -> Architecture:
+    tiny = {"kind": kind, "frames": 20, "noise": 6, "channels": [8, 8, 8], "critic_channels": [4] * 8}
+    return Architecture.build(tiny | sizes, "test")
+
+
+def modules(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
+
+
+def drawn(generator: Generator, rows: int = 3) -> torch.Tensor:
+    noise = torch.randn(rows, generator.architecture.noise, generator=torch.Generator().manual_seed(0))
+    return generator(torch.arange(rows) % generator.classes, noise)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("frames", "dims"), [(112, 64), (20, 7), (33, 5), (1, 1)])
+def test_any_frames_and_dims(kind: str, frames: int, dims: int):
+    architecture = small(kind, frames=frames)
+    samples = drawn(Generator(architecture, 4, dims))
+    scores, classes, maps = Critic(architecture, 4, dims)(samples)
+    assert samples.shape == (3, frames, dims)
+    assert scores.shape == (3,)
+    assert classes.shape == (3, 4)
+    assert len(maps) == 8
+
+
+def test_critic_has_eight_convolutions_each_with_layer_norm_and_leaky_relu_then_two_linears():
+    critic = Critic(Architecture(), 4, 64)
+    assert len(modules(critic, nn.Conv2d)) == 8
+    for layer in critic.layers:
+        assert [type(module) for module in layer] == [nn.Conv2d, LayerNorm, nn.LeakyReLU]
+    linears = modules(critic, nn.Linear)
+    assert sorted(linear.out_features for linear in linears) == [1, 4]
+
+
+def test_layer_norm_normalises_each_sample_alone():
+    maps = 7 + 3 * torch.randn(5, 4, 6, 2)
+    normed = LayerNorm(4)(maps)
+    assert torch.allclose(normed.flatten(1).mean(1), torch.zeros(5), atol=1e-5)
+    assert torch.allclose(normed, torch.cat([LayerNorm(4)(row[None]) for row in maps]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_generator_has_transposed_convolutions_and_batch_norm_and_no_tanh(kind: str):
+    generator = Generator(Architecture.build({"kind": kind}, "test"), 4, 64)
+    assert len(modules(generator, nn.ConvTranspose2d)) == 4
+    assert len(modules(generator, nn.Conv2d)) > 4
+    convolutions = len(modules(generator.layers, nn.ConvTranspose2d)) + 4
+    assert len(modules(generator.layers, nn.BatchNorm2d)) == convolutions
+    assert not modules(generator, nn.Tanh)
+    assert isinstance(generator.leave, nn.Conv2d)  # bare: nothing bounds the output
+    nn.init.constant_(generator.leave.weight, 5.0)
+    assert drawn(generator).abs().max() > 1.5
+
+
+def test_gan_att_has_one_attention_after_the_fourth_convolution_and_dilation():
+    generator = Generator(Architecture(kind="gan-att"), 4, 64)
+    assert len(modules(generator, TimeAttention)) == 1
+    order = [type(module) for module in generator.layers]
+    before = order[: order.index(TimeAttention)]
+    assert before.count(nn.ConvTranspose2d) + before.count(nn.Conv2d) == 4
+    plain = [conv for conv in generator.layers if isinstance(conv, nn.Conv2d)]
+    assert all(conv.dilation == (2, 2) for conv in plain)
+    assert not modules(Generator(Architecture(kind="gan-cnn"), 4, 64), TimeAttention)
+
+
+def test_every_frame_of_the_attention_depends_on_every_frame():
+    torch.manual_seed(0)
+    attention = TimeAttention(8)
+    maps = torch.randn(1, 8, 9, 3, requires_grad=True)
+    for frame in range(9):
+        (slope,) = torch.autograd.grad(attention(maps)[:, :, frame].sum(), maps)
+        assert (slope.abs().sum(dim=(0, 1, 3)) > 0).all()
+
+
+@pytest.mark.parametrize(("kind", "megabytes", "width"), [("gan-cnn", 100, 256), ("gan-att", 60, 128)])
+def test_paper_preset_comes_near_table_1(kind: str, megabytes: float, width: int):
+    architecture = Architecture.build({"kind": kind, "preset": "paper"}, "test")
+    with torch.device("meta"):
+        generator = Generator(architecture, 4, 768)
+    size = sum(tensor.numel() * tensor.element_size() for tensor in generator.state_dict().values())
+    assert size / 1e6 == pytest.approx(megabytes, rel=0.12)
+    assert architecture.frames == 256
+    assert set(architecture.channels) == {width}
+
+
+def test_the_label_matters():
+    generator = Generator(small("gan-cnn"), 2, 7).eval()
+    noise = torch.zeros(1, 6)
+    assert not torch.allclose(generator(torch.tensor([0]), noise), generator(torch.tensor([1]), noise))
+
+
+def test_a_preset_may_be_changed_field_by_field_and_survives_a_round_trip():
+    architecture = Architecture.build({"kind": "gan-cnn", "preset": "paper", "noise": 7}, "test")
+    assert architecture.noise == 7
+    assert architecture.channels == (256,) * 5
+    assert Architecture.build(architecture.to_dict(), "test") == architecture
+
+
+def test_an_even_kernel_is_refused():
+    with pytest.raises(InputError, match="kernel 4 is even"):
+        small("gan-cnn", kernel=4)

@@ -1,0 +1,60 @@
+"""Small feature sets whose classes differ in their mean."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gandistill import artifacts
+from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
+
+LABELS = ["neutral", "happy", "sad"]
+DIMS = 8
+MakeFeatures = Callable[..., FeatureSet]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_features(
+    folder: Path,
+    each: int = 8,
+    labels: list[str] = LABELS,
+    present: list[str] | None = None,
+    dims: int = DIMS,
+    soft: bool = False,
+    split: str = "train",
+    seed: int = 0,
+) -> FeatureSet:
+    """A feature set with ``each`` utterances a class, class c's features raised in dimension c."""
+    rng = np.random.default_rng(seed)
+    utterances = []
+    for label in present or labels:
+        number = labels.index(label)
+        for i in range(each):
+            frames = torch.from_numpy(rng.normal(size=(int(rng.integers(5, 40)), dims))).float()
+            frames[:, number] += 2.0
+            q = torch.full((len(labels),), 0.1)
+            q[number] = 1 - 0.1 * (len(labels) - 1)
+            utterances.append(Utterance(f"{label}-{i}", label, frames, split=split, soft=q if soft else None))
+    described = artifacts.describe("feature set", {"command": "test"}, labels=labels, dims=dims, upstream="test")
+    write_feature_set(folder, utterances, described, "# Test\n")
+    return FeatureSet.open(folder)
+
+
+@pytest.fixture
+def make_features(tmp_path: Path) -> MakeFeatures:
+    return lambda name="features", **facts: write_features(tmp_path / name, **facts)
+
+
+@pytest.fixture(scope="session")
+def shared_features(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    return write_features(tmp_path_factory.mktemp("shared") / "features")

@@ -1,0 +1,133 @@
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from gandistill import artifacts
+from gandistill.errors import InputError
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.bank import STAGES, Bank, BankConfig, build_bank, heads_config, load_heads, save_heads
+
+QUICK = BankConfig(heads=("superb", "cnn-attention"), seeds=2, updates=25, half_trained=2, batch=8, window=12)
+
+
+@pytest.fixture(scope="module")
+def folder(shared_features: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bank") / "bank"
+    build_bank(shared_features, QUICK, folder, {"command": "test"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bank(folder: Path) -> Bank:
+    return Bank.open(folder)
+
+
+def test_the_default_has_at_least_24_heads_of_3_kinds():
+    config = BankConfig()
+    assert len(config.heads) == 3
+    assert len(config.heads) * config.seeds * len(STAGES) >= 24
+
+
+def test_it_holds_every_kind_seed_and_stage_frozen(bank: Bank):
+    found = Counter((head.kind, head.trained["seed"], head.trained["stage"]) for head in bank.heads)
+    assert found == {(k, s, stage): 1 for k in QUICK.heads for s in (0, 1) for stage in STAGES}
+    assert not any(p.requires_grad for head in bank.heads for p in head.parameters())
+    assert not any(head.training for head in bank.heads)
+    assert len(bank.converged()) == 4
+
+
+def test_stages_know_more_and_more(bank: Bank):
+    for kind in QUICK.heads:
+        by_stage = {stage: [] for stage in STAGES}
+        for head in bank.heads:
+            if head.kind == kind:
+                by_stage[head.trained["stage"]].append(head.trained["train_uar"])
+        untrained, half, converged = (sum(uars) / len(uars) for uars in by_stage.values())
+        assert untrained <= half <= converged
+        assert converged > untrained + 0.3
+
+
+def test_opened_it_is_what_was_built_and_built_again_its_bytes_are_the_same(
+    bank: Bank, folder: Path, shared_features: FeatureSet, tmp_path: Path
+):
+    again = build_bank(shared_features, QUICK, tmp_path / "again", {"command": "test"})
+    assert artifacts.fingerprint(tmp_path / "again") == artifacts.fingerprint(folder)
+    assert (bank.labels, bank.dims) == (shared_features.labels, shared_features.dims)
+    for one, other in zip(bank.heads, again.heads, strict=True):
+        assert (one.kind, one.trained) == (other.kind, other.trained)
+        assert all(torch.equal(one.state_dict()[name], value) for name, value in other.state_dict().items())
+    config = artifacts.read_json(folder / artifacts.CONFIG)
+    assert config["source"]["fingerprint"] == shared_features.fingerprint
+
+
+def test_gradients_flow_to_the_input_alone(bank: Bank):
+    frames = torch.randn(2, 20, 8, requires_grad=True)
+    for head in bank.heads:
+        head(frames, torch.tensor([20, 11])).sum().backward()
+    assert frames.grad is not None
+    assert frames.grad.abs().sum() > 0
+
+
+def test_draws_are_uniform_and_follow_their_generator(bank: Bank):
+    generator = torch.Generator().manual_seed(0)
+    drawn = [id(bank.draw(generator)) for _ in range(6000)]
+    counts = Counter(drawn)
+    assert counts.keys() == {id(head) for head in bank.heads}
+    assert all(400 < count < 600 for count in counts.values())
+    generator.manual_seed(0)
+    assert [id(bank.draw(generator)) for _ in range(50)] == drawn[:50]
+
+
+def test_mean_posterior_is_the_mean_over_converged_heads(bank: Bank):
+    frames, lengths = torch.randn(2, 20, 8), torch.tensor([20, 11])
+    found = bank.mean_posterior(frames, lengths)
+    one_by_one = [head(frames, lengths).softmax(-1) for head in bank.heads if head.trained["stage"] == "converged"]
+    torch.testing.assert_close(found, sum(one_by_one) / 4)
+    torch.testing.assert_close(found.sum(1), torch.ones(2))
+
+
+def test_a_part_can_be_carried_elsewhere(bank: Bank, tmp_path: Path):
+    save_heads(tmp_path / "heads.safetensors", bank.converged())
+    carried = Bank(load_heads(tmp_path / "heads.safetensors", heads_config(bank.converged())))
+    frames, lengths = torch.randn(2, 20, 8), torch.tensor([20, 11])
+    assert torch.equal(carried.mean_posterior(frames, lengths), bank.mean_posterior(frames, lengths))
+
+
+def test_a_damaged_bank_is_refused(bank: Bank, folder: Path):
+    path, config = folder / "bank.safetensors", heads_config(bank.heads)
+    with pytest.raises(InputError, match="'heads' is missing or empty"):
+        load_heads(path, config | {"heads": []})
+    with pytest.raises(InputError, match="head 0 lacks its kind, seed or stage"):
+        load_heads(path, config | {"heads": [{"kind": "superb"}]})
+    wrong = [entry | {"seed": 7} for entry in config["heads"]]
+    with pytest.raises(InputError, match=r"tensor .* is missing"):
+        load_heads(path, config | {"heads": wrong})
+    with pytest.raises(InputError, match=r"tensor '11-cnn-attention-1-converged\..*' is not expected"):
+        load_heads(path, config | {"heads": config["heads"][:-1]})
+
+
+def test_features_must_match(bank: Bank, make_features):
+    bank.check_match(make_features("fine"))
+    with pytest.raises(InputError, match="wide has 9 dims, but the bank expects 8"):
+        bank.check_match(make_features("wide", dims=9))
+    with pytest.raises(InputError, match="but the bank expects"):
+        bank.check_match(make_features("other", labels=["a", "b", "c"]))
+
+
+def test_judges_stay_out_and_contradictions_are_refused():
+    with pytest.raises(InputError, match=r"'heads': .*expected different ones of \[superb, attentive, cnn-attention\]"):
+        BankConfig.load(None, ["heads=[superb, cnn]"])
+    with pytest.raises(InputError, match="half_trained=25 must be less than updates=25"):
+        BankConfig.load(None, ["updates=25", "half_trained=25"])
+
+
+def test_it_is_fitted_on_the_training_part_alone(shared_features: FeatureSet, tmp_path: Path):
+    mixed = shared_features.rows(range(len(shared_features)))
+    mixed.index.loc[mixed.index["id"].str.endswith("-0"), "split"] = "test"
+    config = QUICK.model_copy(update={"heads": ("superb",), "seeds": 1})
+    whole = build_bank(mixed, config, tmp_path / "a", {})
+    part = build_bank(mixed.part("train"), config, tmp_path / "b", {})
+    for one, other in zip(whole.heads, part.heads, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
