@@ -127,7 +127,10 @@ def read_sums(folder: Path) -> dict[str, str]:
     pairs = [line.split("  ", 1) for line in lines]
     if any(len(pair) != 2 for pair in pairs):
         raise InputError(f"{folder / SUMS}: not in the format of sha256sum")
-    return {name: digest for digest, name in pairs}
+    sums = {name: digest for digest, name in pairs}
+    if CONFIG not in sums:
+        raise InputError(f"{folder / SUMS}: lacks {CONFIG}, the artifact is incomplete")
+    return sums
 
 
 def fingerprint(folder: Path) -> str:

@@ -27,16 +27,19 @@ class Architecture(Config):
     """gan-cnn: convolutions alone; gan-att: dilated ones and one self-attention over time after the 4th."""
     preset: Literal["small", "paper"] = "small"
     """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
+    start: Literal["random", "closed-form"] = "random"
+    """closed-form: beside the convolutions a linear map from z to the sample, set to the class-Gaussian control before
+    training, so that the losses only have to improve on it. Not in the paper."""
     frames: PositiveInt = 112
     """T of every sample."""
     noise: PositiveInt = 64
     """Z, size of the noise e."""
-    channels: tuple[PositiveInt, ...] = Field(default=(128, 128, 64, 32, 16), min_length=3)
+    channels: tuple[PositiveInt, ...] = Field(default=(96, 64, 32, 16, 8), min_length=3)
     """Channels of the generator's first map and after each doubling of its size."""
     kernel: PositiveInt = 3
     """Side of the generator's plain convolutions, odd."""
     critic_channels: tuple[PositiveInt, ...] = Field(
-        default=(16, 32, 32, 64, 64, 128, 128, 128), min_length=8, max_length=8
+        default=(8, 16, 16, 32, 32, 64, 64, 64), min_length=8, max_length=8
     )
     """Channels of the critic's eight convolutions."""
 
@@ -84,13 +87,32 @@ class Generator(nn.Module):
                 layers.append(TimeAttention(fan_out))
         self.layers = nn.Sequential(*layers)
         self.leave = nn.Conv2d(rest[-1], 1, 3, padding=1)
+        self.linear = None
+        if architecture.start == "closed-form":
+            self.linear = nn.Linear(classes + architecture.noise, architecture.frames * dims, bias=False)
+
+    @torch.no_grad()
+    def start_from(self, means: Tensor, components: Tensor) -> None:
+        """Make onehot(y) ++ e give ``means[y] + e @ components`` and nothing else, until training moves the weights.
+
+        Class means [C, T D] and at most Z scaled components [K, T D], all of standardised samples.
+        """
+        if self.linear is None:
+            raise ValueError("this generator has no linear map: its architecture starts at random")
+        self.linear.weight.zero_()
+        self.linear.weight[:, : self.classes] = means.T
+        self.linear.weight[:, self.classes : self.classes + len(components)] = components.T
+        nn.init.zeros_(self.leave.weight)
+        if self.leave.bias is not None:
+            nn.init.zeros_(self.leave.bias)
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
         """Class numbers [B] and noise [B, Z] to samples [B, T, D], in units of the corpus's standard deviation."""
         z = torch.cat([F.one_hot(labels, self.classes).to(noise.dtype), noise], dim=1)
         maps = self.enter(self.project(z).view(-1, *self.start))
         samples = self.leave(self.layers(maps)).squeeze(1)
-        return samples[:, : self.architecture.frames, : self.dims]
+        samples = samples[:, : self.architecture.frames, : self.dims]
+        return samples if self.linear is None else samples + self.linear(z).view_as(samples)
 
 
 class TimeAttention(nn.Module):

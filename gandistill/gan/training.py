@@ -19,6 +19,7 @@ from torch import Tensor
 from gandistill.artifacts import load_module
 from gandistill.config import Config
 from gandistill.console import say, track
+from gandistill.controls import gaussian
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.gan import losses
@@ -41,6 +42,8 @@ from gandistill.run import (
     stop_asked,
 )
 
+START_CLIPS = 1024
+"""Windows that a closed-form start is fitted to, so that its memory does not grow with the corpus."""
 INITIAL, CRITIC, GENERATOR = range(3)
 """What random numbers are for: they are keyed by (seed, purpose, step)."""
 
@@ -122,6 +125,14 @@ class Gan:
             torch.manual_seed(generator_for(config.training.seed, INITIAL).initial_seed())
             self.generator = Generator(config.architecture, classes, features.dims).to(device)
             self.critic = Critic(config.architecture, classes, features.dims).to(device)
+        mean, deviation = features.moments()
+        self.mean, self.deviation = mean.to(device), deviation.clamp(min=1e-4).to(device)
+        self.rows = [np.flatnonzero(features.targets == c) for c in range(classes)]
+        missing = [label for label, rows in zip(features.labels, self.rows, strict=True) if not len(rows)]
+        if missing:
+            raise InputError(f"{features.folder} has no training utterance of [{', '.join(missing)}]")
+        if config.architecture.start == "closed-form":
+            self.generator.start_from(*self.closed_form())
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         training = config.training
         self.generator_optimiser = torch.optim.Adam(
@@ -130,16 +141,22 @@ class Gan:
         self.critic_optimiser = torch.optim.Adam(
             self.critic.parameters(), training.critic_learning_rate, betas=training.betas
         )
-        mean, deviation = features.moments()
-        self.mean, self.deviation = mean.to(device), deviation.clamp(min=1e-4).to(device)
-        self.rows = [np.flatnonzero(features.targets == c) for c in range(classes)]
-        missing = [label for label, rows in zip(features.labels, self.rows, strict=True) if not len(rows)]
-        if missing:
-            raise InputError(f"{features.folder} has no training utterance of [{', '.join(missing)}]")
 
     def units(self, samples: Tensor) -> Tensor:
         """Standardised samples [B, T, D] in the units of the features, as heads expect them."""
         return samples * self.deviation + self.mean
+
+    def closed_form(self) -> tuple[Tensor, Tensor]:
+        """Class means [C, T D] and scaled principal components [K, T D] of standardised windows, K at most Z.
+
+        The class-Gaussian control with one scale for all classes, fitted to at most ``START_CLIPS`` utterances.
+        """
+        architecture, draws = self.config.architecture, generator_for(self.config.training.seed, INITIAL)
+        chosen = torch.randperm(len(self.features), generator=draws)[:START_CLIPS].numpy()
+        targets = torch.from_numpy(self.features.targets[chosen])
+        clips = self.features.windows(chosen, architecture.frames, draws).to(self.device)
+        fitted = gaussian.fit((clips - self.mean) / self.deviation, targets, len(self.rows), architecture.noise)
+        return fitted.mean, fitted.basis * fitted.scale.square().mean(0).sqrt()[:, None]
 
     def batch(self, *key: int) -> Batch:
         """A batch decided by the seed and this key alone: as many pairs of each class as of any other."""

@@ -12,7 +12,7 @@ from gandistill.heads.superb import valid_frames
 
 
 class FrameNorm(nn.Module):
-    """Batch normalisation of [B, H, T, D] over the frames that belong to an utterance, and ReLU; zeros at all others."""
+    """Batch norm of [B, H, T, D] over the frames that belong to an utterance, then ReLU; zeros at all others."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

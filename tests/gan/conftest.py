@@ -1,0 +1,101 @@
+"""A tiny feature set, its bank, and settings with which a GAN takes an update in milliseconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gandistill import artifacts
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.training import GanConfig, train
+from gandistill.heads.bank import BankConfig, build_bank
+
+LABELS = ["neutral", "happy", "sad"]
+COUNTS = {"neutral": 9, "happy": 4, "sad": 6}
+DIMS = 6
+BANK = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
+TINY = {
+    "architecture": {"frames": 12, "noise": 4, "channels": [6, 6, 4], "critic_channels": [4] * 8},
+    "training": {"updates": 6, "batch": 8, "evaluate_every": 3, "checkpoint_every": 2, "log_every": 1}
+    | {"evaluate_heads": ["superb"], "evaluate_ppc": 4},
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_features(
+    folder: Path,
+    labels: list[str] = LABELS,
+    counts: dict[str, int] = COUNTS,
+    splits: tuple[str, ...] = ("train", "dev"),
+    dims: int = DIMS,
+    scale: float = 1.0,
+) -> FeatureSet:
+    """Clips of 7 to 19 frames, class c's features raised in dimension c; ``counts`` of each class in every split."""
+    rng = np.random.default_rng(0)
+    utterances = []
+    for split in splits:
+        for label in labels:
+            for i in range(counts[label]):
+                frames = torch.from_numpy(rng.normal(3.0, 2.0, (int(rng.integers(7, 20)), dims))).float()
+                frames[:, labels.index(label)] += 4.0
+                utterances.append(
+                    Utterance(f"{split}-{label}-{i}", label, frames * scale, f"speaker-{split}", "", split)
+                )
+    facts = {"corpus": "test corpus", "licence": "CC0-1.0", "upstream": {"name": "test"}, "frame_rate": 50.0}
+    write_feature_set(folder, utterances, artifacts.describe(KIND, {}, labels=labels, dims=dims, **facts), "# Test\n")
+    return FeatureSet.open(folder)
+
+
+@pytest.fixture(scope="session")
+def features(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    return write_features(tmp_path_factory.mktemp("gan") / "features")
+
+
+@pytest.fixture(scope="session")
+def bank(features: FeatureSet) -> Path:
+    folder = features.folder.with_name("bank")
+    build_bank(features, BANK, folder, {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def configured(features: FeatureSet, bank: Path) -> Any:
+    """Tiny settings with some changed: ``configured(training={"seed": 1})``."""
+
+    def changed(**changes: Any) -> GanConfig:
+        values: dict[str, Any] = {"features": str(features.folder), "bank": str(bank)} | TINY
+        for key, change in changes.items():
+            values[key] = values.get(key, {}) | change if isinstance(change, dict) else change
+        return GanConfig.build(values, "test")
+
+    return changed
+
+
+@pytest.fixture(scope="session")
+def trained(configured: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a short training."""
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train(configured(), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def sampler(trained: Path) -> Sampler:
+    return Sampler.open(trained)
+
+
+@pytest.fixture(scope="session")
+def make_features() -> Any:
+    return write_features

@@ -1,0 +1,354 @@
+"""The commands, as a person or a script meets them: results on stdout, all else on stderr, one line for a mistake."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gandistill import __version__
+from gandistill.cli import main
+from gandistill.corpora.fabricate import fabricate_ravdess
+from gandistill.features.featureset import FeatureSet
+
+ROOT = Path(__file__).parents[1]
+RECIPE = ROOT / "recipes" / "ravdess"
+LABELS = ["angry", "happy", "neutral", "sad"]
+COMMANDS = {
+    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns",
+    "audit": "manifest",
+    "extract": "--upstream --config --set --out --skip-bad",
+    "bank": "--config --set --out",
+    "select": "--method --ppc --seed --out",
+    "train": "--config --set --out --resume",
+    "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out",
+    "train-head": "--head --dev --labels --seed --config --set --out",
+    "heads": "--dims --classes --json",
+    "evaluate": "--split --json",
+    "compare": "--seed --json",
+    "demo": "--corpus --out --json",
+}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What a script reads: stdout is one JSON object on one line, and nothing else."""
+        assert self.code == 0, self.err
+        assert self.out.endswith("}\n")
+        assert self.out.count("\n") == 1
+        return json.loads(self.out)
+
+
+def run(*arguments: object) -> Done:
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert isinstance(stopped.value.code, int)
+    return Done(stopped.value.code, out.getvalue(), err.getvalue())
+
+
+def settings(*pairs: str) -> list[str]:
+    return [word for pair in pairs for word in ("--set", pair)]
+
+
+def succeed(*arguments: object) -> Done:
+    done = run(*arguments)
+    assert done.code == 0, done.err
+    return done
+
+
+BANK = settings("heads=[superb, attentive]", "seeds=1", "updates=4", "half_trained=2", "batch=8", "window=8")
+NARROW = settings(
+    "architecture.channels=[4,4,4,4,4]",
+    f"architecture.critic_channels={[4] * 8}",
+    "architecture.frames=16",
+    "training.batch=8",
+    "training.evaluate_heads=[superb]",
+    "training.evaluate_ppc=2",
+)
+HEAD = settings("updates=8", "batch=8", "window=8")
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every command of the main job, one after another, on noise in RAVDESS's layout; none prints on stdout."""
+    work = tmp_path_factory.mktemp("cli")
+    root = fabricate_ravdess(work / "RAVDESS", limit=1, seconds=0.4)
+    manifest, features = work / "manifest.csv", work / "logmel"
+    inputs = settings(f"features={features}", f"bank={work / 'bank'}", "training.updates=2")
+    recipe = ("--config", RECIPE / "gan_att.yaml")
+    commands = [
+        ("prepare", "ravdess", root, "--protocol", "ravdess-dyads", "--fold", 1, "--out", manifest),
+        ("extract", manifest, "--upstream", "logmel", "--out", features),
+        ("bank", features, "--out", work / "bank", *BANK),
+        ("select", features, "--method", "random", "--ppc", 5, "--seed", 0, "--out", work / "random"),
+        ("train", *recipe, *inputs, *NARROW, "--out", work / "gan"),
+        ("sample", work / "gan", "--ppc", 5, "--balanced", "--out", work / "distilled"),
+        ("train-head", work / "distilled", "--head", "superb", "--out", work / "head-a", *HEAD),
+        ("train-head", work / "random", "--head", "superb", "--dev", features, "--out", work / "head-b", *HEAD),
+    ]
+    for command in commands:
+        assert succeed(*command).out == "", f"{command[0]} has no result to print"
+    return work
+
+
+def test_the_main_job(work: Path):
+    judged = {}
+    for head in ("head-a", "head-b"):
+        judged[head] = succeed("evaluate", work / head, work / "logmel", "--split", "test", "--json").json
+        assert judged[head]["labels"] == LABELS
+        assert 0 <= judged[head]["uar"] <= 1
+        assert sum(map(sum, judged[head]["confusion"])) == judged[head]["utterances"]
+    predictions = [work / head / "predictions.csv" for head in judged]
+    compared = succeed("compare", *predictions, "--json").json
+    assert 0 <= compared["p_value"] <= 1
+    same = succeed("compare", predictions[0], predictions[0], "--json").json
+    assert same["p_value"] == 1
+    plain = succeed("evaluate", work / "head-a", work / "logmel")
+    assert f"uar: {judged['head-a']['uar']}" in plain.out.splitlines()
+    assert "p_value: 1.0" in succeed("compare", predictions[0], predictions[0]).out.splitlines()
+
+
+def test_the_distilled_set_is_balanced(work: Path):
+    assert FeatureSet.open(work / "distilled").class_counts == dict.fromkeys(LABELS, 5)
+    assert FeatureSet.open(work / "random").class_counts == dict.fromkeys(LABELS, 5)
+
+
+def test_ways_to_say_how_many(work: Path, tmp_path: Path):
+    original = FeatureSet.open(work / "logmel").training_part().class_counts
+    for number, (words, expected) in enumerate(
+        (
+            (["--total", 6], {"angry": 2, "happy": 2, "neutral": 1, "sad": 1}),
+            (["--counts", "neutral=3, happy=1"], {"angry": 0, "happy": 1, "neutral": 3, "sad": 0}),
+            (["--as-original"], original),
+            (["--as-original", "--total", sum(original.values()) // 2], None),
+            (["--ppc", 1, "--labels", "soft", "--seed", 3], dict.fromkeys(LABELS, 1)),
+        )
+    ):
+        succeed("sample", work / "gan", *words, "--out", tmp_path / str(number))
+        found = FeatureSet.open(tmp_path / str(number))
+        assert expected is None or found.class_counts == expected
+        assert (found.soft is not None) == ("soft" in words)
+
+
+def test_the_generator_inside_a_run_folder_or_by_itself(work: Path, tmp_path: Path):
+    for number, folder in enumerate((work / "gan", work / "gan" / "generator")):
+        succeed("sample", folder, "--ppc", 2, "--out", tmp_path / str(number))
+    assert FeatureSet.open(tmp_path / "0").fingerprint == FeatureSet.open(tmp_path / "1").fingerprint
+
+
+def test_audit(work: Path):
+    assert "train" in succeed("audit", work / "manifest.csv").out
+
+
+def test_heads():
+    listed = succeed("heads", "--dims", 64, "--classes", 7, "--json").json
+    assert listed.keys() == {"heads"}
+    assert all(entry.keys() == {"name", "sees", "parameters"} for entry in listed["heads"])
+    superb = next(entry for entry in listed["heads"] if entry["name"] == "superb")
+    assert (superb["sees"], superb["parameters"]) == ("mean", 64 * 256 + 256 + 256 * 7 + 7)
+    lines = succeed("heads").out.splitlines()
+    assert len(lines) == len(listed["heads"])
+    assert any("197,892 parameters" in line for line in lines), "SUPERB's head at its defaults"
+
+
+def test_class_gaussian(work: Path, tmp_path: Path):
+    succeed("select", work / "logmel", "--method", "class-gaussian", "--ppc", 3, "--out", tmp_path / "gaussian")
+    assert FeatureSet.open(tmp_path / "gaussian").class_counts == dict.fromkeys(LABELS, 3)
+
+
+def test_the_same_inputs_give_the_same_bytes(work: Path, tmp_path: Path):
+    succeed("sample", work / "gan", "--ppc", 5, "--balanced", "--out", tmp_path / "distilled")
+    succeed("train-head", tmp_path / "distilled", "--head", "superb", "--out", tmp_path / "head", *HEAD)
+    for name, mine in (("distilled", "distilled"), ("head-a", "head")):
+        for file in ("SHA256SUMS", "config.json"):
+            assert (work / name / file).read_bytes() == (tmp_path / mine / file).read_bytes()
+
+
+MISTAKES: dict[str, tuple[list[object], str]] = {
+    "no command": ([], "Missing command"),
+    "an unknown command": (["trian"], "'train'"),
+    "an unknown option": (["train", "--epochs", 3], "--epochs"),
+    "a missing argument": (["evaluate"], "'head'"),
+    "one argument too many": (["heads", "superb"], "superb"),
+    "not a number": (["select", "WORK/logmel", "--ppc", "many"], "--ppc"),
+    "a negative seed": (["select", "WORK/logmel", "--seed", -1], "--seed"),
+    "a bad corpus": (["prepare", "ravdes", "WORK/RAVDESS"], "expected one of [ravdess, nemo, iemocap"),
+    "a bad protocol": (["prepare", "ravdess", "WORK/RAVDESS", "--protocol", "folds"], "ravdess-dyads"),
+    "a bad fold": (["prepare", "ravdess", "WORK/RAVDESS", "--protocol", "ravdess-dyads", "--fold", 6], "fold"),
+    "a missing corpus": (["prepare", "ravdess", "WORK/nothing"], "WORK/nothing"),
+    "bad columns": (["prepare", "tabular", "WORK/a.csv", "--columns", "emotion"], "Bad --columns 'emotion'"),
+    "a column twice": (["prepare", "tabular", "WORK/a.csv", "--columns", "id=a,id=b"], "twice"),
+    "a missing manifest": (["extract", "WORK/nothing.csv", "--out", "TMP/x"], "WORK/nothing.csv: no such file"),
+    "a bad upstream": (
+        ["extract", "WORK/manifest.csv", "--upstream", "mfcc", "--out", "TMP/x"],
+        "one of [logmel",
+    ),
+    "a missing config": (["extract", "WORK/manifest.csv", "--config", "WORK/no.yaml"], "No config file WORK/no.yaml"),
+    "a missing feature set": (["bank", "WORK/nothing", "--out", "TMP/x"], "No feature set at WORK/nothing"),
+    "another kind of folder": (["bank", "WORK/bank", "--out", "TMP/x"], "expected a feature set"),
+    "a bad bank key": (["bank", "WORK/logmel", "--set", "kinds=3"], "unknown key 'kinds', expected one of [updates"),
+    "a bad method": (["select", "WORK/logmel", "--method", "best"], "Bad method 'best', expected one of [random"),
+    "no points": (["select", "WORK/logmel", "--ppc", 0, "--out", "TMP/x"], "expected 1 or more"),
+    "a bad config key": (["train", "--set", "training.epochs=3", "--out", "TMP/x"], "expected one of [updates"),
+    "a bad config value": (["train", "--set", "training.batch=3", "--out", "TMP/x"], "training.batch"),
+    "no config value": (["train", "--set", "training.batch", "--out", "TMP/x"], "expected key=value"),
+    "a bank alone": (["train", "--set", "bank=WORK/bank", "--out", "TMP/x"], "--set features=DIR --set bank=DIR"),
+    "a run that is there": (["train", "--out", "WORK/gan"], "--resume continues it"),
+    "no run to resume": (["train", "--out", "TMP/x", "--resume"], "holds no run to resume"),
+    "another setting": (["train", "--out", "WORK/gan", "--resume", "--set", "training.seed=4"], "[training.seed]"),
+    "a missing generator": (["sample", "WORK/nothing", "--ppc", 3], "No generator at WORK/nothing: no such folder"),
+    "no generator": (["sample", "WORK/logmel", "--ppc", 3], "expected a generator"),
+    "how many": (["sample", "WORK/gan", "--out", "TMP/x"], "How many samples?"),
+    "a contradiction": (["sample", "WORK/gan", "--ppc", 3, "--total", 5, "--out", "TMP/x"], "Choose one of"),
+    "an unknown class": (
+        ["sample", "WORK/gan", "--counts", "bored=3"],
+        "some of [angry, happy, neutral, sad]",
+    ),
+    "bad counts": (["sample", "WORK/gan", "--counts", "sad=some"], "expected a whole number"),
+    "a class twice": (["sample", "WORK/gan", "--counts", "sad=1,sad=2"], "twice"),
+    "bad labels": (["sample", "WORK/gan", "--ppc", 3, "--labels", "both"], "expected one of [hard, soft]"),
+    "out is taken": (["sample", "WORK/gan", "--ppc", 3, "--out", "WORK/bank"], "holds a gandistill bank"),
+    "out is a file": (["sample", "WORK/gan", "--ppc", 3, "--out", "WORK/manifest.csv"], "WORK/manifest.csv"),
+    "a bad head": (["train-head", "WORK/random", "--head", "mlp", "--out", "TMP/x"], "expected one of [superb"),
+    "no soft labels": (["train-head", "WORK/random", "--labels", "soft", "--out", "TMP/x"], "no soft labels"),
+    "no dev part": (["train-head", "WORK/random", "--dev", "WORK/random", "--out", "TMP/x"], "no 'dev' part"),
+    "a missing head": (["evaluate", "WORK/nothing", "WORK/logmel"], "No head at WORK/nothing: no such folder"),
+    "a bad split": (["evaluate", "WORK/head-a", "WORK/logmel", "--split", "tst"], "no 'tst' part"),
+    "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
+    "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_exit_code_2(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mistake: str
+):
+    monkeypatch.chdir(tmp_path)  # where a command would write that was not told where
+
+    def placed(word: object) -> str:
+        return str(word).replace("WORK", str(work)).replace("TMP", str(tmp_path))
+
+    words, expected = MISTAKES[mistake]
+    done = run(*map(placed, words))
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("gandistill: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    assert placed(expected) in done.err
+    assert not any(mark in done.err for mark in ("Traceback", "╭", "│", "Error:"))
+    assert not any(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_every_bad_file_has_a_line(tmp_path: Path):
+    root = fabricate_ravdess(tmp_path / "RAVDESS", actors=2, limit=1, seconds=0.1)
+    files = sorted(root.rglob("*.wav"))
+    files[0].write_bytes(b"")
+    files[1].write_bytes(files[1].read_bytes()[:60])
+    done = run("prepare", "ravdess", root, "--out", tmp_path / "manifest.csv")
+    assert (done.code, done.out) == (2, "")
+    lines = done.err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("gandistill: ")
+    assert str(files[0]) in lines[1]
+    assert str(files[1]) in lines[2]
+    assert not (tmp_path / "manifest.csv").exists()
+    assert succeed("prepare", "ravdess", root, "--out", tmp_path / "manifest.csv", "--skip-bad").out == ""
+    assert len((tmp_path / "quarantine.csv").read_text().splitlines()) == 3
+
+
+def test_a_diverging_training_is_one_line_with_exit_code_1(work: Path, tmp_path: Path):
+    inputs = settings(f"features={work / 'logmel'}", f"bank={work / 'bank'}", "training.critic_learning_rate=1e9")
+    done = run("train", *inputs, *NARROW, "--out", tmp_path / "gan")
+    assert done.code == 1
+    assert "gandistill: Training diverged at step " in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_lists_the_options(command: str):
+    done = succeed(command, "--help")
+    assert done.err == ""
+    for option in COMMANDS[command].split():
+        assert option in done.out
+    described = succeed("--help").out
+    assert f"  {command} " in described
+
+
+def test_no_command_is_missing_from_these_tests():
+    listed = succeed("--help").out.split("Commands:")[1].splitlines()
+    assert [line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "] == list(COMMANDS)
+
+
+def test_version():
+    assert succeed("--version").out == f"{__version__}\n"
+
+
+def test_help_needs_no_heavy_library():
+    """What makes --help slow is imported by the commands that need it."""
+    heavy = ("torch", "pandas", "numpy", "scipy", "transformers", "accelerate", "statsmodels", "soundfile")
+    script = (
+        "import sys; from gandistill.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"sys.exit(', '.join(name for name in {heavy!r} if name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(work: Path, tmp_path: Path):
+    out = tmp_path / "gan"
+    inputs = settings(f"features={work / 'logmel'}", f"bank={work / 'bank'}", "training.log_every=1")
+    forever = settings("training.updates=100000", "training.evaluate_every=100000", "training.checkpoint_every=1")
+    command = [sys.executable, "-c", "from gandistill.cli import main; main()", "train", *inputs, *NARROW, *forever]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    deadline = threading.Timer(120, process.kill)
+    deadline.start()
+    while process.poll() is None and not (out / "checkpoint.safetensors").exists():
+        threading.Event().wait(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, said = process.communicate()
+    deadline.cancel()
+    assert (process.returncode, printed) == (130, "")
+    assert "Stopping after this step" in said
+    assert said.splitlines()[-1].endswith("go on with --resume")
+    assert "Traceback" not in said
+    done = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    resumed = succeed("train", "--resume", "--out", out, "--set", f"training.updates={done + 2}")
+    assert f"Resuming {out} after step {done}" in resumed.err
+    logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in logged if "critic/adversarial" in r] == list(range(1, done + 3))
+    succeed("sample", out, "--ppc", 1, "--out", tmp_path / "distilled")

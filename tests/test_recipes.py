@@ -1,0 +1,171 @@
+"""Every recipe is read by its class, and takes one step on a corpus in the real one's layout."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+from gandistill.corpora import fabricate
+from gandistill.corpora.prepare import prepare
+from gandistill.corpora.synthetic import synthesise
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.gan.critic import Critic
+from gandistill.gan.generator import Generator
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.training import GanConfig, train
+from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.heads.training import HeadConfig
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+KINDS = {"logmel": ExtractConfig, "hubert": ExtractConfig, "bank": BankConfig}
+ALL = sorted(RECIPES.glob("*/*.yaml"))
+CORPORA = ("ravdess", "nemo", "iemocap", "demos")
+TINY_BANK = ["heads=[superb, attentive]", "seeds=1", "updates=2", "half_trained=1", "batch=4"]
+STEP = ["training.updates=1", "training.batch=4", "training.evaluate_heads=[superb]", "training.evaluate_ppc=2"]
+NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[4] * 8}"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def kind_of(recipe: Path) -> Any:
+    return HeadConfig if recipe.parent.name == "heads" else KINDS.get(recipe.stem, GanConfig)
+
+
+def name_of(recipe: Path) -> str:
+    return recipe.relative_to(RECIPES).as_posix()
+
+
+@pytest.mark.parametrize("recipe", ALL, ids=name_of)
+def test_recipes_are_read_and_begin_with_the_command(recipe: Path):
+    kind_of(recipe).load(recipe)
+    text = recipe.read_text()
+    assert text.startswith("#")
+    if recipe.parent.name != "heads":
+        assert f"--config recipes/{name_of(recipe)}" in text
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_every_step_has_its_recipe(corpus: str):
+    names = {path.stem for path in (RECIPES / corpus).iterdir()}
+    assert {"bank", "gan_att", "gan_cnn", "hubert" if corpus == "iemocap" else "logmel"} <= names
+    frames = {"ravdess": 112, "nemo": 128, "iemocap": 256, "demos": 373}[corpus]
+    for kind in ("gan_att", "gan_cnn"):
+        config = GanConfig.load(RECIPES / corpus / f"{kind}.yaml")
+        assert config.architecture.kind == kind.replace("_", "-")
+        assert config.architecture.preset == ("paper" if corpus == "iemocap" else "small")
+        assert config.architecture.frames == frames
+    assert BankConfig.load(RECIPES / corpus / "bank.yaml").window == frames
+
+
+def test_an_ablation_is_a_diff():
+    whole = GanConfig.load(RECIPES / "ravdess" / "gan_att.yaml")
+    assert whole.losses.diversity > 0
+    assert whole.losses.softmax_matching > 0
+    for name, off in (
+        ("gan_att_baseline", {"diversity": 0.0, "softmax_matching": 0.0}),
+        ("gan_att_div", {"softmax_matching": 0.0}),
+        ("gan_att_sml", {"diversity": 0.0}),
+    ):
+        config = GanConfig.load(RECIPES / "ravdess" / f"{name}.yaml")
+        assert config == whole.model_copy(update={"losses": whole.losses.model_copy(update=off)})
+
+
+@pytest.mark.parametrize(("kind", "megabytes"), [("gan_att", 60), ("gan_cnn", 100)])
+def test_the_iemocap_generators_have_the_papers_size(kind: str, megabytes: float):
+    """Table 1: 0.06 and 0.1 GB, float32, at D = 768."""
+    architecture = GanConfig.load(RECIPES / "iemocap" / f"{kind}.yaml").architecture
+    with torch.device("meta"):
+        weights = sum(tensor.numel() for tensor in Generator(architecture, 4, 768).parameters())
+        assert sum(tensor.numel() for tensor in Critic(architecture, 4, 768).parameters()) > 0
+    assert weights * 4 / 1e6 == pytest.approx(megabytes, rel=0.1)
+
+
+@pytest.fixture(scope="session")
+def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = transformers.HubertConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8, 8),
+        conv_stride=(10, 32),
+        conv_kernel=(20, 40),
+        num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.HubertModel(config)
+    folder = tmp_path_factory.mktemp("hubert")
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session", params=CORPORA)
+def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """Each corpus's layout with noise for speech, prepared by a protocol that it has."""
+    name, folder = request.param, tmp_path_factory.mktemp(request.param)
+    make = {
+        "ravdess": lambda: fabricate.fabricate_ravdess(folder / "data", limit=1, seconds=0.5),
+        "nemo": lambda: fabricate.fabricate_nemo(folder / "data", sentences=1, seconds=0.5),
+        "iemocap": lambda: fabricate.fabricate_iemocap(folder / "data", limit=1, seconds=0.5),
+        "demos": lambda: fabricate.fabricate_demos(folder / "data", limit=1, seconds=0.5),
+    }
+    protocol = "ravdess-dyads" if name == "ravdess" else "speaker-independent"
+    prepare(name, make[name](), folder / "manifest.csv", protocol=protocol)
+    return name, folder
+
+
+def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path):
+    """Upstream, bank, and one update of both GANs: all as the recipes say, but for widths and T where they are big."""
+    name, folder = corpus
+    recipes = RECIPES / name
+    paper = name == "iemocap"
+    upstream = ExtractConfig.load(
+        recipes / ("hubert.yaml" if paper else "logmel.yaml"), [f"hubert.model={tiny_hubert}"] if paper else []
+    )
+    extract(folder / "manifest.csv", upstream, folder / "features")
+    features = FeatureSet.open(folder / "features")
+    assert features.dims == (16 if paper else 64)
+    build_bank(features, BankConfig.load(recipes / "bank.yaml", [*TINY_BANK, "window=16"]), folder / "bank", {})
+    inputs = [f"features={folder / 'features'}", f"bank={folder / 'bank'}"]
+    for recipe in sorted(recipes.glob("gan_*.yaml")):
+        config = GanConfig.load(recipe, [*inputs, *STEP, *NARROW])
+        train(config, folder / recipe.stem)
+        sampler = Sampler.open(folder / recipe.stem)
+        (frames,) = sampler.samples(0, 1, seed=0)
+        assert frames.shape == (config.architecture.frames, features.dims)
+        assert frames.isfinite().all()
+        assert sampler.facts["trained"]["updates"] == 1
+
+
+def test_train_gan_is_the_train_command(tmp_path: Path):
+    """``accelerate launch recipes/train_gan.py`` without a corpus, on a synthetic one that is there already."""
+    work = tmp_path / "synthetic"
+    synthesise(work / "corpus", sessions=3, per_class=2)
+    prepare("synthetic", work / "corpus", work / "manifest.csv", protocol="speaker-independent")
+    extract(work / "manifest.csv", ExtractConfig(), work / "logmel")
+    build_bank(FeatureSet.open(work / "logmel"), BankConfig.load(None, TINY_BANK), work / "bank", {})
+
+    settings = [word for setting in [*STEP, *NARROW, "architecture.frames=32"] for word in ("--set", setting)]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    script = [str(RECIPES / "train_gan.py"), *settings, "--out", str(tmp_path / "gan")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*launch, *script], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert Sampler.open(tmp_path / "gan").facts["corpus"] == "synthetic speech"
