@@ -1,8 +1,9 @@
 """A run folder: what a long training leaves behind, and how it goes on after a stop.
 
-``config.yaml`` (resolved), ``metrics.jsonl`` (named scalars of the logged steps, a line each) and
-``checkpoint.safetensors`` (everything the next step depends on). All randomness is drawn from generators keyed by
-(seed, purpose, step), so no random state needs saving and a resumed run draws what the uninterrupted one would have.
+``config.yaml`` (resolved), ``inputs.json`` (fingerprints of what it reads), ``metrics.jsonl`` (named scalars of the
+logged steps, a line each) and ``checkpoint.safetensors`` (everything the next step depends on). All randomness is drawn
+from generators keyed by (seed, purpose, step), so no random state needs saving and a resumed run draws what the
+uninterrupted one would have.
 """
 
 import json
@@ -24,6 +25,7 @@ from gandistill.console import say
 from gandistill.errors import InputError, RunError
 
 CONFIG = "config.yaml"
+INPUTS = "inputs.json"
 METRICS = "metrics.jsonl"
 CHECKPOINT = "checkpoint.safetensors"
 PROGRESS = "progress"
@@ -32,27 +34,32 @@ PROGRESS = "progress"
 class Run:
     """A run folder, opened anew or to go on. ``step`` steps are done; ``best`` is the best score so far, or None."""
 
-    def __init__(self, folder: Path, config: Config, resume: bool, free: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, config: Config, resume: bool, free: tuple[str, ...] = (), **inputs: str) -> None:
         """``free`` names the settings (such as ``training.updates``) that may differ when a run is resumed.
 
-        Raises InputError as ``check_folder`` does, or if the config differs from the run's.
+        ``inputs`` are fingerprints of what the run reads. Raises InputError as ``check_folder`` does, or if config or
+        inputs differ from the run's.
         """
         check_folder(folder, resume)
-        self.folder, self.step, self.free = folder, 0, free
+        self.folder, self.config, self.step, self.free = folder, config, 0, free
         self.best: float | None = None
         self.state: dict[str, Tensor] = {}
         if resume:
-            self._continue(config)
+            self._continue(config, inputs)
         else:
             folder.mkdir(parents=True, exist_ok=True)
+            artifacts.write_json(folder / INPUTS, inputs)
             artifacts.write_text(folder / CONFIG, config.to_yaml())
 
-    def _continue(self, config: Config) -> None:
+    def _continue(self, config: Config, inputs: dict[str, str]) -> None:
+        started = artifacts.read_json(self.folder / INPUTS)
+        others = [name for name in inputs if inputs[name] != started.get(name)]
+        if others:
+            raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
         before, now = type(config).load(self.folder / CONFIG).to_dict(), config.to_dict()
         changed = [key for key, value in _flat(now).items() if _flat(before).get(key) != value and key not in self.free]
         if changed:
             raise InputError(f"{self.folder} was started with other values of [{', '.join(changed)}] (its {CONFIG})")
-        artifacts.write_text(self.folder / CONFIG, config.to_yaml())
         path = self.folder / CHECKPOINT
         if not path.is_file():
             say(f"{self.folder} has no checkpoint yet: starting from the first step")
@@ -74,6 +81,7 @@ class Run:
 
     def checkpoint(self, step: int, state: dict[str, Tensor]) -> None:
         """Save everything step ``step + 1`` depends on; the earlier checkpoint is replaced only by a complete one."""
+        artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
         progress = torch.tensor([step, -1.0 if self.best is None else self.best], dtype=torch.float64)
         artifacts.save_tensors(self.folder / CHECKPOINT, state | {PROGRESS: progress})
         self.step = step

@@ -4,8 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 CORPORA = Path(os.environ.get("GANDISTILL_CORPORA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
+    torch.set_num_threads(1)
 
 
 def _folder(name: str) -> Path:

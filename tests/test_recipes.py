@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,6 @@ CORPORA = ("ravdess", "nemo", "iemocap", "demos")
 TINY_BANK = ["heads=[superb, attentive]", "seeds=1", "updates=2", "half_trained=1", "batch=4"]
 STEP = ["training.updates=1", "training.batch=4", "training.evaluate_heads=[superb]", "training.evaluate_ppc=2"]
 NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[4] * 8}"]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def kind_of(recipe: Path) -> Any:

@@ -98,8 +98,17 @@ def test_settings_must_be_those_of_the_run(tmp_path: Path):
     with pytest.raises(InputError, match=r"other values of \[inner.rate\] \(its config.yaml\)"):
         Run(tmp_path, Settings(inner=Inner(rate=0.2, updates=9)), True, FREE)
     assert Settings.load(tmp_path / CONFIG) == Settings()
-    Run(tmp_path, Settings(where=Path("elsewhere"), inner=Inner(updates=9)), True, FREE)
+    run = Run(tmp_path, Settings(where=Path("elsewhere"), inner=Inner(updates=9)), True, FREE)
+    assert Settings.load(tmp_path / CONFIG) == Settings(), "the record changes with the first new checkpoint"
+    run.checkpoint(1, {})
     assert Settings.load(tmp_path / CONFIG) == Settings(where=Path("elsewhere"), inner=Inner(updates=9))
+
+
+def test_a_run_goes_on_with_the_same_inputs_only(tmp_path: Path):
+    Run(tmp_path, Settings(), resume=False, features="aa", bank="bb")
+    Run(tmp_path, Settings(), resume=True, features="aa", bank="bb")
+    with pytest.raises(InputError, match=r"other content of \[bank\]"):
+        Run(tmp_path, Settings(), resume=True, features="aa", bank="cc")
 
 
 def test_a_checkpoint_that_is_none(tmp_path: Path):

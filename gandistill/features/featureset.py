@@ -277,7 +277,7 @@ def _shard_frames(folder: Path, name: str, dims: int) -> int:
 
 def made_from(features: FeatureSet) -> dict[str, Any]:
     """Where a derived artifact came from: folder name, fingerprint, upstream, corpus and licence of its source."""
-    keys = ("upstream", "frame_rate", "corpus", "protocol", "licence")
+    keys = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence")
     source = {"features": features.folder.name, "fingerprint": features.fingerprint}
     return {key: features.config[key] for key in keys if key in features.config} | {"source": source}
 

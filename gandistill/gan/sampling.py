@@ -63,6 +63,8 @@ class Sampler:
         generator = Generator(architecture, len(labels), dims)
         artifacts.load_module(generator, tensors, folder / WEIGHTS)
         teachers = Bank(load_heads(folder / TEACHERS, facts))
+        described = ("kind", "format", "made_by", "heads")  # what ``save`` writes anew
+        facts = {key: value for key, value in facts.items() if key not in described}
         return cls(generator.eval(), mean, deviation, teachers, facts)
 
     def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
@@ -189,7 +191,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
-    inherited = ("upstream", "frame_rate", "corpus", "protocol", "licence")
+    inherited = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence")
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
     write_feature_set(out, draws, artifacts.describe(FEATURES, made_by, **facts), _card(sampler, counts, seed))

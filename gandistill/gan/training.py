@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor
 
-from gandistill.artifacts import load_module
+from gandistill.artifacts import fingerprint, load_module
 from gandistill.config import Config
 from gandistill.console import say, track
 from gandistill.controls import gaussian
@@ -304,7 +304,10 @@ def train(config: GanConfig, out: Path, resume: bool = False) -> None:
     Raises InputError for bad input, RunError naming the term when a loss is no longer a sane number.
     """
     gan, dev = prepared(config)
-    run = Run(out, config, resume, free=("features", "bank", "training.updates"))
+    read = {"features": gan.features.fingerprint, "bank": fingerprint(Path(str(config.bank)))}
+    run = Run(out, config, resume, free=("features", "bank", "training.updates"), **read)
+    if run.step > config.training.updates:
+        raise InputError(f"{out} has made {run.step} updates already, more than training.updates asks for")
     if run.state:
         gan.load_state(run.state, out)
     if dev is None:

@@ -152,7 +152,7 @@ def load_heads(path: Path, config: dict[str, Any]) -> list[Head]:
         raise InputError(f"{where}: 'heads' is missing or empty")
     tensors, heads = artifacts.load_tensors(path), list[Head]()
     for place, entry in enumerate(entries):
-        if not isinstance(entry, dict) or entry.keys() < {"kind", "seed", "stage"}:
+        if not isinstance(entry, dict) or not entry.keys() >= {"kind", "seed", "stage"}:
             raise InputError(f"{where}: head {place} lacks its kind, seed or stage")
         trained = {key: value for key, value in entry.items() if key != "kind"}
         head, prefix = build_head(entry["kind"], config, trained, where), _prefix(place, entry)

@@ -1,6 +1,5 @@
 """A tiny feature set, its bank, and settings with which a GAN takes an update in milliseconds."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,6 @@ TINY = {
     "training": {"updates": 6, "batch": 8, "evaluate_every": 3, "checkpoint_every": 2, "log_every": 1}
     | {"evaluate_heads": ["superb"], "evaluate_ppc": 4},
 }
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_features(

@@ -113,3 +113,23 @@ def test_a_preset_may_be_changed_field_by_field_and_survives_a_round_trip():
 def test_an_even_kernel_is_refused():
     with pytest.raises(InputError, match="kernel 4 is even"):
         small("gan-cnn", kernel=4)
+
+
+def test_a_closed_form_start_gives_means_plus_components_and_keeps_learning():
+    generator = Generator(small("gan-att", start="closed-form"), 2, 7)
+    means, components = torch.randn(2, 140), torch.randn(3, 140)
+    generator.start_from(means, components)
+    noise = torch.randn(4, 6)
+    expected = means[[0, 1, 1, 0]] + noise[:, :3] @ components
+    samples = generator(torch.tensor([0, 1, 1, 0]), noise)
+    assert torch.allclose(samples.flatten(1), expected, atol=1e-5)
+    samples.square().sum().backward()
+    assert generator.leave.weight.grad is not None
+    assert generator.leave.weight.grad.abs().sum() > 0  # the convolutions are silent at first, but not for ever
+
+
+def test_a_random_start_has_no_linear_map_and_cannot_be_set():
+    generator = Generator(small("gan-att"), 2, 7)
+    assert generator.linear is None
+    with pytest.raises(ValueError, match="starts at random"):
+        generator.start_from(torch.zeros(2, 140), torch.zeros(3, 140))

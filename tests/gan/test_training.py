@@ -176,6 +176,21 @@ class TestResumeIsRefused:
         assert resumed.training.updates == 7
         assert resumed.architecture == before.architecture
 
+    def test_fewer_updates_than_made_are_refused(self, configured: Any, trained: Path):
+        with pytest.raises(InputError, match="has made 6 updates already"):
+            train(configured(training={"updates": 5}), trained, resume=True)
+        assert GanConfig.load(trained / CONFIG).training.updates == 6
+
+    def test_a_closed_form_start_is_the_class_gaussian(self, configured: Any):
+        sampler = untrained(configured(architecture={"start": "closed-form"}))
+        gan = prepared(configured(architecture={"start": "closed-form"}))[0]
+        means, components = gan.closed_form()
+        noise = torch.randn(2, sampler.generator.architecture.noise)
+        expected = means[[0, 2]] + noise[:, : len(components)] @ components
+        assert torch.allclose(sampler.generator(torch.tensor([0, 2]), noise).flatten(1), expected, atol=1e-5)
+        raised = means.view(3, -1, gan.features.dims).mean(1)  # class c's features are raised in dimension c
+        assert raised[:, :3].argmax(1).tolist() == [0, 1, 2]
+
 
 class TestTerms:
     @pytest.mark.parametrize("switched", TERMS)

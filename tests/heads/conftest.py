@@ -1,6 +1,6 @@
 """Small feature sets whose classes differ in their mean."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,6 @@ from gandistill.features.featureset import FeatureSet, Utterance, write_feature_
 LABELS = ["neutral", "happy", "sad"]
 DIMS = 8
 MakeFeatures = Callable[..., FeatureSet]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_features(
