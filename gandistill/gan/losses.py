@@ -26,11 +26,11 @@ class LossWeights(Config):
     """lambda_2, eq. (4): the critic's cross-entropy on real samples."""
     class_generated: NonNegativeFloat = 1.0
     """lambda_3, eq. (4) and (5): cross-entropy of the critic's class output on generated samples."""
-    feature_matching: NonNegativeFloat = 1.0
+    feature_matching: NonNegativeFloat = 0.1
     """lambda_4, eq. (5)."""
     diversity: NonNegativeFloat = 1.0
     """lambda_5, eq. (8)."""
-    softmax_matching: NonNegativeFloat = 1.0
+    softmax_matching: NonNegativeFloat = 10.0
     """lambda_6, eq. (8)."""
     diversity_bound: PositiveFloat = 1.0
     """tau, eq. (7)."""

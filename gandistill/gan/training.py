@@ -51,27 +51,27 @@ INITIAL, CRITIC, GENERATOR = range(3)
 class Training(Config):
     """How long and how fast. The paper gives none of these; they were chosen on dev parts."""
 
-    updates: PositiveInt = 2000
+    updates: PositiveInt = 1500
     """Generator updates."""
     critic_steps: PositiveInt = 1
     """Critic updates before each generator update."""
-    batch: PositiveInt = Field(default=32, multiple_of=2)
+    batch: PositiveInt = Field(default=16, multiple_of=2)
     """B, real samples and generated samples in each update; even, since samples come in pairs of one class."""
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 1e-3
     """Adam's learning rate of the generator."""
-    critic_learning_rate: PositiveFloat = 3e-4
+    critic_learning_rate: PositiveFloat = 1e-3
     """Adam's learning rate of the critic."""
     betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.9)
     """Adam's decay rates of both, as WGAN-GP."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the generator's weight average (EMA), which is what samples are drawn from; 0: the last weights."""
-    evaluate_every: PositiveInt = 200
+    evaluate_every: PositiveInt = 250
     """Updates between two scorings on the dev part; the best-scoring generator is kept."""
     evaluate_ppc: PositiveInt = 50
     """Samples of each class that a scoring trains its heads on."""
     evaluate_heads: tuple[str, ...] = Field(default=("superb", "cnn-attention"), min_length=1)
     """Heads a scoring trains; the score is their mean dev UAR."""
-    checkpoint_every: PositiveInt = 200
+    checkpoint_every: PositiveInt = 250
     """Updates between two checkpoints."""
     log_every: PositiveInt = 10
     """Updates between two lines of metrics."""

@@ -1,0 +1,102 @@
+"""What heads trained on samples alone reach on a real corpus, beside real data and the closed-form control.
+
+    python eval/utility.py ravdess path/to/RAVDESS
+    python eval/utility.py nemo path/to/nEMO --ppc 50 --heads superb cnn-attention
+
+Log-Mels, bank and generators by the corpus's recipes; GAN-ATT from random weights and from a closed-form start, each
+beside what it is before its first update. Three seeds, each with a generator, a draw and a head of its own. Writes
+``eval/results/utility_CORPUS.json`` and the corpus's table in ``README.md``. What is in the work folder already is not
+redone. Both corpora are acted speech: these are neither IEMOCAP nor DEMoS results.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gandistill import artifacts, demo
+from gandistill.corpora.prepare import prepare
+from gandistill.evaluate.report import markdown, percent
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.training import GanConfig, train, untrained
+from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.run import CONFIG
+
+ROOT = Path(__file__).parents[1]
+PROTOCOLS = {"ravdess": "ravdess-dyads", "nemo": "speaker-independent"}
+RECIPES = {"GAN-ATT": "gan_att", "GAN-ATT, closed-form start": "gan_att_closed_form"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", choices=list(PROTOCOLS))
+    parser.add_argument("root", type=Path, help="where the corpus lies")
+    parser.add_argument("--ppc", type=int, nargs="+", default=[10, 50, 100])
+    parser.add_argument("--heads", nargs="+", default=["superb", "cnn"], help="cnn sees time and is in no bank")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES.values()), default=list(RECIPES.values()))
+    parser.add_argument("--work", type=Path, help="default: work/utility-CORPUS")
+    options = parser.parse_args()
+    work = options.work or Path(f"work/utility-{options.corpus}")
+    features, bank = inputs(options.corpus, options.root, work)
+    generators: dict[str, list[Sampler]] = {}
+    for name, recipe in RECIPES.items():
+        if recipe in options.recipes:
+            generators |= trained(name, ROOT / "recipes" / options.corpus / f"{recipe}.yaml", features, bank, work)
+    whole = FeatureSet.open(features)
+    rows = demo.judge(whole, generators, options.ppc, options.heads, work)
+    facts = {
+        "corpus": whole.config.get("corpus"),
+        "protocol": whole.config.get("protocol"),
+        "fold": whole.config.get("fold"),
+        "parts": {split: size(whole.part(split)) for split in ("train", "dev", "test")},
+        "generators": {name: [sampler.facts["trained"] for sampler in made] for name, made in generators.items()},
+        "versions": artifacts.versions(),
+    }
+    result = ROOT / "eval" / "results" / f"utility_{options.corpus}.json"
+    artifacts.write_text(result, json.dumps(facts | {"rows": [row.to_dict() for row in rows]}, indent=1) + "\n")
+    write_table(options.corpus, f"{caption(facts, whole)}\n\n{markdown(demo.side_by_side(rows))}")
+
+
+def inputs(corpus: str, root: Path, work: Path) -> tuple[Path, Path]:
+    """Features and bank by the corpus's recipes, fold 1 of its protocol."""
+    recipes, features, bank = ROOT / "recipes" / corpus, work / "logmel", work / "bank"
+    prepare(corpus, root, work / "manifest.csv", protocol=PROTOCOLS[corpus])
+    extract(work / "manifest.csv", ExtractConfig.load(recipes / "logmel.yaml"), features)
+    if not (bank / artifacts.CONFIG).is_file():
+        build_bank(FeatureSet.open(features), BankConfig.load(recipes / "bank.yaml"), bank, {"command": "bank"})
+    return features, bank
+
+
+def trained(name: str, recipe: Path, features: Path, bank: Path, work: Path) -> dict[str, list[Sampler]]:
+    """One generator a seed, before its first update and after its training."""
+    before, after = [], []
+    for seed in demo.SEEDS:
+        config = GanConfig.load(recipe, [f"features={features}", f"bank={bank}", f"training.seed={seed}"])
+        run = work / f"{recipe.stem}-{seed}"
+        train(config, run, resume=(run / CONFIG).is_file())
+        before.append(untrained(config))
+        after.append(Sampler.open(run))
+    return {f"{name}, 0 updates": before, name: after}
+
+
+def size(part: FeatureSet) -> dict[str, int]:
+    return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
+
+
+def caption(facts: dict[str, Any], whole: FeatureSet) -> str:
+    sizes = (f"{part} {n['utterances']} utterances of {n['speakers']} speakers" for part, n in facts["parts"].items())
+    chance = percent(1 / len(whole.labels))
+    return f"{facts['corpus']}, `{facts['protocol']}` fold {facts['fold']}: {', '.join(sizes)}. Chance: {chance}."
+
+
+def write_table(corpus: str, text: str) -> None:
+    """Put the corpus's table between its marks in the README."""
+    readme, begin, end = ROOT / "README.md", f"<!-- table: eval/utility.py {corpus} -->\n", "<!-- end of table -->\n"
+    before, rest = readme.read_text(encoding="utf-8").split(begin)
+    artifacts.write_text(readme, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+
+
+if __name__ == "__main__":
+    main()
