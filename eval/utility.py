@@ -1,7 +1,7 @@
 """What heads trained on samples alone reach on a real corpus, beside real data and the closed-form control.
 
     python eval/utility.py ravdess path/to/RAVDESS
-    python eval/utility.py nemo path/to/nEMO --ppc 50 --heads superb cnn-attention
+    python eval/utility.py nemo path/to/nEMO --ppc 50
 
 Log-Mels, bank and generators by the corpus's recipes; GAN-ATT from random weights and from a closed-form start, each
 beside what it is before its first update. Three seeds, each with a generator, a draw and a head of its own. Writes
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("corpus", choices=list(PROTOCOLS))
     parser.add_argument("root", type=Path, help="where the corpus lies")
     parser.add_argument("--ppc", type=int, nargs="+", default=[10, 50, 100])
-    parser.add_argument("--heads", nargs="+", default=["superb", "cnn"], help="cnn sees time and is in no bank")
+    parser.add_argument("--heads", nargs="+", default=["superb", "cnn-attention"], help="kinds that judge")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES.values()), default=list(RECIPES.values()))
     parser.add_argument("--work", type=Path, help="default: work/utility-CORPUS")
     options = parser.parse_args()

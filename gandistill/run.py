@@ -158,6 +158,19 @@ def stop_asked() -> Iterator[list[bool]]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch computes in one thread: the same bits whatever the number of cores, and for small arrays the
+    fastest way, since threads that wait for each other lose far more on a busy machine than they bring.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's moments and step counts as named tensors: ``<parameter number>.<name>``."""
     states: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]

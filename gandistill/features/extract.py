@@ -41,6 +41,7 @@ from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
 from gandistill.features.s3prl import S3prl
 from gandistill.features.upstreams import LayerChoice, Upstream
+from gandistill.run import one_thread
 
 S3PRL = "s3prl:"
 UPSTREAMS = ("logmel", "hubert", S3PRL + "NAME")
@@ -249,13 +250,9 @@ def _one_thread_each(workers: int) -> Iterator[Executor]:
 
     On a GPU, TensorFloat-32 convolutions, exact to three digits only, are off.
     """
-    torch.set_num_threads(1)
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    try:
-        with exact, ThreadPoolExecutor(workers) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(workers)
+    with one_thread(), exact, ThreadPoolExecutor(workers) as pool:
+        yield pool
 
 
 def _features(upstream: Upstream, entry: Entry) -> Tensor:

@@ -21,6 +21,7 @@ from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import Utterance, write_feature_set
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
+from gandistill.run import one_thread
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"
@@ -95,13 +96,15 @@ class Sampler:
         labels = torch.full((self.chunk,), label)
         for first in range(0, count, self.chunk):
             chunk = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
-            frames = self.generator(labels, chunk) * self.deviation + self.mean
+            with one_thread():
+                frames = self.generator(labels, chunk) * self.deviation + self.mean
             yield from frames[: count - first].half().float()
 
     @torch.no_grad()
     def posterior(self, frames: Tensor) -> Tensor:
         """The bank's mean posterior [C] of one sample [T, D]: its soft label."""
-        return self.teachers.mean_posterior(frames[None], torch.tensor([len(frames)]))[0]
+        with one_thread():
+            return self.teachers.mean_posterior(frames[None], torch.tensor([len(frames)]))[0]
 
     def utterances(self, counts: dict[str, int], seed: int, soft: bool) -> Iterator[Utterance]:
         """Labelled samples with ids ``<label>-000012``; with the teachers' mean posterior if ``soft``."""
