@@ -15,23 +15,22 @@ from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts, demo
-from gandistill.corpora.prepare import prepare
 from gandistill.evaluate.report import markdown, percent
-from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.training import GanConfig, train, untrained
-from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.heads.bank import BankConfig
 from gandistill.run import CONFIG
 
 ROOT = Path(__file__).parents[1]
-PROTOCOLS = {"ravdess": "ravdess-dyads", "nemo": "speaker-independent"}
+CORPORA = ("ravdess", "nemo")
 RECIPES = {"GAN-ATT": "gan_att", "GAN-ATT, closed-form start": "gan_att_closed_form"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", choices=list(PROTOCOLS))
+    parser.add_argument("corpus", choices=CORPORA)
     parser.add_argument("root", type=Path, help="where the corpus lies")
     parser.add_argument("--ppc", type=int, nargs="+", default=[10, 50, 100])
     parser.add_argument("--heads", nargs="+", default=["superb", "cnn-attention"], help="kinds that judge")
@@ -39,11 +38,14 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="default: work/utility-CORPUS")
     options = parser.parse_args()
     work = options.work or Path(f"work/utility-{options.corpus}")
-    features, bank = inputs(options.corpus, options.root, work)
+    write_table(options.corpus, None)
+    recipes = ROOT / "recipes" / options.corpus
+    extracting, banking = ExtractConfig.load(recipes / "logmel.yaml"), BankConfig.load(recipes / "bank.yaml")
+    features, bank = demo.inputs(options.corpus, options.root, work, extracting, banking)
     generators: dict[str, list[Sampler]] = {}
     for name, recipe in RECIPES.items():
         if recipe in options.recipes:
-            generators |= trained(name, ROOT / "recipes" / options.corpus / f"{recipe}.yaml", features, bank, work)
+            generators |= trained(name, recipes / f"{recipe}.yaml", features, bank, work)
     whole = FeatureSet.open(features)
     rows = demo.judge(whole, generators, options.ppc, options.heads, work)
     facts = {
@@ -57,16 +59,6 @@ def main() -> None:
     result = ROOT / "eval" / "results" / f"utility_{options.corpus}.json"
     artifacts.write_text(result, json.dumps(facts | {"rows": [row.to_dict() for row in rows]}, indent=1) + "\n")
     write_table(options.corpus, f"{caption(facts, whole)}\n\n{markdown(demo.side_by_side(rows))}")
-
-
-def inputs(corpus: str, root: Path, work: Path) -> tuple[Path, Path]:
-    """Features and bank by the corpus's recipes, fold 1 of its protocol."""
-    recipes, features, bank = ROOT / "recipes" / corpus, work / "logmel", work / "bank"
-    prepare(corpus, root, work / "manifest.csv", protocol=PROTOCOLS[corpus])
-    extract(work / "manifest.csv", ExtractConfig.load(recipes / "logmel.yaml"), features)
-    if not (bank / artifacts.CONFIG).is_file():
-        build_bank(FeatureSet.open(features), BankConfig.load(recipes / "bank.yaml"), bank, {"command": "bank"})
-    return features, bank
 
 
 def trained(name: str, recipe: Path, features: Path, bank: Path, work: Path) -> dict[str, list[Sampler]]:
@@ -91,11 +83,14 @@ def caption(facts: dict[str, Any], whole: FeatureSet) -> str:
     return f"{facts['corpus']}, `{facts['protocol']}` fold {facts['fold']}: {', '.join(sizes)}. Chance: {chance}."
 
 
-def write_table(corpus: str, text: str) -> None:
-    """Put the corpus's table between its marks in the README."""
+def write_table(corpus: str, text: str | None) -> None:
+    """Put the corpus's table between its marks in the README; without a text only see that the marks are there."""
     readme, begin, end = ROOT / "README.md", f"<!-- table: eval/utility.py {corpus} -->\n", "<!-- end of table -->\n"
-    before, rest = readme.read_text(encoding="utf-8").split(begin)
-    artifacts.write_text(readme, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
+    before, marks, rest = readme.read_text(encoding="utf-8").partition(begin)
+    if not marks or end not in rest:
+        raise SystemExit(f"{readme} has no place for the table of {corpus}: {begin.strip()}")
+    if text is not None:
+        artifacts.write_text(readme, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ app = typer.Typer(
 
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Seed = Annotated[int, typer.Option(min=0, help="Decides everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]

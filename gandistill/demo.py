@@ -11,6 +11,7 @@ from gandistill.console import say, track
 from gandistill.controls.select import select
 from gandistill.corpora.prepare import prepare
 from gandistill.corpora.synthetic import synthesise
+from gandistill.errors import choices
 from gandistill.evaluate.report import percent, plain
 from gandistill.evaluate.significance import interval
 from gandistill.evaluate.utility import Utility, utility
@@ -29,6 +30,7 @@ SEEDS = (0, 1, 2)
 PPC = 50
 TRAINING = Training(updates=150, evaluate_every=50)
 """Enough for a demonstration within minutes on two cores, from a closed-form start; a recipe takes more."""
+PROTOCOLS = {"synthetic": "speaker-independent", "ravdess": "ravdess-dyads", "nemo": "speaker-independent"}
 Maker = Callable[[int], FeatureSet]
 
 
@@ -36,30 +38,36 @@ def with_inputs(config: GanConfig, out: Path) -> GanConfig:
     """The config itself, or where it names no input, with those of the synthetic corpus, made beside ``out``."""
     if config.features is not None or config.bank is not None:
         return config
-    features, bank = inputs(None, out.parent / "synthetic")
+    features, bank = demo_inputs(None, out.parent / "synthetic")
     return config.model_copy(update={"features": features, "bank": bank})
 
 
-def inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
-    """Log-Mels and bank of RAVDESS at ``corpus``, or of the synthetic corpus; what is there already is not redone."""
+def inputs(corpus: str, root: Path, work: Path, extracting: ExtractConfig, banking: BankConfig) -> tuple[Path, Path]:
+    """Log-Mels and bank of a corpus, fold 1 of its protocol; what is there already, from the same, is not redone."""
+    if corpus not in PROTOCOLS:
+        raise choices("corpus", corpus, list(PROTOCOLS))
     manifest, features, bank = work / "manifest.csv", work / "logmel", work / "bank"
-    if corpus is None:
-        if not (work / "corpus" / artifacts.CONFIG).is_file():
-            synthesise(work / "corpus")
-        prepare("synthetic", work / "corpus", manifest, protocol="speaker-independent")
-    else:
-        prepare("ravdess", corpus, manifest, protocol="ravdess-dyads")
-    extract(manifest, ExtractConfig(), features)
+    prepare(corpus, root, manifest, protocol=PROTOCOLS[corpus])
+    extract(manifest, extracting, features)
     whole = FeatureSet.open(features)
-    if not _made_from(bank, whole):
-        build_bank(whole, BankConfig(), bank, {"command": "bank"})
+    if not _made_from(bank, whole, banking):
+        build_bank(whole, banking, bank, {"command": "bank"})
     return features, bank
+
+
+def demo_inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
+    """Log-Mels and bank of RAVDESS at ``corpus``, or of a corpus synthesised into ``work``."""
+    if corpus is not None:
+        return inputs("ravdess", corpus, work, ExtractConfig(), BankConfig())
+    if not (work / "corpus" / artifacts.CONFIG).is_file():
+        synthesise(work / "corpus")
+    return inputs("synthetic", work / "corpus", work, ExtractConfig(), BankConfig())
 
 
 def demo(corpus: Path | None, work: Path, as_json: bool) -> None:
     """Run it all in the folder ``work`` and print a table of what heads reach on speakers nobody trained on."""
     start = time.monotonic()
-    features, bank = inputs(corpus, work)
+    features, bank = demo_inputs(corpus, work)
     cold = GanConfig(features=features, bank=bank, training=TRAINING)
     config, run = cold.model_copy(update={"architecture": Architecture(start="closed-form")}), work / "gan"
     train(config, run, resume=(run / CONFIG).is_file())
@@ -136,7 +144,9 @@ def side_by_side(rows: Sequence[Utility]) -> list[dict[str, Any]]:
     return list(table.values())
 
 
-def _made_from(bank: Path, features: FeatureSet) -> bool:
+def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
     if not (bank / artifacts.CONFIG).is_file():
         return False
-    return artifacts.read_json(bank / artifacts.CONFIG).get("source", {}).get("fingerprint") == features.fingerprint
+    found = artifacts.read_json(bank / artifacts.CONFIG)
+    same_source = found.get("source", {}).get("fingerprint") == features.fingerprint
+    return same_source and found.get("config") == banking.to_dict()

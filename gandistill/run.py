@@ -131,7 +131,9 @@ def check_finite(step: int, scalars: dict[str, float]) -> None:
     """Raises RunError naming the terms that are NaN, infinite or beyond 1e6."""
     bad = [f"{name} = {value:g}" for name, value in scalars.items() if not math.isfinite(value) or abs(value) > BOUND]
     if bad:
-        raise RunError(f"Training diverged at step {step}: {', '.join(bad)}; a lower learning rate or weight may help")
+        raise RunError(
+            f"Training diverged at step {step}: {', '.join(bad)}; a lower learning rate or weight may help a new run"
+        )
 
 
 def generator_for(*key: int) -> torch.Generator:

@@ -28,8 +28,8 @@ class Architecture(Config):
     preset: Literal["small", "paper"] = "small"
     """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
     start: Literal["random", "closed-form"] = "random"
-    """closed-form: beside the convolutions a linear map from z to the sample, set to the class-Gaussian control before
-    training, so that the losses only have to improve on it. Not in the paper."""
+    """closed-form: beside the convolutions a linear map from z to the sample, set to class means and principal
+    components before training, so that the losses only have to improve on such a Gaussian. Not in the paper."""
     frames: PositiveInt = 112
     """T of every sample."""
     noise: PositiveInt = 64
@@ -47,13 +47,15 @@ class Architecture(Config):
     @classmethod
     def _fill(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("preset") == "paper":
-            return PAPER.get(values.get("kind", "gan-att"), {}) | values
+            return PAPER.get(str(values.get("kind", "gan-att")), {}) | values
         return values
 
     @model_validator(mode="after")
-    def _odd(self) -> Self:
+    def _fits(self) -> Self:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is even, expected an odd number")
+        if 2 ** (len(self.channels) - 1) > 2 * self.frames:
+            raise ValueError(f"{len(self.channels)} channels double a map beyond {self.frames} frames, expected fewer")
         return self
 
 

@@ -17,7 +17,8 @@ from gandistill.config import Config
 class LossWeights(Config):
     """The lambdas of eq. (1)-(8). A weight of 0 switches its term off.
 
-    Paper: lambda_1 = 10, the others not given. Here: chosen on the dev part of RAVDESS (``ravdess-dyads``, fold 1).
+    Paper: lambda_1 = 10, the others not given. Here: from a few trials on train and
+    dev parts of RAVDESS (``ravdess-dyads``, fold 1), not a search.
     """
 
     gradient_penalty: NonNegativeFloat = 10.0

@@ -7,13 +7,13 @@ import copy
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from torch import Tensor
 
 from gandistill.artifacts import fingerprint, load_module
@@ -48,8 +48,11 @@ INITIAL, CRITIC, GENERATOR = range(3)
 """What random numbers are for: they are keyed by (seed, purpose, step)."""
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Training(Config):
-    """How long and how fast. The paper gives none of these; they were chosen on dev parts."""
+    """How long and how fast. The paper gives none of these: they are ours, from a few trials without test data."""
 
     updates: PositiveInt = 1500
     """Generator updates."""
@@ -61,7 +64,7 @@ class Training(Config):
     """Adam's learning rate of the generator."""
     critic_learning_rate: PositiveFloat = 1e-3
     """Adam's learning rate of the critic."""
-    betas: tuple[NonNegativeFloat, NonNegativeFloat] = (0.0, 0.9)
+    betas: tuple[Decay, Decay] = (0.0, 0.9)
     """Adam's decay rates of both, as WGAN-GP."""
     average: float = Field(default=0.99, ge=0, lt=1)
     """Decay of the generator's weight average (EMA), which is what samples are drawn from; 0: the last weights."""
@@ -149,17 +152,20 @@ class Gan:
     def closed_form(self) -> tuple[Tensor, Tensor]:
         """Class means [C, T D] and scaled principal components [K, T D] of standardised windows, K at most Z.
 
-        The class-Gaussian control with one scale for all classes, fitted to at most ``START_CLIPS`` utterances.
+        As the class-Gaussian control, but one scale for all classes, and fitted to at most ``START_CLIPS`` windows.
         """
         architecture, draws = self.config.architecture, generator_for(self.config.training.seed, INITIAL)
-        chosen = torch.randperm(len(self.features), generator=draws)[:START_CLIPS].numpy()
-        targets = torch.from_numpy(self.features.targets[chosen])
-        clips = self.features.windows(chosen, architecture.frames, draws).to(self.device)
-        fitted = gaussian.fit((clips - self.mean) / self.deviation, targets, len(self.rows), architecture.noise)
+        order = torch.randperm(len(self.features), generator=draws).numpy()
+        classes = self.features.targets[order]
+        each = START_CLIPS // len(self.rows)
+        kept = np.sort(np.concatenate([np.flatnonzero(classes == c)[:each] for c in range(len(self.rows))]))
+        clips = self.features.windows(order[kept], architecture.frames, draws)
+        clips = (clips - self.mean.cpu()) / self.deviation.cpu()
+        fitted = gaussian.fit(clips, torch.from_numpy(classes[kept]), len(self.rows), architecture.noise)
         return fitted.mean, fitted.basis * fitted.scale.square().mean(0).sqrt()[:, None]
 
     def batch(self, *key: int) -> Batch:
-        """A batch decided by the seed and this key alone: as many pairs of each class as of any other."""
+        """A batch decided by the seed and this key alone; pairs of each class as nearly equal in number as B allows."""
         training, architecture = self.config.training, self.config.architecture
         draws = generator_for(training.seed, *key)
         classes = torch.randperm(len(self.rows), generator=draws).repeat(training.batch)[: training.batch // 2]
@@ -400,7 +406,13 @@ def card(sampler: Sampler) -> str:
     architecture = sampler.generator.architecture
     counts = "".join(f"| {label} | {count} |\n" for label, count in facts["class_counts"].items())
     scores = ", ".join(f"{kind} {uar:.3f}" for kind, uar in facts["trained"]["dev_uar"].items()) or "not measured"
+    start = {
+        "random": "Trained from random weights, as in the paper.",
+        "closed-form": "Trained from a closed-form start (class means, principal components), not in the paper.",
+    }[architecture.start]
     return f"""# Generator `{architecture.kind}`
+
+{start}
 
 Replaces the training part of a labelled speech corpus: it makes labelled features, {architecture.frames} frames of
 {sampler.generator.dims} dims each.

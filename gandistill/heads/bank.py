@@ -32,7 +32,7 @@ class BankConfig(Schedule):
     """Kinds of head. Those that see spectrograms stay out, for judging."""
     seeds: int = Field(default=3, ge=1)
     """Trainings of each kind."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**62)
     """The first of the consecutive seeds."""
     half_trained: int = Field(default=20, ge=1)
     """Updates after which a head counts as half-trained: it knows much, and clearly less than a converged one."""

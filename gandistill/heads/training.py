@@ -22,6 +22,7 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head
 from gandistill.metrics import accuracy, confusion_matrix, unweighted_average_recall
+from gandistill.run import check_finite
 
 
 class Schedule(Config):
@@ -59,7 +60,7 @@ class HeadConfig(Schedule):
     """Updates between scores on dev, where dev is given; the last update is scored too."""
     select: Literal["uar", "accuracy"] = "uar"
     """The dev score whose best checkpoint is kept, the earliest where several are equal."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Initial weights, order of utterances and dropout follow from this alone."""
 
 
@@ -126,7 +127,10 @@ def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:
 
 
 def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int) -> Iterator[int]:
-    """Fit a head to features, giving the number of each update (1, 2, ...) once it is made."""
+    """Fit a head to features, giving the number of each update (1, 2, ...) once it is made.
+
+    Raises RunError when the loss is no longer a sane number.
+    """
     targets = target_distributions(features, schedule)
     read = reader(features, head.sees == "mean", schedule.window, seed)
     rows = batches(len(features), schedule.batch, seed)
@@ -139,6 +143,7 @@ def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int) -> 
         for _ in range(schedule.accumulation):
             chosen = next(rows)
             loss = cross_entropy(head(*read(chosen)), targets[chosen])
+            check_finite(update + 1, {f"{head.kind}/loss": loss.item()})
             (loss / schedule.accumulation).backward()
         clip_grad_norm_(head.parameters(), schedule.clip)
         optimiser.step()

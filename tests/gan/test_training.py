@@ -181,7 +181,7 @@ class TestResumeIsRefused:
             train(configured(training={"updates": 5}), trained, resume=True)
         assert GanConfig.load(trained / CONFIG).training.updates == 6
 
-    def test_a_closed_form_start_is_the_class_gaussian(self, configured: Any):
+    def test_a_closed_form_start_is_means_and_components(self, configured: Any):
         sampler = untrained(configured(architecture={"start": "closed-form"}))
         gan = prepared(configured(architecture={"start": "closed-form"}))[0]
         means, components = gan.closed_form()
