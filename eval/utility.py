@@ -4,7 +4,8 @@
     python eval/utility.py nemo path/to/nEMO --ppc 50
 
 Log-Mels, bank and generators by the corpus's recipes; GAN-ATT from random weights and from a closed-form start, each
-beside what it is before its first update. Three seeds, each with a generator, a draw and a head of its own. Writes
+beside what it is before its first update. Three seeds, each with a generator, a draw and a head of its own; twenty for
+generators of random weights, which cost no training and vary widely from one to another. Writes
 ``eval/results/utility_CORPUS.json`` and the corpus's table in ``README.md``. What is in the work folder already is not
 redone. Both corpora are acted speech: these are neither IEMOCAP nor DEMoS results.
 """
@@ -24,6 +25,7 @@ from gandistill.heads.bank import BankConfig
 from gandistill.run import CONFIG
 
 ROOT = Path(__file__).parents[1]
+UNTRAINED = 20
 CORPORA = ("ravdess", "nemo")
 RECIPES = {"GAN-ATT": "gan_att", "GAN-ATT, closed-form start": "gan_att_closed_form"}
 
@@ -65,12 +67,17 @@ def trained(name: str, recipe: Path, features: Path, bank: Path, work: Path) -> 
     """One generator a seed, before its first update and after its training."""
     before, after = [], []
     for seed in demo.SEEDS:
-        config = GanConfig.load(recipe, [f"features={features}", f"bank={bank}", f"training.seed={seed}"])
         run = work / f"{recipe.stem}-{seed}"
-        train(config, run, resume=(run / CONFIG).is_file())
-        before.append(untrained(config))
+        train(configured(recipe, features, bank, seed), run, resume=(run / CONFIG).is_file())
         after.append(Sampler.open(run))
+    random = configured(recipe, features, bank, 0).architecture.start == "random"
+    for seed in range(UNTRAINED if random else len(demo.SEEDS)):
+        before.append(untrained(configured(recipe, features, bank, seed)))
     return {f"{name}, 0 updates": before, name: after}
+
+
+def configured(recipe: Path, features: Path, bank: Path, seed: int) -> GanConfig:
+    return GanConfig.load(recipe, [f"features={features}", f"bank={bank}", f"training.seed={seed}"])
 
 
 def size(part: FeatureSet) -> dict[str, int]:

@@ -32,6 +32,7 @@ TRAINING = Training(updates=150, evaluate_every=50)
 """Enough for a demonstration within minutes on two cores, from a closed-form start; a recipe takes more."""
 PROTOCOLS = {"synthetic": "speaker-independent", "ravdess": "ravdess-dyads", "nemo": "speaker-independent"}
 Maker = Callable[[int], FeatureSet]
+Seeds = Sequence[int]
 
 
 def with_inputs(config: GanConfig, out: Path) -> GanConfig:
@@ -90,16 +91,19 @@ def judge(
 ) -> list[Utility]:
     """UAR on the test part of heads trained on all real data, and at each ppc on each control and on samples.
 
-    Seed s draws from generator s where a name has several, and from the one with seed s otherwise.
+    Seed s draws from generator s where a name has several, and from the one with seed s otherwise; a name with more
+    generators than there are seeds is judged with a seed for each. What was judged in ``work`` is not judged again.
     """
-    jobs: list[tuple[str, int | None, Maker]] = [("real, all of it", None, lambda seed: whole)]
+    jobs: list[tuple[str, int | None, Maker, Seeds]] = [("real, all of it", None, lambda seed: whole, SEEDS)]
     for ppc in ppcs:
-        jobs.append(("real, random", ppc, _selected(whole, "random", ppc, work)))
-        jobs.append(("class-Gaussian", ppc, _selected(whole, "class-gaussian", ppc, work)))
-        jobs += [(name, ppc, _sampled(samplers, ppc, work / _stem(name))) for name, samplers in generators.items()]
+        jobs.append(("real, random", ppc, _selected(whole, "random", ppc, work), SEEDS))
+        jobs.append(("class-Gaussian", ppc, _selected(whole, "class-gaussian", ppc, work), SEEDS))
+        for name, samplers in generators.items():
+            seeds = range(max(len(samplers), len(SEEDS)))
+            jobs.append((name, ppc, _sampled(samplers, ppc, work / _stem(name)), seeds))
     rows, test = [], whole.part("test")
-    for name, ppc, make in track(jobs, "judging", len(jobs), unit="rows"):
-        rows += utility(name, make, test, heads, SEEDS, ppc)
+    for name, ppc, make, seeds in track(jobs, "judging", len(jobs), unit="rows"):
+        rows += utility(name, make, test, heads, seeds, ppc, work / "judged")
     return rows
 
 
@@ -139,7 +143,8 @@ def side_by_side(rows: Sequence[Utility]) -> list[dict[str, Any]]:
     """A table row for each training set, a column for each kind of head: UAR in per cent with its interval."""
     table: dict[tuple[str, int | None], dict[str, Any]] = {}
     for row in rows:
-        cells = table.setdefault((row.row, row.ppc), {"training set": row.row, "ppc": row.ppc, "points": row.points})
+        facts = {"training set": row.row, "ppc": row.ppc, "points": row.points, "seeds": len(row.uars)}
+        cells = table.setdefault((row.row, row.ppc), facts)
         cells[row.head] = percent(*interval(row.uars))
     return list(table.values())
 

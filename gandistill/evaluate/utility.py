@@ -3,11 +3,14 @@
 One rule for every row of a table: the same head recipe, the same number of updates, the last update's weights.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from gandistill import artifacts
 from gandistill.evaluate.significance import interval
-from gandistill.features.featureset import FeatureSet
+from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.heads.training import HeadConfig, score, train_head
 
 
@@ -34,16 +37,27 @@ def utility(
     judged: FeatureSet,
     heads: Sequence[str],
     seeds: Sequence[int],
-    ppc: int | None = None,
+    ppc: int | None,
+    cache: Path,
 ) -> list[Utility]:
     """Train each kind of head on ``make(seed)`` with that same seed, and score it on the part ``judged``.
 
-    A seed so decides the drawn set and the head's initial weights and batches together.
+    A seed so decides the drawn set and the head's initial weights and batches together. A UAR that ``cache`` holds for
+    the same content and settings is not measured again.
     """
     sets = {seed: make(seed).training_part() for seed in seeds}
     points = max(len(features) for features in sets.values())
     measured = []
     for head in heads:
-        uars = (score(train_head(sets[seed], HeadConfig(head=head, seed=seed)), judged)["uar"] for seed in seeds)
+        uars = (_uar(sets[seed], HeadConfig(head=head, seed=seed), judged, cache) for seed in seeds)
         measured.append(Utility(row, ppc, points, head, tuple(uars)))
     return measured
+
+
+def _uar(features: FeatureSet, config: HeadConfig, judged: FeatureSet, cache: Path) -> float:
+    parts = {name: [part.fingerprint, sorted(part.index["id"])] for name, part in (("train", features), ("on", judged))}
+    key = dump_compact(parts | {"head": config.to_dict(), "versions": artifacts.versions()})
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    if not path.is_file():
+        artifacts.write_json(path, {"uar": score(train_head(features, config), judged)["uar"]})
+    return artifacts.read_json(path)["uar"]

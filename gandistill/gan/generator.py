@@ -54,7 +54,7 @@ class Architecture(Config):
     def _fits(self) -> Self:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is even, expected an odd number")
-        if 2 ** (len(self.channels) - 1) > 2 * self.frames:
+        if 2 ** (len(self.channels) - 1) > max(2 * self.frames, 16):
             raise ValueError(f"{len(self.channels)} channels double a map beyond {self.frames} frames, expected fewer")
         return self
 

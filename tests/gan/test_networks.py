@@ -133,3 +133,13 @@ def test_a_random_start_has_no_linear_map_and_cannot_be_set():
     assert generator.linear is None
     with pytest.raises(ValueError, match="starts at random"):
         generator.start_from(torch.zeros(2, 140), torch.zeros(3, 140))
+
+
+def test_more_doublings_than_frames_need_are_refused():
+    with pytest.raises(InputError, match="12 channels double a map beyond 20 frames"):
+        small("gan-cnn", channels=[4] * 12)
+
+
+def test_a_kind_that_is_none_is_an_input_error_whatever_its_type():
+    with pytest.raises(InputError, match="kind"):
+        Architecture.build({"kind": ["a"], "preset": "paper"}, "test")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill import artifacts
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 from gandistill.heads.head import MODELS, load_head, posteriors
 from gandistill.heads.training import (
     HeadConfig,
@@ -204,3 +204,10 @@ def test_the_budget_does_not_depend_on_the_size_of_the_set(make_features, monkey
         train_head(make_features(f"of-{each}", each=each), QUICK)
         assert len(steps) == 30
         steps.clear()
+
+
+def test_a_head_that_diverges_is_said_and_not_kept(make_features, tmp_path: Path):
+    features = make_features()
+    with pytest.raises(RunError, match=r"diverged at step \d+: superb/loss"):
+        train_head_to(tmp_path / "head", features, HeadConfig(updates=20, learning_rate=1e30), None, {})
+    assert not (tmp_path / "head").exists()
