@@ -45,7 +45,8 @@ class Config(BaseModel):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        """YAML that ``load`` reads back as the same config. Non-ASCII is escaped: YAML folds some of it as line breaks."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=False)
 
 
 def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("ci", derandomize=True)  # a landing must not hang on the luck of a draw
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 CORPORA = Path(os.environ.get("GANDISTILL_CORPORA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -159,6 +159,12 @@ def test_a_resolved_config_reads_back_as_itself(
     assert Recipe.build(recipe.to_dict(), "x") == recipe
 
 
+@pytest.mark.parametrize("name", ["\x85", "a\u2028b", "\r", "\ufeff", "gęś", "\x00\x7f", " - a: b #"])
+def test_text_that_yaml_folds_survives(tmp_path: Path, name: str) -> None:
+    recipe = Recipe(training=Training(name=name))
+    assert Recipe.load(put(tmp_path / "a.yaml", recipe.to_yaml())) == recipe
+
+
 def test_a_config_is_frozen_and_a_field_carries_its_docstring() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Recipe().features = "other"
