@@ -45,7 +45,7 @@ class Config(BaseModel):
         return self.model_dump(mode="json")
 
     def to_yaml(self) -> str:
-        """YAML that ``load`` reads back as the same config. Non-ASCII is escaped: YAML folds some of it as line breaks."""
+        """YAML that ``load`` reads back as the same config. Non-ASCII is escaped, since YAML folds some of it."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=False)
 
 
