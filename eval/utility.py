@@ -85,9 +85,12 @@ def size(part: FeatureSet) -> dict[str, int]:
 
 
 def caption(facts: dict[str, Any], whole: FeatureSet) -> str:
-    sizes = (f"{part} {n['utterances']} utterances of {n['speakers']} speakers" for part, n in facts["parts"].items())
+    sizes = (f"{part} {n['utterances']} ({n['speakers']})" for part, n in facts["parts"].items())
     chance = percent(1 / len(whole.labels))
-    return f"{facts['corpus']}, `{facts['protocol']}` fold {facts['fold']}: {', '.join(sizes)}. Chance: {chance}."
+    return (
+        f"{facts['corpus']}, `{facts['protocol']}` fold {facts['fold']}, utterances (speakers): {', '.join(sizes)}. "
+        f"Chance: {chance}."
+    )
 
 
 def write_table(corpus: str, text: str | None) -> None:
