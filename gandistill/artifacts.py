@@ -2,70 +2,79 @@
 
 An artifact is a folder with ``config.json`` (its kind and what made it), tensors as safetensors, a ``README.md``
 card and ``SHA256SUMS`` over those files. Nothing is pickled, so nothing a user loads can run code. A folder appears
-complete or not at all: it is written beside its final place, flushed to disk and renamed.
+complete or not at all: it is written beside its final place, flushed to disk and renamed. One that it replaces is
+``.NAME.*.old`` for a moment; if a kill leaves it so, whoever needs the artifact next puts it back.
 """
 
-import hashlib
-import json
-import math
-import os
 import platform
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from gandistill import __version__
+from gandistill.console import say
 from gandistill.errors import InputError
+from gandistill.files import (
+    LOCK,
+    append_line,
+    beside,
+    flush,
+    leftovers,
+    locked,
+    read_json,
+    read_text,
+    remove,
+    room_for,
+    sha256,
+    size_of,
+    write_json,
+    write_text,
+    written_whole,
+)
+from gandistill.tensors import check_tensors, header, load_module, load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+__all__ = [
+    "CARD",
+    "CONFIG",
+    "SUMS",
+    "append_line",
+    "check_free",
+    "check_sums",
+    "describe",
+    "fingerprint",
+    "header",
+    "load_module",
+    "load_tensors",
+    "load_verified",
+    "new_artifact",
+    "open_artifact",
+    "present",
+    "read_json",
+    "read_sums",
+    "save_tensors",
+    "sha256",
+    "versions",
+    "write_json",
+    "write_sums",
+    "write_text",
+    "written_whole",
+]
 
 CONFIG = "config.json"
 CARD = "README.md"
 SUMS = "SHA256SUMS"
 FORMAT = 1
 LIBRARIES = ("torch", "numpy", "safetensors", "transformers")
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; afterwards it is flushed and renamed to ``path``, or removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # safetensors writes 0600, and what is shared must be readable
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, value: Any) -> None:
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; InputError if it is missing or not a JSON object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+OLD = ".old"
+SUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+MOST_BYTES = 2**31
+"""More than any file beside the tensors has, so that a forged one cannot keep us reading for hours."""
 
 
 @contextmanager
@@ -73,61 +82,98 @@ def new_artifact(out: Path, kind: str) -> Iterator[Path]:
     """Give an empty folder to fill; on success it becomes ``out``, sums written, everything flushed.
 
     An earlier artifact of the same kind at ``out`` is replaced only after the new one is complete. Raises InputError
-    if ``out`` is a file, or holds anything else.
+    if ``out`` is a file, or holds anything else, and RunError if the disk is full.
     """
     check_free(out, kind)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    out = out.resolve() if out.is_symlink() else out
+    with room_for(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with beside(out, folder=True) as building:
+            building.chmod(0o755)
+            yield building
+            write_sums(building)
+            for file in building.rglob("*"):
+                flush(file)
+            with locked(out.parent):
+                (building / LOCK).unlink()
+                _put(building, out)
+                for replaced in leftovers(out, OLD):
+                    remove(replaced)
+            flush(out.parent)
+
+
+def _put(building: Path, out: Path) -> None:
+    """Rename a folder to ``out``; what was there gets its name, or stays where that fails."""
+    replaced = building.with_suffix(OLD)
     try:
-        building.chmod(0o755)
-        yield building
-        write_sums(building)
-        for file in building.rglob("*"):
-            _flush(file)
         if out.exists():
-            replaced = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".old", dir=out.parent))
             out.replace(replaced)
-            try:
-                building.replace(out)
-            finally:
-                if out.exists():
-                    shutil.rmtree(replaced)
-                else:
-                    replaced.replace(out)
-        else:
-            building.replace(out)
-        _flush(out.parent)
+        building.replace(out)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if replaced.exists():
+            replaced.replace(building if out.exists() else out)
+
+
+def present(folder: Path) -> bool:
+    """Whether the folder exists, once an artifact that a killed replacement left beside it is put back, which is said.
+
+    Raises InputError if it is out of reach.
+    """
+    try:
+        if folder.exists() or not folder.parent.is_dir() or not leftovers(folder, OLD):
+            return folder.exists()
+        with locked(folder.parent):  # a replacement that is going on ends first
+            whole = [old for old in leftovers(folder, OLD) if _is_whole(old)]
+            if whole and not folder.exists():
+                max(whole, key=lambda old: old.stat().st_mtime_ns).replace(folder)
+                say(f"{folder}: its replacement was killed half-way, what was there is put back")
+        return folder.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: out of reach ({getattr(error, 'strerror', error)})") from None
+
+
+def _is_whole(folder: Path) -> bool:
+    with suppress(InputError):
+        return all((folder / name).is_file() for name in read_sums(folder))
+    return False
 
 
 def check_free(out: Path, kind: str) -> None:
     """Refuse to write over what is not an artifact of this kind. Raises InputError."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not present(out) or (out.is_dir() and not any(out.iterdir())):
         return
     if not out.is_dir() or not (out / CONFIG).is_file():
         raise InputError(f"{out} exists and is not a gandistill {kind}: choose another --out or remove it")
-    found = read_json(out / CONFIG).get("kind")
+    found = _kind(read_json(out / CONFIG))
     if found != kind:
         raise InputError(f"{out} holds a gandistill {found}, not a {kind}: choose another --out or remove it")
 
 
+def _kind(config: dict[str, Any]) -> str:
+    kind = config.get("kind")
+    return kind[:80] if isinstance(kind, str) and kind.isprintable() else "artifact of no known kind"
+
+
 def write_sums(folder: Path) -> None:
-    """Write ``SHA256SUMS`` (the format of ``sha256sum``) over every file of the folder."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS)
+    """Write ``SHA256SUMS`` (the format of ``sha256sum``) over every file of the folder but hidden ones, which pass."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS and not p.name.startswith("."))
     write_text(folder / SUMS, "".join(f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files))
 
 
 def read_sums(folder: Path) -> dict[str, str]:
     """File name to SHA-256, as ``SHA256SUMS`` says. Raises InputError if it is missing or unreadable."""
     try:
-        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(folder / SUMS).splitlines()
+    except InputError:
         raise InputError(f"{folder}: {SUMS} is missing or unreadable, the artifact is incomplete") from None
-    pairs = [line.split("  ", 1) for line in lines]
-    if any(len(pair) != 2 for pair in pairs):
+    pairs = [SUM_LINE.fullmatch(line) for line in lines]
+    sums = {pair[2]: pair[1] for pair in pairs if pair}
+    if len(sums) < len(lines) or not all(name.isprintable() for name in sums):
         raise InputError(f"{folder / SUMS}: not in the format of sha256sum")
-    sums = {name: digest for digest, name in pairs}
+    for name in sums:
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts:
+            raise InputError(f"{folder / SUMS}: names a file outside the folder: {name!r}")
     if CONFIG not in sums:
         raise InputError(f"{folder / SUMS}: lacks {CONFIG}, the artifact is incomplete")
     return sums
@@ -139,30 +185,51 @@ def fingerprint(folder: Path) -> str:
     return sha256(folder / SUMS)
 
 
-def open_artifact(folder: Path, kind: str, verify: bool = True) -> dict[str, Any]:
-    """The config of an artifact, after checking its kind, format and (unless too large to) every sum.
+def open_artifact(folder: Path, kind: str, verify: bool | tuple[str, ...] = True) -> dict[str, Any]:
+    """The config of an artifact, after checking its kind, format and sums: every sum, none, or those of some files.
 
     Raises InputError naming the file that is missing, altered, or of another kind.
     """
-    if not folder.exists():
+    if not present(folder):
         raise InputError(f"No {kind} at {folder}: no such folder")
-    if not folder.is_dir() or not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).is_file():
         raise InputError(f"{folder} is not a gandistill {kind}: it has no {CONFIG}")
     config = read_json(folder / CONFIG)
     if config.get("kind") != kind:
-        raise InputError(f"{folder} holds a gandistill {config.get('kind')}, expected a {kind}")
+        raise InputError(f"{folder} holds a gandistill {_kind(config)}, expected a {kind}")
     if config.get("format") != FORMAT:
         raise InputError(f"{folder} has format {config.get('format')!r}, this version reads format {FORMAT}")
+    if verify is True:
+        verify = (*read_sums(folder), *(file.name for file in folder.glob("*.safetensors")))
     if verify:
-        for name, digest in read_sums(folder).items():
-            file = folder / name
-            if Path(name).is_absolute() or ".." in Path(name).parts:
-                raise InputError(f"{folder / SUMS}: names a file outside the folder: {name!r}")
-            if not file.is_file():
-                raise InputError(f"{file} is missing, the artifact is incomplete")
-            if sha256(file) != digest:
-                raise InputError(f"{file} has changed since it was written (its SHA-256 differs from {SUMS})")
+        check_sums(folder, dict.fromkeys(verify))
     return config
+
+
+def check_sums(folder: Path, names: Iterable[str]) -> None:
+    """Raise InputError unless these files of an artifact are as its ``SHA256SUMS`` says."""
+    sums = read_sums(folder)
+    for name in names:
+        file = folder / name
+        if name not in sums:
+            raise InputError(f"{folder / SUMS}: lacks {name}, the artifact is incomplete")
+        if file.suffix == ".safetensors":
+            header(file)
+        elif size_of(file) > MOST_BYTES:
+            raise InputError(f"{file}: too large to be part of a gandistill artifact")
+        if sha256(file) != sums[name]:
+            raise InputError(f"{file} has changed since it was written (its SHA-256 differs from {SUMS})")
+
+
+def load_verified(file: Path, expected: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """The tensors of an artifact's file, read only once it is known to hold what is expected, by name, shape and dtype.
+
+    ``expected`` may be on the meta device, so that a forged config takes no memory. Raises InputError naming the first
+    tensor that differs or is not finite, or the file if it has changed since it was written.
+    """
+    check_tensors(file, expected)
+    check_sums(file.parent, [file.name])
+    return load_tensors(file)
 
 
 def describe(kind: str, made_by: dict[str, Any], **facts: Any) -> dict[str, Any]:
@@ -179,53 +246,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def save_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as one safetensors file, whole or not at all."""
-    from safetensors.torch import save_file
-
-    with written_whole(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=metadata)
-
-
-def load_tensors(path: Path) -> dict[str, "torch.Tensor"]:
-    """Read a safetensors file. Raises InputError if it is missing, damaged, or holds a number that is not finite."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable safetensors file ({error})") from None
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not math.isfinite(float(tensor.abs().max() if tensor.numel() else 0.0)):
-            raise InputError(f"{path}: tensor {name!r} holds NaN or infinite values")
-    return tensors
-
-
-def load_module(module: "torch.nn.Module", tensors: dict[str, "torch.Tensor"], where: Path) -> None:
-    """Copy tensors into a module after checking names and shapes. Raises InputError naming the first that differs."""
-    expected = module.state_dict()
-    for name in sorted(expected.keys() | tensors.keys()):
-        if name not in tensors or name not in expected:
-            raise InputError(f"{where}: tensor {name!r} is {'missing' if name not in tensors else 'not expected'}")
-        if tensors[name].shape != expected[name].shape:
-            shapes = f"{list(tensors[name].shape)}, expected {list(expected[name].shape)}"
-            raise InputError(f"{where}: tensor {name!r} has shape {shapes}")
-    module.load_state_dict(tensors)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -107,7 +108,7 @@ def test_a_rename_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: 
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from gandistill import artifacts
+    from gandistill import artifacts, files
 
     calls = 0
     def counted(function):
@@ -119,7 +120,8 @@ KILLED = """
             return function(*args, **settings)
         return call
 
-    Path.replace, artifacts._flush = counted(Path.replace), counted(artifacts._flush)
+    Path.replace, Path.unlink, files.flush = counted(Path.replace), counted(Path.unlink), counted(files.flush)
+    artifacts.flush = files.flush
     with artifacts.new_artifact(Path(sys.argv[1]), "head") as folder:
         config = artifacts.describe("head", {"command": "test"}, text="two")
         artifacts.write_json(folder / "config.json", config)
@@ -128,9 +130,9 @@ KILLED = """
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_or_nothing(tmp_path: Path, earlier: bool) -> None:
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new(tmp_path: Path, earlier: bool) -> None:
     seen = set()
-    for moment in range(1, 40):
+    for moment in range(1, 60):
         out = tmp_path / str(moment) / "a"
         if earlier:
             make(out)
@@ -139,16 +141,122 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_or_nothing(tmp_path: Pat
         if done.returncode == 0:
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
-        found = open_artifact(out, KIND)["text"] if out.exists() else None
+        found = open_artifact(out, KIND)["text"] if earlier or out.exists() else None
         seen.add(found)
-        if found is None and earlier:  # between two renames: whole, under the name that says so
-            aside = [folder for folder in out.parent.iterdir() if folder.name.endswith(".old")]
-            assert [open_artifact(folder, KIND)["text"] for folder in aside] == ["one"]
-        make(out, "three")  # leftovers do not stand in the way
+        make(out, "three")
         assert open_artifact(out, KIND)["text"] == "three"
+        assert names(out.parent) == ["a"], "leftovers of the killed process are gone"
     else:
         pytest.fail("never ran to its end")
-    assert seen >= ({"one", "two"} if earlier else {None, "two"})
+    assert seen == ({"one", "two"} if earlier else {None, "two"})
+
+
+def killed_between_renames(out: Path, mark: str = "x") -> Path:
+    make(out)
+    return out.replace(out.with_name(f".{out.name}.{mark}.old"))
+
+
+def test_what_a_killed_replacement_left_aside_is_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, text = tmp_path / "a", "its replacement was killed half-way, what was there is put back"
+    killed_between_renames(out)
+    assert open_artifact(out, KIND)["text"] == "one"
+    assert f"{out}: {text}" in capsys.readouterr().err
+    assert names(tmp_path) == ["a"]
+    out.replace(tmp_path / ".a.y.old")
+    with pytest.raises(RuntimeError), new_artifact(out, KIND) as folder:
+        fill_and_stop(folder / "config.json", RuntimeError)
+    assert open_artifact(out, KIND)["text"] == "one", "a failed new one does not cost the earlier one"
+
+
+def test_the_newest_whole_one_is_put_back(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    for mark, text, age in (("1", "old", 50), ("2", "new", 20)):
+        aside = make(tmp_path / "other", text).replace(tmp_path / f".a.{mark}.old")
+        os.utime(aside, (1e9 - age, 1e9 - age))
+    (make(tmp_path / "other", "not whole").replace(tmp_path / ".a.4.old") / "w.safetensors").unlink()
+    make(tmp_path / "a.b", "of another").replace(tmp_path / ".a.b.5.old")
+    (tmp_path / ".a.6.old").mkdir()
+    assert open_artifact(out, KIND)["text"] == "new"
+    make(out, "newest")
+    assert names(tmp_path) == [".a.b.5.old", "a"], "what nobody needs is gone, what is another's stays"
+    assert open_artifact(tmp_path / "a.b", KIND)["text"] == "of another"
+
+
+def test_what_is_put_back_is_not_written_over_by_another_kind(tmp_path: Path) -> None:
+    killed_between_renames(tmp_path / "a")
+    with pytest.raises(InputError, match="holds a gandistill head, not a bank"):
+        make(tmp_path / "a", kind="bank")
+    assert open_artifact(tmp_path / "a", KIND)["text"] == "one"
+
+
+def test_nothing_is_put_back_over_what_is_there(tmp_path: Path) -> None:
+    killed_between_renames(tmp_path / "a")
+    make(tmp_path / "b", "two").replace(tmp_path / "a")
+    assert open_artifact(tmp_path / "a", KIND)["text"] == "two"
+
+
+def test_what_a_live_process_writes_is_left_alone(tmp_path: Path) -> None:
+    out = tmp_path / "a"
+    with new_artifact(out, KIND) as folder:
+        artifacts.write_json(folder / "config.json", artifacts.describe(KIND, {}, text="slow"))
+        make(out, "quick")
+        assert (folder / "config.json").is_file()
+    assert open_artifact(out, KIND)["text"] == "slow"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_link_to_an_artifact_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "big-disk").mkdir()
+    make(tmp_path / "big-disk" / "a")
+    (tmp_path / "a").symlink_to(tmp_path / "big-disk" / "a")
+    make(tmp_path / "a", "two")
+    assert (tmp_path / "a").is_symlink()
+    assert open_artifact(tmp_path / "big-disk" / "a", KIND)["text"] == "two"
+
+
+WRITER = """
+    import os, random, signal, sys, time
+    from pathlib import Path
+    from gandistill import artifacts
+    from gandistill.errors import InputError
+
+    out, kills, kept, put_back = Path(sys.argv[1]), int(sys.argv[2]), 0, 0
+
+    def write(text):
+        with artifacts.new_artifact(out, "head") as folder:
+            artifacts.write_json(folder / "config.json", artifacts.describe("head", {}, text=text))
+            for number in range(3):
+                artifacts.write_text(folder / f"{number}.txt", text * 1000)
+
+    def slowly(self, target, replace=Path.replace):
+        time.sleep(0.003)  # or hardly a kill would come between two renames
+        return replace(self, target)
+
+    Path.replace = slowly
+    write("0")
+    for kill in range(kills):
+        child = os.fork()
+        if not child:
+            for text in range(10**9):
+                write(str(text))
+        time.sleep(random.Random(kill).uniform(0, 0.2))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        put_back += not out.exists()
+        artifacts.open_artifact(out, "head")
+        kept += 1
+    write("last")
+    print(kept, put_back, *sorted(entry.name for entry in out.parent.iterdir()))
+"""
+
+
+def test_kills_at_random_moments_never_leave_fewer_than_one_loadable(tmp_path: Path, soak: bool) -> None:
+    kills = 200 if soak else 10
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path / "a"), str(kills)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept, _, *left = done.stdout.split()
+    assert (int(kept), left) == (kills, ["a"])
 
 
 def test_what_is_not_ours_is_never_written_over(tmp_path: Path) -> None:
@@ -178,7 +286,7 @@ def test_what_is_damaged_is_named(tmp_path: Path) -> None:
         open_artifact(out, KIND)
     assert open_artifact(out, KIND, verify=False)["text"] == "one"
     (out / "inner" / "words.txt").unlink()
-    with pytest.raises(InputError, match=r"words\.txt is missing, the artifact is incomplete"):
+    with pytest.raises(InputError, match=r"words\.txt: no such file"):
         open_artifact(out, KIND)
     (out / "SHA256SUMS").write_text("nonsense\n")
     with pytest.raises(InputError, match="not in the format of sha256sum"):
@@ -213,6 +321,38 @@ def test_sums_cannot_point_outside(tmp_path: Path, name: str) -> None:
         open_artifact(out, KIND)
 
 
+def test_tensors_without_a_sum_are_not_trusted(tmp_path: Path) -> None:
+    out = make(tmp_path / "a")
+    lines = (out / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (out / "SHA256SUMS").write_text("".join(line for line in lines if "safetensors" not in line))
+    with pytest.raises(InputError, match=r"SHA256SUMS: lacks w\.safetensors, the artifact is incomplete"):
+        open_artifact(out, KIND)
+
+
+@pytest.mark.parametrize("line", ["{0}  a\x1b[2J", "{0} a", "{0}  ", "  a", "{0}", "x{0}  a", "{0}  config.json"])
+def test_sums_in_another_format_are_refused(tmp_path: Path, line: str) -> None:
+    out = make(tmp_path / "a")
+    with (out / "SHA256SUMS").open("a") as file:
+        file.write(line.format(hashlib.sha256(b"x").hexdigest()) + "\n")
+    with pytest.raises(InputError, match="not in the format of sha256sum"):
+        open_artifact(out, KIND)
+
+
+def test_what_is_absurdly_large_is_not_read(tmp_path: Path) -> None:
+    for name in ("inner/words.txt", "w.safetensors", "SHA256SUMS"):
+        out = make(tmp_path / "a")
+        os.truncate(out / name, 2**40)
+        with pytest.raises(InputError):
+            open_artifact(out, KIND)
+
+
+def test_hidden_files_have_no_sum(tmp_path: Path) -> None:
+    with new_artifact(tmp_path / "a", KIND) as folder:
+        artifacts.write_json(folder / "config.json", artifacts.describe(KIND, {}))
+        (folder / ".words.txt.lock").touch()
+    assert artifacts.read_sums(tmp_path / "a").keys() == {"config.json"}
+
+
 def test_what_is_not_this_kind_of_artifact_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"No head at .*: no such folder"):
         open_artifact(tmp_path / "none", KIND)
@@ -221,90 +361,9 @@ def test_what_is_not_this_kind_of_artifact_is_refused(tmp_path: Path) -> None:
     out = make(tmp_path / "a")
     with pytest.raises(InputError, match="holds a gandistill head, expected a bank"):
         open_artifact(out, "bank")
+    (out / "config.json").write_text(json.dumps({"kind": "two\nlines", "format": 1}))
+    with pytest.raises(InputError, match="holds a gandistill artifact of no known kind, expected a head"):
+        open_artifact(out, KIND)
     (out / "config.json").write_text(json.dumps({"kind": "head", "format": 2}))
     with pytest.raises(InputError, match="has format 2, this version reads format 1"):
         open_artifact(out, KIND)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[1]", "3", "null", '{"a": 1} x', "[" * 100_000])
-def test_a_file_that_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(InputError, match=r"config\.json"):
-        artifacts.read_json(tmp_path / "config.json")
-
-
-def test_json_comes_back_and_holds_no_nan(tmp_path: Path) -> None:
-    value = {"ü": [1, 2.5, None, True], "b": {"c": "日本"}}
-    artifacts.write_json(tmp_path / "a.json", value)
-    assert artifacts.read_json(tmp_path / "a.json") == value
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        artifacts.write_json(tmp_path / "a.json", {"a": float("nan")})
-    assert artifacts.read_json(tmp_path / "a.json") == value
-    with pytest.raises(InputError, match="no such file"):
-        artifacts.read_json(tmp_path / "none.json")
-    with pytest.raises(InputError, match="not a readable JSON file"):
-        artifacts.read_json(tmp_path)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "a.txt"
-    artifacts.write_text(path, "first")
-    with pytest.raises(RuntimeError), artifacts.written_whole(path) as temporary:
-        fill_and_stop(temporary, RuntimeError)
-    assert path.read_text() == "first"
-    artifacts.write_text(path, "second")
-    assert path.read_text() == "second"
-    assert names(path.parent) == ["a.txt"]
-
-
-def test_tensors_come_back_bit_for_bit(tmp_path: Path) -> None:
-    tensors = {
-        "view": torch.arange(12.0).reshape(3, 4).T[1:],
-        "half": torch.randn(3).half(),
-        "number": torch.tensor([2**40, -1]),
-        "empty": torch.empty(0, 3),
-        "learned": torch.nn.Parameter(torch.ones(2)),
-    }
-    artifacts.save_tensors(tmp_path / "a.safetensors", tensors, {"note": "x"})
-    loaded = artifacts.load_tensors(tmp_path / "a.safetensors")
-    assert loaded.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        assert loaded[name].dtype == tensor.dtype
-        assert torch.equal(loaded[name], tensor)
-    first = artifacts.sha256(tmp_path / "a.safetensors")
-    artifacts.save_tensors(tmp_path / "a.safetensors", dict(reversed(tensors.items())), {"note": "x"})
-    assert artifacts.sha256(tmp_path / "a.safetensors") == first
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, bad: float, dtype: torch.dtype) -> None:
-    artifacts.save_tensors(tmp_path / "a.safetensors", {"w": torch.tensor([0.0, bad], dtype=dtype)})
-    with pytest.raises(InputError, match="tensor 'w' holds NaN or infinite values"):
-        artifacts.load_tensors(tmp_path / "a.safetensors")
-
-
-def test_a_damaged_tensor_file_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    artifacts.save_tensors(path, {"w": torch.ones(100)})
-    whole = path.read_bytes()
-    for content in (b"", whole[:50], whole[:-1], b"\xff" * 64, b"\x80\x04\x95pickle."):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match="not a readable safetensors file"):
-            artifacts.load_tensors(path)
-    with pytest.raises(InputError, match="no such file"):
-        artifacts.load_tensors(tmp_path / "none.safetensors")
-
-
-def test_a_module_takes_only_what_fits(tmp_path: Path) -> None:
-    module, where = torch.nn.Linear(2, 3), tmp_path / "w"
-    good = {"weight": torch.ones(3, 2), "bias": torch.zeros(3)}
-    artifacts.load_module(module, good, where)
-    assert torch.equal(module.weight, torch.ones(3, 2))
-    for tensors, message in (
-        ({"weight": good["weight"]}, "tensor 'bias' is missing"),
-        (good | {"extra": torch.ones(1)}, "tensor 'extra' is not expected"),
-        (good | {"weight": torch.ones(2, 3)}, r"tensor 'weight' has shape \[2, 3\], expected \[3, 2\]"),
-    ):
-        with pytest.raises(InputError, match=message):
-            artifacts.load_module(module, tensors, where)

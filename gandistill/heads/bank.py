@@ -14,9 +14,9 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from gandistill import artifacts, console
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
-from gandistill.heads.head import MODELS, Head, build_head, check_match, sees
+from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
 from gandistill.heads.training import Schedule, descend, score, seeded, untrained
 
 KIND = "bank"
@@ -62,7 +62,7 @@ class Bank:
     @classmethod
     def open(cls, folder: Path) -> "Bank":
         """Read a bank. Raises InputError naming what is missing, altered or unknown."""
-        config = artifacts.open_artifact(folder, KIND)
+        config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
         return cls(load_heads(folder / TENSORS, config))
 
     @property
@@ -85,8 +85,14 @@ class Bank:
         return [head for head in self.heads if head.trained["stage"] == CONVERGED]
 
     def mean_posterior(self, frames: Tensor, lengths: Tensor) -> Tensor:
-        """Class probabilities [B, C] of frames [B, T, D] with lengths [B], averaged over the converged heads."""
-        return torch.stack([head(frames, lengths).softmax(-1) for head in self.converged()]).mean(0)
+        """Class probabilities [B, C] of frames [B, T, D] with lengths [B], averaged over the converged heads.
+
+        Raises RunError if a head gives NaN.
+        """
+        mean = torch.stack([head(frames, lengths).softmax(-1) for head in self.converged()]).mean(0)
+        if not mean.isfinite().all():
+            raise RunError("A head of the bank gives NaN, so there are no soft labels: its weights are useless")
+        return mean
 
     def to(self, device: torch.device | str) -> "Bank":
         """Move every head, in place."""
@@ -150,18 +156,30 @@ def load_heads(path: Path, config: dict[str, Any]) -> list[Head]:
     entries = config.get("heads")
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{where}: 'heads' is missing or empty")
-    tensors, heads = artifacts.load_tensors(path), list[Head]()
+    if len(entries) > len(artifacts.header(path)):
+        raise InputError(f"{where}: names {len(entries)} heads, more than {path.name} has tensors")
+    built: dict[str, Head] = {}
     for place, entry in enumerate(entries):
-        if not isinstance(entry, dict) or not entry.keys() >= {"kind", "seed", "stage"}:
-            raise InputError(f"{where}: head {place} lacks its kind, seed or stage")
+        _check_entry(entry, f"{where}: head {place}")
         trained = {key: value for key, value in entry.items() if key != "kind"}
-        head, prefix = build_head(entry["kind"], config, trained, where), _prefix(place, entry)
-        named = {name.removeprefix(prefix): tensors.pop(name) for name in list(tensors) if name.startswith(prefix)}
-        artifacts.load_module(head, named, path)
-        heads.append(frozen(head))
-    if tensors:
-        raise InputError(f"{path}: tensor {min(tensors)!r} is not expected")
-    return heads
+        built[_prefix(place, entry)] = build_head(entry["kind"], config, trained, where)
+    if not any(head.trained["stage"] == CONVERGED for head in built.values()):
+        raise InputError(f"{where}: none of its heads is {CONVERGED}")
+    named = {prefix: head.state_dict() for prefix, head in built.items()}
+    expected = {prefix + name: tensor for prefix, state in named.items() for name, tensor in state.items()}
+    tensors = artifacts.load_verified(path, expected)
+    for prefix, head in built.items():
+        fill_head(head, {name: tensors.pop(prefix + name) for name in named[prefix]}, path)
+    return [frozen(head) for head in built.values()]
+
+
+def _check_entry(entry: Any, where: str) -> None:
+    if not isinstance(entry, dict) or not entry.keys() >= {"kind", "seed", "stage"}:
+        raise InputError(f"{where} lacks its kind, seed or stage")
+    if entry["stage"] not in STAGES:
+        raise choices(f"stage of {where}:", entry["stage"], STAGES)
+    if type(entry["seed"]) is not int or entry["seed"] < 0:
+        raise InputError(f"{where} has the seed {entry['seed']!r}, expected a whole number")
 
 
 def _prefix(place: int, entry: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 Shapes: N utterances, B batch, T frames, D feature dims, C classes.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gandistill import artifacts
-from gandistill.errors import InputError, choices
-from gandistill.features.featureset import FeatureSet
+from gandistill.errors import InputError, RunError, choices
+from gandistill.features.featureset import FeatureSet, labels_and_dims
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN
 from gandistill.heads.superb import Superb
@@ -96,7 +97,7 @@ def posteriors(head: Head, features: FeatureSet, batch: int = 64) -> Tensor:
     """Class probabilities [N, C] of whole utterances, in the order of the set.
 
     Utterances of like length are batched together; what an utterance is batched with changes nothing beyond rounding.
-    Raises InputError if labels or dims differ from the head's.
+    Raises InputError if labels or dims differ from the head's, and RunError if the head gives NaN.
     """
     check_match(f"this {head.kind} head", head.labels, head.dims, features)
     training = head.training
@@ -109,6 +110,8 @@ def posteriors(head: Head, features: FeatureSet, batch: int = 64) -> Tensor:
         frames, lengths = features.padded(rows)
         found[torch.from_numpy(rows)] = head(frames.to(device), lengths.to(device)).softmax(-1).cpu()
     head.train(training)
+    if not found.isfinite().all():
+        raise RunError(f"This {head.kind} head gives NaN for {features.folder}: its weights are useless")
     return found
 
 
@@ -129,18 +132,32 @@ def save_head(out: Path, head: Head, made_by: dict[str, Any], **facts: Any) -> N
 
 def load_head(folder: Path) -> Head:
     """Read a head, in evaluation mode. Raises InputError naming what is missing, altered or unknown."""
-    config = artifacts.open_artifact(folder, KIND)
+    config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
     head = build_head(config.get("head"), config, config.get("trained"), folder / artifacts.CONFIG)
-    artifacts.load_module(head, artifacts.load_tensors(folder / TENSORS), folder / TENSORS)
+    tensors = artifacts.load_verified(folder / TENSORS, head.state_dict())
+    fill_head(head, tensors, folder / TENSORS)
     return head.eval()
 
 
 def build_head(kind: Any, config: dict[str, Any], trained: Any, where: Path) -> Head:
-    """A head without its weights, as ``labels`` and ``dims`` of a config say. Raises InputError naming ``where``."""
-    labels, dims = config.get("labels"), config.get("dims")
-    if not isinstance(labels, list) or not labels or not isinstance(dims, int) or dims < 1:
-        raise InputError(f"{where}: 'labels' or 'dims' is missing or bad, so no head can be built")
-    return Head(str(kind), labels, dims, trained if isinstance(trained, dict) else {})
+    """A head as a config says, on the meta device: without weights, and without memory however large it claims to be.
+
+    Raises InputError naming ``where``.
+    """
+    labels, dims = labels_and_dims(config, where)
+    if not isinstance(kind, str) or kind not in MODELS:
+        raise choices(f"head in {where}:", kind, list(MODELS))
+    if not isinstance(trained, dict):
+        raise InputError(f"{where}: does not say how its {kind} head was trained")
+    with torch.device("meta"):
+        return Head(kind, labels, dims, trained)
+
+
+def fill_head(head: Head, tensors: Mapping[str, Tensor], where: Path) -> None:
+    """Give a built head its weights. Raises InputError if they do not fit or hold a deviation that none can have."""
+    artifacts.load_module(head, tensors, where)
+    if not (head.deviation > 0).all():
+        raise InputError(f"{where}: a {head.kind} head's deviation is not above 0")
 
 
 _SEEN = {

@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features import featureset
-from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, repeated, write_feature_set
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, repeated, scale, write_feature_set
 
 LABELS = ["angry", "happy", "sad"]
 DIMS = 4
+HEADER = "id,label,speaker,session,split,frames,shard,offset"
 
 
 def write(out: Path, utterances: list[Utterance], labels: list[str] = LABELS, dims: int = DIMS) -> FeatureSet:
@@ -126,7 +127,7 @@ def test_padded(small: FeatureSet):
 def test_windows_crop_longer_and_repeat_shorter(small: FeatureSet):
     starts = set()
     for seed in range(60):
-        windows = small.windows([2, 3, 0], 5, torch.Generator().manual_seed(seed))
+        windows = small.windows([2, 3, 0], 5, torch.rand(3, generator=torch.Generator().manual_seed(seed)))
         assert windows.shape == (3, 5, DIMS)
         assert torch.equal(windows[0], small.frames(2)[[0, 1, 2, 0, 1]]), "repeated from the start"
         start = int(windows[1, 0, 0]) - 300
@@ -137,9 +138,36 @@ def test_windows_crop_longer_and_repeat_shorter(small: FeatureSet):
 
 
 def test_windows_follow_their_generator_alone(small: FeatureSet):
-    draw = [small.windows([3] * 8, 2, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    draw = [
+        small.windows([3] * 8, 2, torch.rand(8, generator=torch.Generator().manual_seed(seed))) for seed in (1, 1, 2)
+    ]
     assert torch.equal(draw[0], draw[1])
     assert not torch.equal(draw[0], draw[2])
+
+
+@given(rows=st.lists(st.integers(0, 5), min_size=1, max_size=9), block=st.integers(1, 60), shard=st.integers(1, 200))
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_pass_over_the_disk_sees_every_row_once(rows: list[int], block: int, shard: int, tmp_path: Path):
+    """In any order, some more than once, whatever is read at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(featureset, "SHARD_BYTES", shard)
+        patch.setattr(featureset, "BLOCK_VALUES", block)
+        found = write(tmp_path / "set", ramps([5, 1, 3, 7, 2, 4])).rows(rows)
+        means, (mean, deviation) = found.means(), found.moments()
+    alone = [found.frames(row) for row in range(len(rows))]
+    assert torch.equal(means, torch.stack([frames.mean(0) for frames in alone]))
+    everything = torch.cat(alone).double()
+    torch.testing.assert_close(mean, everything.mean(0).float())
+    torch.testing.assert_close(deviation, everything.std(0, correction=0).float(), rtol=1e-5, atol=1e-4)
+
+
+def test_a_shard_cut_short_after_it_was_opened(small: FeatureSet):
+    shard = next(small.folder.glob("*.safetensors"))
+    assert small.frames(0).shape == (5, DIMS)
+    shard.write_bytes(shard.read_bytes()[:-20])
+    assert small.frames(0).shape == (5, DIMS)
+    with pytest.raises(InputError, match=r"frames-00000.safetensors has become shorter since it was opened"):
+        small.frames(3)
 
 
 @given(length=st.integers(1, 9), available=st.integers(1, 9))
@@ -166,6 +194,13 @@ def test_constant_features_have_no_deviation(tmp_path: Path):
     mean, deviation = write(tmp_path / "set", made).moments()
     assert torch.equal(mean, torch.full((DIMS,), -13.0625))
     assert torch.equal(deviation, torch.zeros(DIMS))
+
+
+def test_scale_is_the_deviation_but_for_constant_dims():
+    varying = torch.tensor([2.0**-24, 1e-3, 1.0, 7.5])
+    assert torch.equal(scale(varying), varying), "not a bit is changed"
+    assert torch.equal(scale(torch.tensor([0.0, 1e-9, 3.0])), torch.tensor([1.0, 1.0, 3.0]))
+    assert scale(torch.zeros(2).double()).dtype == torch.float64
 
 
 @pytest.mark.parametrize("value", [65_520.0, -1e6, float("inf"), float("nan")])
@@ -205,6 +240,7 @@ def edit_index(folder: Path, row: int, column: str, value: object) -> None:
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
     index.loc[row, column] = str(value)
     index.to_csv(folder / "index.csv", index=False)
+    artifacts.write_sums(folder)
 
 
 @pytest.mark.parametrize(
@@ -214,11 +250,16 @@ def edit_index(folder: Path, row: int, column: str, value: object) -> None:
         (0, "offset", -1, "'u0' lies outside"),
         (0, "frames", 0, "'u0' lies outside"),
         (2, "frames", 9999, "'u2' lies outside"),
-        (1, "frames", "many", "a number is missing or not a number"),
-        (1, "offset", "", "a number is missing or not a number"),
+        (1, "frames", "many", "utterance 2 has a number that is missing or bad"),
+        (1, "offset", "", "utterance 2 has a number that is missing or bad"),
         (1, "label", "bored", r"bad label 'bored', expected one of \[angry, happy, sad\]"),
-        (1, "shard", "frames-00009.safetensors", "no such shard"),
+        (1, "shard", "frames-00009.safetensors", "no such file"),
         (1, "shard", "../set/frames-00000.safetensors", "no such shard"),
+        (1, "shard", "", "a folder, a pipe or a device"),
+        (1, "shard", "..", "a folder, a pipe or a device"),
+        (1, "shard", "index.csv", "not a readable safetensors file"),
+        *((1, "frames", n, "utterance 2 has a number that is missing or bad") for n in ("1.0", "1e3", "nan", "9" * 30)),
+        (1, "frames", "\N{ARABIC-INDIC DIGIT ONE}", "expected a whole number"),
     ],
 )
 def test_wrong_index(small: FeatureSet, row: int, column: str, value: object, words: str):
@@ -230,20 +271,37 @@ def test_wrong_index(small: FeatureSet, row: int, column: str, value: object, wo
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "not a readable CSV file"),
+        ("", "lacks the columns"),
         ("id,label\nu0,sad\n", r"lacks the columns \[speaker, session, split, frames, shard, offset\]"),
-        ("id,label,speaker,session,split,frames,shard,offset\n", "holds no utterance"),
+        (f"{HEADER}\n", "holds no utterance"),
+        (f"{HEADER}\n\n", "utterance 1 has 0 cells, expected 8"),
+        (f"{HEADER}\nu,sad,,,,1,frames-00000.safetensors\n", "utterance 1 has 7 cells, expected 8"),
+        (f"{HEADER}\nu,sad,,,,1,frames-00000.safetensors,0,0\n", "utterance 1 has 9 cells, expected 8"),
+        (f'{HEADER}\n"u,sad,,,,1,frames-00000.safetensors,0\n', "not a readable CSV file"),
+        (f"{HEADER}\n{'u' * 200_000},sad,,,,1,frames-00000.safetensors,0\n", "not a readable CSV file"),
+        (f"{HEADER}\nu\0,sad,,,,1\0,frames-00000.safetensors,0\n", "a number that is missing or bad"),
+        (f"{HEADER}\nu,sad,,,,1,frames-00000.safetensors\0,0\n", r"cannot be read \(.*null"),
+        (f"{HEADER},{HEADER}\n", "has other columns than"),
+        (",".join(map(str, range(1_000_000))), "lacks the columns"),
+        (f"{HEADER},{','.join(map(str, range(1_000_000)))}\n", "has other columns than"),
+        (f"{HEADER},q_angry,q_happy\n", "has other columns than"),
+        (
+            f"{HEADER},q_angry,q_happy,q_sad\nu,sad,,,,1,frames-00000.safetensors,0,0.5,0.5,nan\n",
+            "'nan', expected 0 to",
+        ),
+        (f"{HEADER},q_angry,q_happy,q_sad\nu,sad,,,,1,frames-00000.safetensors,0,0.5,0.5,\n", "missing or bad"),
     ],
 )
 def test_unreadable_index(small: FeatureSet, text: str, words: str):
     (small.folder / "index.csv").write_text(text)
+    artifacts.write_sums(small.folder)
     with pytest.raises(InputError, match=words):
         FeatureSet.open(small.folder)
 
 
 def test_missing_files(small: FeatureSet):
     (small.folder / "index.csv").unlink()
-    with pytest.raises(InputError, match=r"index\.csv: not a readable CSV file"):
+    with pytest.raises(InputError, match=r"index\.csv: no such file"):
         FeatureSet.open(small.folder)
     (small.folder / "config.json").unlink()
     with pytest.raises(InputError, match=r"it has no config\.json"):
@@ -256,7 +314,7 @@ def test_missing_files(small: FeatureSet):
 def test_damaged_shard(small: FeatureSet, damage: bytes | None):
     shard = small.folder / "frames-00000.safetensors"
     shard.write_bytes(shard.read_bytes()[:-1] if damage is None else damage)
-    with pytest.raises(InputError, match=r"frames-00000\.safetensors: not a readable shard"):
+    with pytest.raises(InputError, match=r"frames-00000\.safetensors: not a readable safetensors file"):
         FeatureSet.open(small.folder)
 
 
@@ -274,12 +332,55 @@ def test_shard_of_another_shape(small: FeatureSet, frames: torch.Tensor, words: 
         FeatureSet.open(small.folder)
 
 
-@pytest.mark.parametrize(("key", "value"), [("labels", "sad"), ("dims", None), ("dims", "4")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("labels", bad) for bad in ("sad", None, [], [1, 2, 3], ["a", "a", "b"], ["a", "", "b"], ["a\nb"], ["a\0"])),
+        *(("dims", bad) for bad in (None, "4", True, 4.0, 0, -4, 10**12, 2**62)),
+    ],
+)
 def test_wrong_config(small: FeatureSet, key: str, value: object):
     config = json.loads((small.folder / "config.json").read_text()) | {key: value}
     (small.folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=f"'{key}' is missing or not a"):
+    with pytest.raises(InputError, match=r"config\.json has changed since it was written"):
         FeatureSet.open(small.folder)
+    artifacts.write_sums(small.folder)
+    with pytest.raises(InputError, match=f"'{key}' is missing or bad"):
+        FeatureSet.open(small.folder)
+
+
+def test_an_index_without_its_sum_is_not_trusted(small: FeatureSet):
+    lines = (small.folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (small.folder / "SHA256SUMS").write_text("".join(line for line in lines if "index" not in line))
+    with pytest.raises(InputError, match=r"SHA256SUMS: lacks index\.csv, the artifact is incomplete"):
+        FeatureSet.open(small.folder)
+
+
+def test_a_shard_that_changes_after_opening(small: FeatureSet):
+    shard = small.folder / "frames-00000.safetensors"
+    whole = shard.read_bytes()
+    assert torch.equal(small.frames(0), FeatureSet.open(small.folder).frames(0))
+    shard.write_bytes(whole[:-8] + b"\xff\x7f" * 4)
+    with pytest.raises(InputError, match=r"frames 9 to 16 hold NaN or infinite values, it is damaged"):
+        small.frames(3)
+    shard.write_bytes(whole[:-2])
+    with pytest.raises(InputError, match="has become shorter"):
+        small.frames(3)
+    shard.unlink()
+    with pytest.raises(InputError, match="cannot be read any more"):
+        small.frames(3)
+
+
+def test_shards_hold_frames_alone(small: FeatureSet):
+    save_file({"other": torch.zeros(16, DIMS).half()}, small.folder / "frames-00000.safetensors")
+    with pytest.raises(InputError, match="holds other tensors than 'frames'"):
+        FeatureSet.open(small.folder)
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\nb", 'a"b', "a,b", " ", "\N{LINE SEPARATOR}"])
+def test_any_name_comes_back(tmp_path: Path, name: str):
+    found = write(tmp_path / "set", [Utterance(name, "sad", torch.zeros(1, DIMS), speaker=name, session=name)])
+    assert found.index.loc[0, ["id", "speaker", "session"]].tolist() == [name] * 3
 
 
 def test_made_from_names_the_source(small: FeatureSet):

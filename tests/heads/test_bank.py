@@ -89,7 +89,9 @@ def test_mean_posterior_is_the_mean_over_converged_heads(bank: Bank):
 
 
 def test_a_part_can_be_carried_elsewhere(bank: Bank, tmp_path: Path):
+    artifacts.write_json(tmp_path / artifacts.CONFIG, {})
     save_heads(tmp_path / "heads.safetensors", bank.converged())
+    artifacts.write_sums(tmp_path)
     carried = Bank(load_heads(tmp_path / "heads.safetensors", heads_config(bank.converged())))
     frames, lengths = torch.randn(2, 20, 8), torch.tensor([20, 11])
     assert torch.equal(carried.mean_posterior(frames, lengths), bank.mean_posterior(frames, lengths))
@@ -101,6 +103,15 @@ def test_a_damaged_bank_is_refused(bank: Bank, folder: Path):
         load_heads(path, config | {"heads": []})
     with pytest.raises(InputError, match="head 0 lacks its kind, seed or stage"):
         load_heads(path, config | {"heads": [{"kind": "superb"}]})
+    first = config["heads"][0]
+    with pytest.raises(InputError, match=r"Bad stage of .*: head 0: 'late', expected one of \[untrained"):
+        load_heads(path, config | {"heads": [first | {"stage": "late"}]})
+    with pytest.raises(InputError, match="head 0 has the seed True, expected a whole number"):
+        load_heads(path, config | {"heads": [first | {"seed": True}]})
+    with pytest.raises(InputError, match="none of its heads is converged"):
+        load_heads(path, config | {"heads": [first]})
+    with pytest.raises(InputError, match=r"names 10000 heads, more than bank\.safetensors has tensors"):
+        load_heads(path, config | {"heads": [first] * 10_000})
     wrong = [entry | {"seed": 7} for entry in config["heads"]]
     with pytest.raises(InputError, match=r"tensor .* is missing"):
         load_heads(path, config | {"heads": wrong})

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill import artifacts
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 from gandistill.heads.head import MODELS, Head, catalogue, load_head, pooled, posteriors, save_head, sees
 
 LABELS = ["neutral", "happy", "sad"]
@@ -100,9 +100,12 @@ def test_saved_and_loaded_it_is_the_same(kind: str, tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"head": "unheard"}, "Bad head 'unheard'"),
-        ({"labels": None}, "'labels' or 'dims' is missing or bad"),
-        ({"dims": 0}, "'labels' or 'dims' is missing or bad"),
+        ({"head": "unheard"}, "Bad head in .*'unheard', expected one of"),
+        ({"head": ["superb"]}, r"Bad head in .*config\.json: \['superb'\], expected one of"),
+        ({"labels": None}, "'labels' is missing or bad"),
+        ({"dims": 0}, "'dims' is missing or bad"),
+        ({"dims": 10**6}, r"'mean' has shape \[8\], expected \[1000000\]"),
+        ({"trained": 3}, "does not say how its superb head was trained"),
         ({"dims": 9}, "has shape"),
         ({"labels": ["a", "b"]}, "has shape"),
     ],
@@ -114,6 +117,32 @@ def test_a_damaged_config_is_refused(change: dict[str, object], message: str, tm
     artifacts.write_sums(tmp_path / "head")
     with pytest.raises(InputError, match=message):
         load_head(tmp_path / "head")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": torch.zeros(8).double()}, "tensor 'mean' is float64, expected float32"),
+        ({"mean": torch.full((8,), torch.nan)}, "'mean' holds NaN"),
+        ({"deviation": torch.zeros(8)}, "a superb head's deviation is not above 0"),
+        ({"more": torch.zeros(8)}, "tensor 'more' is not expected"),
+    ],
+)
+def test_damaged_weights_are_refused(change: dict[str, torch.Tensor], message: str, tmp_path: Path):
+    save_head(tmp_path / "head", random_head("superb"), {})
+    path = tmp_path / "head" / "head.safetensors"
+    artifacts.save_tensors(path, artifacts.load_tensors(path) | change)
+    artifacts.write_sums(tmp_path / "head")
+    with pytest.raises(InputError, match=message):
+        load_head(tmp_path / "head")
+
+
+def test_a_head_that_gives_nan_is_an_error(make_features):
+    head = random_head("superb")
+    head.mean.fill_(3e38)
+    head.deviation.fill_(1e-30)
+    with pytest.raises(RunError, match="This superb head gives NaN"):
+        posteriors(head, make_features())
 
 
 @pytest.mark.parametrize("kind", MODELS)

@@ -19,6 +19,21 @@ def test_it_equals_s3prl_with_the_same_weights_on_a_padded_batch():
     torch.testing.assert_close(ours(frames, lengths), expected, rtol=0, atol=1e-6)
 
 
+def test_gradients_from_means_alone_equal_those_of_s3prl_from_every_frame():
+    torch.manual_seed(0)
+    ours, projector = Superb(12, 4), torch.nn.Linear(12, 256)
+    theirs = UtteranceLevel(256, 4, pooling="MeanPooling", post_net={"select": "FrameLevel"})
+    ours.projector.load_state_dict(projector.state_dict())
+    ours.linear.load_state_dict(theirs.post_net.linear.state_dict())
+    frames, lengths, targets = torch.randn(3, 50, 12), torch.tensor([50, 31, 7]), torch.tensor([0, 3, 1])
+    means = torch.stack([utterance[:length].mean(0) for utterance, length in zip(frames, lengths, strict=True)])
+    torch.nn.functional.cross_entropy(ours(means[:, None], torch.ones(3)), targets).backward()
+    torch.nn.functional.cross_entropy(theirs(projector(frames), lengths)[0], targets).backward()
+    expected = [*projector.parameters(), *theirs.post_net.linear.parameters()]
+    for one, other in zip(ours.parameters(), expected, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-6)
+
+
 def test_it_sees_the_mean_alone():
     torch.manual_seed(0)
     head = Superb(5, 3)

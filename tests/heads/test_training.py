@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
+from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import MODELS, load_head, posteriors
 from gandistill.heads.training import (
     HeadConfig,
@@ -89,6 +90,12 @@ def test_it_standardises_by_the_training_part(make_features):
     plain = untrained(features, "superb", HeadConfig(standardise=False))
     assert plain.mean.abs().max() == 0
     assert (plain.deviation == 1).all()
+
+
+def test_a_constant_dim_is_not_stretched(make_features, monkeypatch: pytest.MonkeyPatch):
+    deviations = torch.tensor([0.0, 1e-9, *[0.5] * 6])
+    monkeypatch.setattr(FeatureSet, "moments", lambda self: (torch.zeros(8), deviations))
+    assert untrained(make_features(), "superb", HeadConfig()).deviation.tolist() == [1.0, 1.0, *[0.5] * 6]
 
 
 def test_the_best_on_dev_is_kept_the_earliest_of_equals(make_features):
