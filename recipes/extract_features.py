@@ -1,7 +1,7 @@
-"""Extract features on several processes: ``accelerate launch recipes/extract_features.py MANIFEST --out DIR``.
+"""Extract features on every GPU: ``accelerate launch recipes/extract_features.py MANIFEST --out DIR``.
 
-The same as ``gandistill extract``, its shards dealt out over accelerate's processes; the feature set is the same to
-the byte, however many there are.
+The same as ``gandistill extract`` on the device that accelerate gives each process. The processes are workers like any
+others that write to DIR, on this machine or another that sees the folder: the feature set is the same to the byte.
 """
 
 import argparse
@@ -24,22 +24,13 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as hubert.layer=9")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad files, listed in quarantine.csv")
     given = parser.parse_args()
-    state = PartialState()
     upstream = [f"upstream={given.upstream}"] if given.upstream else []
+    state = PartialState()
     try:
-        extract(
-            given.manifest,
-            ExtractConfig.load(given.config, [*upstream, *given.set]),
-            given.out,
-            given.skip_bad,
-            rank=state.process_index,
-            world=state.num_processes,
-            wait=state.wait_for_everyone,
-            device=state.device or "cpu",
-        )
+        config = ExtractConfig.load(given.config, [*upstream, *given.set])
+        extract(given.manifest, config, given.out, given.skip_bad, state.device or "cpu")
     except InputError as error:
-        if state.is_main_process:
-            console.say(str(error))
+        console.say(str(error))
         return 2
     finally:
         state.destroy_process_group()

@@ -1,23 +1,30 @@
-"""Extraction: the audio of a manifest through an upstream into a feature set, in shards that survive interruption.
+"""Extraction: the audio of a manifest through an upstream into a feature set, by any number of workers.
 
-The manifest's order is kept. Every so many utterances share a shard, whatever the number of processes, and a file is
+A worker is a process that runs the same command; all it shares with the others is the folder. It claims a missing
+shard by a file lock, makes it and takes the next. A lock ends with its process, so what a killed worker leaves undone
+another takes over, or a later run does.
+
+The manifest's order is kept. Every so many utterances share a shard, whatever the number of workers, and a file is
 always computed alone on one thread: neither its neighbours nor the machine's cores change a bit of it. A shard says
 in its own header what it was made from (upstream, ids, hashes of the audio files), so a later run takes it as it is
-or refuses. ``config.json`` comes after all shards and makes the folder a feature set.
+or refuses. ``config.json`` comes after all shards and makes the folder a feature set; ``SHA256SUMS`` comes last and
+makes it complete.
 """
 
 import hashlib
 import json
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -50,7 +57,8 @@ HEADER = "extraction"  # one key: safetensors writes several in random order, an
 FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
 ADVICE = "choose another --out or remove it"
 SHARD_FILE = re.compile(r"frames-\d{5}\.safetensors")
-UNFINISHED = re.compile(rf"{SHARD_FILE.pattern}|\..+\.part|{'|'.join(map(re.escape, FINAL))}")
+UNFINISHED = re.compile(rf"{SHARD_FILE.pattern}|\..+\.(part|lock)|{'|'.join(map(re.escape, FINAL))}")
+POLL_SECONDS = 0.5
 
 
 class ExtractConfig(Config):
@@ -65,7 +73,7 @@ class ExtractConfig(Config):
     s3prl: LayerChoice = LayerChoice()
     """Settings of the upstreams s3prl:NAME."""
     shard: int = Field(default=256, ge=1)
-    """Utterances in one shard file: what an interruption can cost, and what is held in memory."""
+    """Utterances in one shard file: what a worker takes at a time, holds in memory, and can lose."""
 
     @field_validator("upstream")
     @classmethod
@@ -100,7 +108,6 @@ class Shard:
                 header = json.loads((file.metadata() or {})[HEADER])
             lengths = header.pop("frames")
         except (SafetensorError, OSError, ValueError, KeyError):
-            console.say(f"{path} is damaged: it is extracted again")
             return None
         _require_same(header, self.source, path)
         return lengths
@@ -111,20 +118,15 @@ def extract(
     config: ExtractConfig,
     out: Path,
     skip_bad: bool = False,
-    *,
-    rank: int = 0,
-    world: int = 1,
-    wait: Callable[[], None] = lambda: None,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Extract the features of a manifest into the feature set ``out``, going on where an earlier run stopped.
+    """Extract the features of a manifest into the feature set ``out``, beside other workers and after earlier ones.
 
-    Process ``rank`` of ``world`` takes every ``world``-th shard, and ``wait`` returns once every process has called
-    it. All audio is checked first; bad files stop everything before anything is written, or are left out with
-    ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
+    Returns once the set is complete, whoever made it. All audio is checked first; bad files stop everything before
+    anything is written, or are left out with ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
 
     Raises InputError for bad audio, an unusable upstream, features that are not finite in half floats, and an ``out``
-    that holds something else, or features made from other settings, audio or labels.
+    that holds something else, or features made from other settings, audio or labels, or that cannot be locked.
     """
     _check_out(out)
     entries = read_manifest(manifest)
@@ -135,26 +137,19 @@ def extract(
     facts = _facts(upstream, labels, read_origin(manifest), shards)
     lengths = _take_stock(out, facts, shards)
     missing = [shard for shard in shards if shard.name not in lengths]
-    if not missing and all((out / name).is_file() for name in FINAL):
-        console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
-        return
-    wait()  # until every process has seen the folder as it was
-    if rank == 0:
-        for name in FINAL:
-            (out / name).unlink(missing_ok=True)
+    if missing or not _is_complete(out):
         if lengths:
             console.say(f"{out}: going on, {len(lengths)} of {len(shards)} shards are there")
-    mine = [shard for number, shard in enumerate(shards) if number % world == rank and shard in missing]
-    work = _extract_shards(mine, upstream, out)
-    if rank == 0:
-        total = sum(len(shard.entries) for shard in mine)
-        work = console.track(work, f"Extracting {upstream.name}", total, unit="files")
-    for _ in work:
-        pass
-    wait()  # until every shard is there
-    if rank == 0:
+        out.mkdir(parents=True, exist_ok=True)
+        done = len(entries) - sum(len(shard.entries) for shard in missing)
+        work = _extract_shards(missing, upstream, out)
+        for _ in console.track(work, f"Extracting {upstream.name}", len(entries), done, unit="files"):
+            pass
         _finish(out, facts, shards, upstream.name)
-    wait()  # until the set is complete
+    else:
+        console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
+    for lock in out.glob(".*.lock"):  # not before the set is complete, see _lock
+        lock.unlink(missing_ok=True)
 
 
 def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
@@ -168,12 +163,11 @@ def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> 
 
 def _check_out(out: Path) -> None:
     """Let pass what is free, a feature set, or an extraction that was interrupted. Raises InputError otherwise."""
-    if out.is_dir() and not (out / artifacts.CONFIG).exists():
-        names = [path.name for path in out.iterdir()]
-        started = any(SHARD_FILE.fullmatch(name) for name in names)
-        if all(UNFINISHED.fullmatch(name) and (started or name not in FINAL) for name in names):
-            return
-    artifacts.check_free(out, KIND)
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []  # one look: other workers go on meanwhile
+    started = any(SHARD_FILE.fullmatch(name) for name in names)
+    ours = all(UNFINISHED.fullmatch(name) and (started or name not in FINAL) for name in names)
+    if not ours or artifacts.CONFIG in names or out.is_file():
+        artifacts.check_free(out, KIND)
 
 
 def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
@@ -207,7 +201,14 @@ def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[s
     if found is not None:
         keys = ("upstream", "labels", *ORIGIN)
         _require_same({key: found.get(key) for key in keys}, {key: facts.get(key) for key in keys}, out)
-    lengths = {shard.name: known for shard in shards if (known := shard.lengths(out)) is not None}
+    lengths = {}
+    for shard in shards:
+        there = (out / shard.name).is_file()
+        known = shard.lengths(out)
+        if known is not None:
+            lengths[shard.name] = known
+        elif there:
+            console.say(f"{out / shard.name} is damaged: it is extracted again")
     others = sorted({path.name for path in out.glob("frames-*.safetensors")} - {shard.name for shard in shards})
     if others:
         raise InputError(f"{out} holds {others[0]} of a larger extraction: {ADVICE}")
@@ -233,26 +234,79 @@ def _difference(there: Any, here: Any, key: str = "") -> str | None:
     return None if there == here else f"{key} is {there!r} there and {here!r} here"
 
 
-def _extract_shards(shards: list[Shard], upstream: Upstream, out: Path) -> Iterator[None]:
-    """Compute and write shards, passing once for each file."""
-    with _one_thread_each(torch.get_num_threads()) as pool:
-        for shard in shards:
+def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iterator[None]:
+    """Make shards until all are there, passing once for each file, whoever computed it."""
+    with _one_thread_each(torch.get_num_threads()) as each:
+        for shard, is_missing in _claims(missing, out):
+            if not is_missing:
+                yield from (None for _ in shard.entries)
+                continue
+            (out / artifacts.SUMS).unlink(missing_ok=True)  # of a set that was complete before it lost this shard
             frames = []
-            for features in pool.map(lambda entry: _features(upstream, entry), shard.entries):
+            for features in each(lambda entry: _features(upstream, entry), shard.entries):
                 frames.append(features)
                 yield
             save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
 
 
+def _claims(missing: list[Shard], out: Path) -> Iterator[tuple[Shard, bool]]:
+    """Each shard once, ours until the next is asked for, and whether it is still to be made: others make some."""
+    left, told = list(missing), False
+    while left:
+        for shard in left:
+            is_made = shard.lengths(out) is not None
+            with nullcontext(True) if is_made else _lock(out, shard.name) as is_ours:
+                if is_ours:
+                    yield shard, shard.lengths(out) is None
+                    left.remove(shard)
+                    break
+        else:
+            if not told:
+                console.say(f"Waiting for other workers, who hold {len(left)} of the shards")
+            told = True
+            time.sleep(POLL_SECONDS)
+
+
 @contextmanager
-def _one_thread_each(workers: int) -> Iterator[Executor]:
-    """Threads that compute one file each: sums split over several threads would round differently on other machines.
+def _lock(out: Path, name: str) -> Iterator[bool]:
+    """Hold the lock of a file that one worker should write; False if another holds it. It ends with its process.
+
+    A lock file that is removed while others have it open splits the lock: one holds the file that is gone, another its
+    successor. So lock files stay until the set is complete. From then on a split does no harm, since a holder first
+    looks whether the work is done, and it is. Every worker removes all lock files as its last act, and looks for the
+    work before it makes one: none is left, whoever comes last.
+    """
+    # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
+    lock = FileLock(out / f".{name}.lock", blocking=False, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise InputError(f"{out}: no file can be locked there ({error.strerror}), which workers need") from None
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _is_complete(out: Path) -> bool:
+    """Whether all is there beside the shards."""
+    return all((out / name).is_file() for name in FINAL)
+
+
+@contextmanager
+def _one_thread_each(workers: int) -> Iterator[Callable[..., Iterator[Tensor]]]:
+    """A ``map`` that gives a file to one thread: sums split over several would round differently on other machines.
 
     On a GPU, TensorFloat-32 convolutions, exact to three digits only, are off.
     """
     exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with one_thread(), exact, ThreadPoolExecutor(workers) as pool:
-        yield pool
+    # One file at a time is computed here: memory that another thread frees goes back to the system, and getting it
+    # anew for each layer takes a tenth of the time.
+    with one_thread(), exact, ThreadPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
+        yield map if pool is None else pool.map
 
 
 def _features(upstream: Upstream, entry: Entry) -> Tensor:
@@ -267,23 +321,36 @@ def _features(upstream: Upstream, entry: Entry) -> Tensor:
 
 
 def _finish(out: Path, facts: dict[str, Any], shards: list[Shard], upstream: str) -> None:
-    """Index, card, config, sums. Before the config the folder is no feature set, and with it every byte is right."""
-    for leftover in out.glob(".*.part"):
-        leftover.unlink()
-    rows = []
+    """Index, card, config, sums, by the first worker that comes here; return once they are there.
+
+    Raises InputError if a shard was taken away, or another worker finished the set with other labels.
+    """
+    while not _is_complete(out):
+        with _lock(out, artifacts.SUMS) as is_ours:
+            if is_ours and not _is_complete(out):
+                (out / artifacts.SUMS).unlink(missing_ok=True)
+                rows = _rows(out, facts, shards)
+                config = artifacts.describe(KIND, {"command": "gandistill extract", "upstream": upstream}, **facts)
+                finish(out, rows, config, _card(facts, rows, upstream))
+                artifacts.write_sums(out)
+        if not is_ours:
+            time.sleep(POLL_SECONDS)
+    _take_stock(out, facts, shards)
+
+
+def _rows(out: Path, facts: dict[str, Any], shards: list[Shard]) -> list[dict[str, Any]]:
+    """The rows of the index."""
+    rows, lengths = [], _take_stock(out, facts, shards)
     for shard in shards:
-        lengths = shard.lengths(out)
-        if lengths is None:
+        if shard.name not in lengths:
             raise InputError(f"{out / shard.name} is missing: run the same command again")
         utterances = [
             # An index row takes no more of the frames than their number.
             Utterance(e.id, e.emotion, torch.empty(length, 0), e.speaker, e.session, e.split)
-            for e, length in zip(shard.entries, lengths, strict=True)
+            for e, length in zip(shard.entries, lengths[shard.name], strict=True)
         ]
         rows += shard_rows(shard.name, utterances, facts["labels"])
-    config = artifacts.describe(KIND, {"command": "gandistill extract", "upstream": upstream}, **facts)
-    finish(out, rows, config, _card(facts, rows, upstream))
-    artifacts.write_sums(out)
+    return rows
 
 
 def _card(facts: dict[str, Any], rows: list[dict[str, Any]], upstream: str) -> str:

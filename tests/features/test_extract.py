@@ -1,8 +1,7 @@
 import csv
-import json
+import errno
+import fcntl
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
 
 from gandistill import artifacts
 from gandistill.corpora import audio
@@ -48,29 +46,6 @@ def edit(manifest: Path, row: int, **cells: str) -> None:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-
-
-@pytest.fixture(scope="module")
-def tiny_hubert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Group norm over time: the variant whose features depend on padding."""
-    config = transformers.HubertConfig(
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=(8, 8),
-        conv_stride=(10, 32),
-        conv_kernel=(20, 40),
-        num_conv_pos_embeddings=8,
-        num_conv_pos_embedding_groups=2,
-        feat_extract_norm="group",
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.HubertModel(config)
-    folder = tmp_path_factory.mktemp("hubert")
-    model.save_pretrained(folder)
-    return folder
 
 
 def test_feature_set_holds_what_the_upstream_gives(corpus, tmp_path: Path):
@@ -147,17 +122,6 @@ def test_threads_change_nothing_and_are_given_back(corpus, tmp_path: Path, threa
     assert contents(tmp_path / "out") == contents(tmp_path / "again")
 
 
-def test_processes_in_turn_give_the_same_set(corpus, tmp_path: Path):
-    manifest = corpus(SECONDS)
-    extract(manifest, LOGMEL, tmp_path / "one")
-    with pytest.raises(InputError, match=r"frames-00001\.safetensors is missing"):
-        extract(manifest, LOGMEL, tmp_path / "two", rank=0, world=2)  # nobody computes the other shards
-    assert not (tmp_path / "two" / "config.json").exists()
-    extract(manifest, LOGMEL, tmp_path / "two", rank=1, world=2)
-    extract(manifest, LOGMEL, tmp_path / "two", rank=0, world=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-
-
 class Interrupting:
     """A log-Mel upstream that is stopped from outside after some files."""
 
@@ -184,7 +148,7 @@ def test_resumes_where_it_stopped(
         patch.setattr(extraction, "make_upstream", lambda *_: Interrupting(4))
         with pytest.raises(KeyboardInterrupt):
             extract(manifest, LOGMEL, out)
-    assert [path.name for path in out.iterdir()] == ["frames-00000.safetensors"]
+    assert [path.name for path in out.iterdir() if path.suffix != ".lock"] == ["frames-00000.safetensors"]
     with pytest.raises(InputError, match=r"has no config\.json"):
         FeatureSet.open(out)
     (out / ".frames-00001.safetensors.123.part").write_bytes(b"half a shard, left by a kill")
@@ -199,6 +163,36 @@ def test_resumes_where_it_stopped(
     extract(manifest, LOGMEL, out)
     assert counting.calls == 4
     assert "complete already: 7 utterances" in capsys.readouterr().err
+
+
+def test_a_complete_set_is_left_as_it_is(corpus, tmp_path: Path):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    files = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.iterdir()}
+    (out / ".frames-00001.safetensors.lock").touch()  # left by a worker killed in the very end
+    extract(manifest, LOGMEL, out)
+    assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.iterdir()} == files
+
+
+def test_a_set_that_loses_a_shard_is_not_complete(corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    manifest, out = corpus(SECONDS), tmp_path / "out"
+    extract(manifest, LOGMEL, out)
+    (out / "frames-00001.safetensors").unlink()
+    monkeypatch.setattr(extraction, "make_upstream", lambda *_: Interrupting(0))
+    with pytest.raises(KeyboardInterrupt):
+        extract(manifest, LOGMEL, out)
+    with pytest.raises(InputError, match="SHA256SUMS is missing or unreadable, the artifact is incomplete"):
+        artifacts.fingerprint(out)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks(corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int):
+    def flock(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(InputError, match=rf"out: no file can be locked there \({os.strerror(code)}\)"):
+        extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -355,35 +349,3 @@ def test_real_speech(ravdess_root: Path, tmp_path: Path):
     mean, deviation = features.moments()
     assert -20 < mean.min() < mean.max() < 0
     assert 1 < deviation.min() < deviation.max() < 10
-
-
-def accelerate(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    port = ["--main_process_port", "0"] if processes > 1 else []
-    script = [str(RECIPES / "extract_features.py"), *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(RECIPES.parent), "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(
-        [*launcher, *plain, *port, *script], capture_output=True, text=True, timeout=300, check=False, env=environment
-    )
-
-
-def test_accelerate_launch_gives_the_same_set_as_one_process(corpus, tmp_path: Path, tiny_hubert: Path):
-    """The slowest test here: it starts three Python processes."""
-    settings = ["upstream=hubert", f"hubert.model={tiny_hubert}", "shard=2"]
-    manifest = corpus(SECONDS)
-    extract(manifest, ExtractConfig.load(overrides=settings), tmp_path / "one")
-    flags = [flag for setting in settings for flag in ("--set", setting)]
-    done = accelerate(2, manifest, "--out", tmp_path / "two", *flags)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert "corpus" not in json.loads((tmp_path / "two" / "config.json").read_text())
-
-
-def test_script_says_what_is_wrong(corpus, tmp_path: Path):
-    environment = os.environ | {"PYTHONPATH": str(RECIPES.parent)}
-    command = [sys.executable, str(RECIPES / "extract_features.py"), "none.csv", "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.strip() == "none.csv: no such file"
