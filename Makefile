@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test clean
+.PHONY: setup demo test soak clean
 
 setup: $(READY)
 
@@ -28,6 +28,11 @@ test: setup
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -rs
+
+# What `make test` does in a short form, in full: hundreds of kills, ten thousand damaged artifacts. About an hour.
+soak: setup
+	GANDISTILL_SOAK=1 $(BIN)/pytest --numprocesses 2 --dist worksteal tests/gan/test_survival.py tests/gan/test_processes.py \
+		tests/test_artifacts.py tests/test_fuzz.py
 
 clean:
 	rm -rf $(VENV) work

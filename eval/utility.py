@@ -20,7 +20,8 @@ from gandistill.evaluate.report import markdown, percent
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler
-from gandistill.gan.training import GanConfig, train, untrained
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import BankConfig
 from gandistill.run import CONFIG
 

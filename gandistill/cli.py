@@ -29,6 +29,8 @@ Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everythin
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
+METHODS = "random, random-oversampled, herding, k-centre, class-gaussian or class-gaussian-mean."
+PROTOCOLS = "speaker-independent, ravdess-dyads, superb, mtt-table1 or custom; none leaves the split column empty."
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
 
 
@@ -96,8 +98,8 @@ def prepare(
     corpus: Annotated[str, typer.Argument(help="ravdess, nemo, iemocap, demos, synthetic or tabular.")],
     root: Annotated[Path, typer.Argument(help="Where the corpus lies; for tabular, the CSV file.")],
     out: Out = Path("manifest.csv"),
-    protocol: Annotated[str | None, typer.Option(help="How to split; none leaves the split column empty.")] = None,
-    fold: Annotated[int, typer.Option(help="Fold of the protocol, from 1.")] = 1,
+    protocol: Annotated[str | None, typer.Option(help=PROTOCOLS)] = None,
+    fold: Annotated[int | None, typer.Option(help="Fold of the protocol, from 1, which is the default.")] = None,
     seed: Seed = 0,
     skip_bad: SkipBad = False,
     partition: Annotated[Path | None, typer.Option(help="CSV (id,split) for the protocol custom.")] = None,
@@ -139,7 +141,10 @@ def extract(
     settings: Settings = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Turn the audio of a manifest into a feature set; goes on where it was stopped."""
+    """Turn the audio of a manifest into a feature set; goes on where it was stopped.
+
+    Run it as often as you like at once, on any machines that see the folder --out: the processes share the work.
+    """
     from gandistill.features.extract import ExtractConfig
     from gandistill.features.extract import extract as run
 
@@ -160,7 +165,7 @@ def bank(features: Features, out: Out = Path("bank"), config: ConfigFile = None,
 def select(
     features: Features,
     out: Out = Path("selected"),
-    method: Annotated[str, typer.Option(help="random, herding, k-centre, class-gaussian, ...")] = "random",
+    method: Annotated[str, typer.Option(help=METHODS)] = "random",
     ppc: Annotated[int, typer.Option(help="Points per class.")] = 100,
     seed: Seed = 0,
 ) -> None:
@@ -177,13 +182,14 @@ def train(
     config: ConfigFile = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    inexact: Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")] = False,
 ) -> None:
     """Train a generator; without features, on the synthetic corpus."""
     from gandistill.demo import with_inputs
     from gandistill.gan.training import configured
     from gandistill.gan.training import train as run
 
-    run(with_inputs(configured(config, settings or [], out, resume), out), out, resume)
+    run(with_inputs(configured(config, settings or [], out, resume), out), out, resume, inexact)
 
 
 @app.command()
@@ -257,10 +263,10 @@ def heads(
 def evaluate(
     head: Annotated[Path, typer.Argument(help="Folder of a head.")],
     features: Features,
-    split: Annotated[str, typer.Option(help="Part to judge on.")] = "test",
+    split: Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")] = "test",
     as_json: Json = False,
 ) -> None:
-    """Judge a head on real features; writes predictions.csv into the head's folder."""
+    """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev)."""
     from gandistill.evaluate.predict import evaluate as run
     from gandistill.features.featureset import FeatureSet
 

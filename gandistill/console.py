@@ -3,17 +3,30 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
 QUIET_SECONDS = 2.0
 LINE_SECONDS = 10.0
 _tracked: list[str] = []
+_muted: list[bool] = []
 
 
 def say(message: str) -> None:
     """One plain line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    if not any(_muted):
+        print(message, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def muted(yes: bool) -> Iterator[None]:
+    """Within, nothing is said or tracked if ``yes``: where many processes do the same work, one speaks for all."""
+    _muted.append(yes)
+    try:
+        yield
+    finally:
+        _muted.pop()
 
 
 def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "") -> Iterator[T]:
@@ -22,7 +35,7 @@ def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "
     A terminal sees a live bar; a log file sees a plain line every ten seconds. ``done`` items were finished before.
     Work tracked within tracked work stays silent: the outer line speaks for it.
     """
-    if _tracked:
+    if _tracked or any(_muted):
         yield from work
         return
     _tracked.append(what)

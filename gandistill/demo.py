@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gandistill import artifacts
+from gandistill import artifacts, processes
 from gandistill.console import say, track
 from gandistill.controls.select import select
 from gandistill.corpora.prepare import prepare
@@ -20,7 +20,8 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
-from gandistill.gan.training import GanConfig, Training, train, untrained
+from gandistill.gan.settings import GanConfig, Training
+from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.run import CONFIG
 
@@ -39,7 +40,8 @@ def with_inputs(config: GanConfig, out: Path) -> GanConfig:
     """The config itself, or where it names no input, with those of the synthetic corpus, made beside ``out``."""
     if config.features is not None or config.bank is not None:
         return config
-    features, bank = demo_inputs(None, out.parent / "synthetic")
+    with processes.place().main_process_first():
+        features, bank = demo_inputs(None, out.parent / "synthetic")
     return config.model_copy(update={"features": features, "bank": bank})
 
 

@@ -1,25 +1,29 @@
 """A run folder: what a long training leaves behind, and how it goes on after a stop.
 
 ``config.yaml`` (resolved), ``inputs.json`` (fingerprints of what it reads), ``metrics.jsonl`` (named scalars of the
-logged steps, a line each) and ``checkpoint.safetensors`` (everything the next step depends on). All randomness is drawn
-from generators keyed by (seed, purpose, step), so no random state needs saving and a resumed run draws what the
-uninterrupted one would have.
+logged steps, a line each) and ``checkpoints/NUMBER``: everything the next step depends on, the last two kept. All
+randomness is drawn from generators keyed by (seed, purpose, step), so a resumed run draws what the uninterrupted one
+would have. One training at a time writes a run: a lock, which ends with its process, keeps others out.
 """
 
 import json
 import math
+import os
+import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
-from gandistill import artifacts
+from gandistill import artifacts, processes
 from gandistill.config import Config
 from gandistill.console import say
 from gandistill.errors import InputError, RunError
@@ -27,78 +31,196 @@ from gandistill.errors import InputError, RunError
 CONFIG = "config.yaml"
 INPUTS = "inputs.json"
 METRICS = "metrics.jsonl"
-CHECKPOINT = "checkpoint.safetensors"
-PROGRESS = "progress"
+CHECKPOINTS = "checkpoints"
+LOCK, HOLDER = "run.lock", "holder.json"
+BEFORE = (LOCK, HOLDER, INPUTS)
+"""What a folder may hold before it is a run."""
+KIND = "checkpoint"
+STATE = "state.safetensors"
+KEPT = 2
+"""Checkpoints kept: the last, and the one before it in case the last is damaged."""
 
 
 class Run:
-    """A run folder, opened anew or to go on. ``step`` steps are done; ``best`` is the best score so far, or None."""
+    """A run folder, opened anew or to go on; locked until the ``with`` block ends.
 
-    def __init__(self, folder: Path, config: Config, resume: bool, free: tuple[str, ...] = (), **inputs: str) -> None:
+    ``step`` steps are done, ``state`` is what the last checkpoint holds, and ``best`` is the best score so far, or
+    None. Of several processes that train together one ``writes``; they must all see the same folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        resume: bool,
+        inexact: bool = False,
+        free: tuple[str, ...] = (),
+        **inputs: str,
+    ) -> None:
         """``free`` names the settings (such as ``training.updates``) that may differ when a run is resumed.
 
-        ``inputs`` are fingerprints of what the run reads. Raises InputError as ``check_folder`` does, or if config or
-        inputs differ from the run's.
+        ``inputs`` are fingerprints of what the run reads. ``inexact``: go on even where the bits would differ from an
+        uninterrupted run's. Raises InputError as ``check_folder`` does, if another process holds the run, if config or
+        inputs differ from the run's, or if it cannot go on exactly.
         """
-        check_folder(folder, resume)
-        self.folder, self.config, self.step, self.free = folder, config, 0, free
-        self.best: float | None = None
+        self.folder, self.config, self.free = folder, config, free
+        self.step, self.best = 0, None
         self.state: dict[str, Tensor] = {}
+        self.writes = processes.place().is_main_process
+        self._lock = FileLock(folder / LOCK)
+        processes.main_first(lambda: self._begin(resume, inputs))
         if resume:
-            self._continue(config, inputs)
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            artifacts.write_json(folder / INPUTS, inputs)
-            artifacts.write_text(folder / CONFIG, config.to_yaml())
+            self._load(inexact)
 
-    def _continue(self, config: Config, inputs: dict[str, str]) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _begin(self, resume: bool, inputs: dict[str, str]) -> None:
+        """Lock the folder, and write or compare what the run is."""
+        check_folder(self.folder, resume)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(f"{self.folder} is being written by {_holder(self.folder)}: wait, or stop it") from None
+        try:
+            check_folder(self.folder, resume)  # it may have changed before the lock was ours
+            holder = {"process": os.getpid(), "machine": socket.gethostname()}
+            artifacts.write_json(self.folder / HOLDER, holder)
+            if resume:
+                self._compare(inputs)
+            else:
+                artifacts.write_json(self.folder / INPUTS, inputs)
+                artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _compare(self, inputs: dict[str, str]) -> None:
         started = artifacts.read_json(self.folder / INPUTS)
         others = [name for name in inputs if inputs[name] != started.get(name)]
         if others:
             raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
-        before, now = type(config).load(self.folder / CONFIG).to_dict(), config.to_dict()
-        changed = [key for key, value in _flat(now).items() if _flat(before).get(key) != value and key not in self.free]
+        before, now = _flat(type(self.config).load(self.folder / CONFIG).to_dict()), _flat(self.config.to_dict())
+        changed = [key for key, value in now.items() if before.get(key) != value and key not in self.free]
         if changed:
             raise InputError(f"{self.folder} was started with other values of [{', '.join(changed)}] (its {CONFIG})")
-        path = self.folder / CHECKPOINT
-        if not path.is_file():
-            say(f"{self.folder} has no checkpoint yet: starting from the first step")
-            self._forget_metrics_after(0)
+
+    def _load(self, inexact: bool) -> None:
+        """Take up the last whole checkpoint. Raises InputError if there are only damaged ones, or it is not exact."""
+        damaged = []
+        for folder in reversed(_numbered(self.folder / CHECKPOINTS)):
+            try:
+                found, state = read_checkpoint(folder)
+            except InputError as error:
+                say(f"{error}; going on from the checkpoint before it")
+                damaged.append(folder)
+                continue
+            differences = _differences(found, self.config)
+            if differences and not inexact:
+                raise InputError(f"{folder}: {differences}; --allow-inexact-resume goes on with other bits")
+            if differences:
+                say(f"Resuming inexactly, {differences}")
+            self.step, self.best, self.state = found["step"], found["best"], state
+            break
+        if damaged and not self.state:
+            raise InputError(f"{self.folder} has no whole checkpoint to resume from: start a new run")
+        processes.main_first(lambda: self._forget_what_came_after(damaged))
+        say(f"Resuming {self.folder} after step {self.step}" if self.state else f"{self.folder} has no checkpoint yet")
+
+    def _forget_what_came_after(self, damaged: list[Path]) -> None:
+        if not self.writes:
             return
-        self.state = artifacts.load_tensors(path)
-        if PROGRESS not in self.state or self.state[PROGRESS].shape != (2,):
-            raise InputError(f"{path}: holds no {PROGRESS!r}, it is not a checkpoint of a run")
-        step, best = self.state.pop(PROGRESS).tolist()
-        self.step, self.best = int(step), None if best < 0 else best
-        self._forget_metrics_after(self.step)
-        say(f"Resuming {self.folder} after step {self.step}")
+        for folder in damaged:
+            shutil.rmtree(folder)
+        path = self.folder / METRICS
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            artifacts.write_text(path, "".join(line + "\n" for line in lines if _step_of(line) <= self.step))
 
     def log(self, step: int, scalars: dict[str, float]) -> None:
-        """Append one line to ``metrics.jsonl``."""
-        line = json.dumps({"step": step} | scalars)
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        """Append one line to ``metrics.jsonl``. Raises RunError if the disk has no room."""
+        if self.writes:
+            artifacts.append_line(self.folder / METRICS, json.dumps({"step": step} | scalars))
 
     def checkpoint(self, step: int, state: dict[str, Tensor]) -> None:
-        """Save everything step ``step + 1`` depends on; the earlier checkpoint is replaced only by a complete one."""
-        artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
-        progress = torch.tensor([step, -1.0 if self.best is None else self.best], dtype=torch.float64)
-        artifacts.save_tensors(self.folder / CHECKPOINT, state | {PROGRESS: progress})
-        self.step = step
+        """Save everything step ``step + 1`` depends on; older checkpoints go only after this one is on disk.
 
-    def _forget_metrics_after(self, step: int) -> None:
-        path = self.folder / METRICS
-        if not path.is_file():
+        Raises RunError if the disk has no room, or the processes no longer hold the same weights.
+        """
+        processes.check_same(state)
+        self.step = step
+        if not self.writes:
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:  # a line cut short by a kill
-                continue
-            if record["step"] <= step:
-                kept.append(line)
-        artifacts.write_text(path, "".join(line + "\n" for line in kept))
+        artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
+        checkpoints = self.folder / CHECKPOINTS
+        with artifacts.new_artifact(checkpoints / f"{step:09d}", KIND) as folder:
+            artifacts.save_tensors(folder / STATE, state)
+            facts = {"step": step, "best": self.best, "random": _random(self.config), "arithmetic": arithmetic()}
+            artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, {"command": "train"}, **facts))
+        for old in _numbered(checkpoints)[:-KEPT]:
+            shutil.rmtree(old)
+
+
+def arithmetic() -> dict[str, Any]:
+    """What decides the bits of a computation, beside its inputs and its seed."""
+    versions = artifacts.versions()
+    place = processes.place()
+    known = {name: versions.get(name) for name in ("gandistill", "torch", "numpy")}
+    device = {
+        "device": str(place.device).partition(":")[0],
+        "threads": torch.get_num_threads(),
+        "processes": place.num_processes,
+    }
+    return known | device
+
+
+def _random(config: Config) -> dict[str, Any]:
+    """The whole state of the random numbers, since they are keyed by the seed, the purpose and the step."""
+    return {"seed": _flat(config.to_dict()).get("training.seed")}
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a checkpoint says of itself, and its tensors. Raises InputError if it is damaged or not one."""
+    found, state = artifacts.open_artifact(folder, KIND), artifacts.load_tensors(folder / STATE)
+    step, best = found.get("step"), found.get("best", "missing")
+    if type(step) is not int or step < 1 or not (best is None or type(best) is float):
+        raise InputError(f"{folder / artifacts.CONFIG}: 'step' or 'best' is missing or bad")
+    return found, state
+
+
+def _differences(found: dict[str, Any], config: Config) -> str:
+    """Why a checkpoint cannot be gone on from exactly; empty if it can."""
+    if found.get("random") != _random(config):
+        return f"its random state is {found.get('random', 'missing')}, expected {_random(config)}"
+    before, now = found.get("arithmetic"), arithmetic()
+    if not isinstance(before, dict):
+        return "it does not say what it was computed with"
+    differ = [f"{name} {before.get(name)} (now {now[name]})" for name in now if before.get(name) != now[name]]
+    return f"it was computed with {', '.join(differ)}" if differ else ""
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = artifacts.read_json(folder / HOLDER)
+    except InputError:
+        return "another process"
+    return f"process {holder.get('process')} on {holder.get('machine')}"
+
+
+def _numbered(checkpoints: Path) -> list[Path]:
+    return sorted(path for path in checkpoints.glob("*") if path.name.isdecimal())
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; none for one that a kill cut short."""
+    try:
+        return json.loads(line)["step"]
+    except ValueError:
+        return math.inf
 
 
 def check_folder(folder: Path, resume: bool) -> None:
@@ -113,7 +235,7 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder} holds a run already: --resume continues it, another --out starts a new one")
     if resume and not there:
         raise InputError(f"{folder} holds no run to resume")
-    if not there and folder.exists() and any(folder.iterdir()):
+    if not there and folder.exists() and any(path.name not in BEFORE for path in folder.iterdir()):
         raise InputError(f"{folder} exists and is not a run: choose another --out or remove it")
 
 
@@ -144,20 +266,25 @@ def generator_for(*key: int) -> torch.Generator:
 
 @contextmanager
 def stop_asked() -> Iterator[list[bool]]:
-    """Within, the first Ctrl-C only fills the list given, so that no step is cut in half; the second one raises."""
+    """Within, the first Ctrl-C only fills the list given, so that no step is cut in half; the second one raises.
+
+    So does a SIGTERM, by which clusters announce that time is up, but it never raises.
+    """
     asked: list[bool] = []
 
-    def remember(_number: int, _frame: FrameType | None) -> None:
-        if asked:
+    def remember(number: int, _frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not asked:
+            say("Stopping after this step (Ctrl-C again stops at once)")
         asked.append(True)
-        say("Stopping after this step (Ctrl-C again stops at once)")
 
-    before = signal.signal(signal.SIGINT, remember)
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -179,10 +306,24 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {f"{number}.{name}": value for number, state in states.items() for name, value in state.items()}
 
 
-def load_optimiser_state(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Undo ``optimiser_state``."""
+@torch.no_grad()
+def load_optimiser_state(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor], where: Path) -> None:
+    """Undo ``optimiser_state``. Raises InputError if a tensor is not one of its parameters', or of another shape."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        number, key = name.split(".", 1)
-        states.setdefault(int(number), {})[key] = tensor
+        number, _, key = name.partition(".")
+        known = number.isdecimal() and int(number) < len(parameters) and key in MOMENTS
+        expected = torch.Size() if key == "step" else parameters[int(number)].shape if known else None
+        if tensor.shape != expected:
+            raise InputError(f"{where}: optimiser tensor {name!r} is not expected, or of another shape")
+        # A moment must lie in memory as its parameter does: fused Adam walks through both as they lie there.
+        moment = tensor if key == "step" else torch.empty_like(parameters[int(number)]).copy_(tensor)
+        states.setdefault(int(number), {})[key] = moment
+    if any(len(state) != len(MOMENTS) for state in states.values()) or len(states) not in (0, len(parameters)):
+        raise InputError(f"{where}: a tensor of the optimiser is missing")
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})
+
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam remembers of each parameter."""

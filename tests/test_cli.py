@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,10 @@ import pytest
 
 from gandistill import __version__
 from gandistill.cli import main
+from gandistill.controls.select import METHODS
 from gandistill.corpora.fabricate import fabricate_ravdess
+from gandistill.corpora.prepare import READERS
+from gandistill.corpora.splits import PROTOCOLS
 from gandistill.features.featureset import FeatureSet
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +32,7 @@ COMMANDS = {
     "extract": "--upstream --config --set --out --skip-bad",
     "bank": "--config --set --out",
     "select": "--method --ppc --seed --out",
-    "train": "--config --set --out --resume",
+    "train": "--config --set --out --resume --allow-inexact-resume",
     "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out",
     "train-head": "--head --dev --labels --seed --config --set --out",
     "heads": "--dims --classes --json",
@@ -190,6 +194,7 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "a bad corpus": (["prepare", "ravdes", "WORK/RAVDESS"], "expected one of [ravdess, nemo, iemocap"),
     "a bad protocol": (["prepare", "ravdess", "WORK/RAVDESS", "--protocol", "folds"], "ravdess-dyads"),
     "a bad fold": (["prepare", "ravdess", "WORK/RAVDESS", "--protocol", "ravdess-dyads", "--fold", 6], "fold"),
+    "a fold of nothing": (["prepare", "ravdess", "WORK/RAVDESS", "--fold", 1], "A fold goes with a protocol"),
     "a missing corpus": (["prepare", "ravdess", "WORK/nothing"], "WORK/nothing"),
     "bad columns": (["prepare", "tabular", "WORK/a.csv", "--columns", "emotion"], "Bad --columns 'emotion'"),
     "a column twice": (["prepare", "tabular", "WORK/a.csv", "--columns", "id=a,id=b"], "twice"),
@@ -228,7 +233,10 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "no soft labels": (["train-head", "WORK/random", "--labels", "soft", "--out", "TMP/x"], "no soft labels"),
     "no dev part": (["train-head", "WORK/random", "--dev", "WORK/random", "--out", "TMP/x"], "no 'dev' part"),
     "a missing head": (["evaluate", "WORK/nothing", "WORK/logmel"], "No head at WORK/nothing: no such folder"),
-    "a bad split": (["evaluate", "WORK/head-a", "WORK/logmel", "--split", "tst"], "no 'tst' part"),
+    "a bad split": (
+        ["evaluate", "WORK/head-a", "WORK/logmel", "--split", "tst"],
+        "Bad split 'tst', expected one of [train, dev, test]",
+    ),
     "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
 }
@@ -290,6 +298,14 @@ def test_help_lists_the_options(command: str):
     assert f"  {command} " in described
 
 
+@pytest.mark.parametrize(
+    ("command", "choices"), [("prepare", READERS), ("prepare", PROTOCOLS), ("select", METHODS)], ids=str
+)
+def test_help_names_the_choices(command: str, choices: Iterable[str]):
+    described = "".join(succeed(command, "--help").out.split())  # lines break within names
+    assert [name for name in choices if name not in described] == []
+
+
 def test_no_command_is_missing_from_these_tests():
     listed = succeed("--help").out.split("Commands:")[1].splitlines()
     assert [line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "] == list(COMMANDS)
@@ -326,7 +342,7 @@ def test_ctrl_c_leaves_a_run_that_goes_on(work: Path, tmp_path: Path):
     )
     deadline = threading.Timer(120, process.kill)
     deadline.start()
-    while process.poll() is None and not (out / "checkpoint.safetensors").exists():
+    while process.poll() is None and not any((out / "checkpoints").glob("[0-9]*")):
         threading.Event().wait(0.05)
     process.send_signal(signal.SIGINT)
     printed, said = process.communicate()

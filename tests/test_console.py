@@ -12,6 +12,13 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.fixture
+def a_second_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that a second passes on whenever it is read."""
+    seconds = count()
+    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(seconds)))
+
+
 def test_say_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     console.say("something, plainly")
     assert capsys.readouterr() == ("", "something, plainly\n")
@@ -29,11 +36,8 @@ def test_quick_work_is_silent_in_a_log(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_log_sees_a_line_after_two_seconds_and_every_ten(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seconds = count()
-    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(seconds)))
+@pytest.mark.usefixtures("a_second_each")
+def test_a_log_sees_a_line_after_two_seconds_and_every_ten(capsys: pytest.CaptureFixture[str]) -> None:
     list(console.track(range(20), "Reading", 30, done=10, unit="files"))
     out, err = capsys.readouterr()
     assert out == ""
@@ -43,11 +47,8 @@ def test_a_log_sees_a_line_after_two_seconds_and_every_ten(
     ]
 
 
-def test_work_longer_than_announced_has_no_negative_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    seconds = count()
-    monkeypatch.setattr(console.time, "monotonic", lambda: float(next(seconds)))
+@pytest.mark.usefixtures("a_second_each")
+def test_work_longer_than_announced_has_no_negative_time_left(capsys: pytest.CaptureFixture[str]) -> None:
     list(console.track(range(4), "Reading", 1))
     assert "-" not in capsys.readouterr().err
 

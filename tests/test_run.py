@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,13 @@ from gandistill import artifacts
 from gandistill.config import Config
 from gandistill.errors import InputError, RunError
 from gandistill.run import (
-    CHECKPOINT,
+    CHECKPOINTS,
     CONFIG,
+    HOLDER,
+    INPUTS,
+    LOCK,
     METRICS,
+    STATE,
     Run,
     check_finite,
     generator_for,
@@ -37,23 +43,33 @@ class Settings(Config):
 FREE = ("where", "inner.updates")
 
 
+def opened(folder: Path, settings: Settings | None = None, resume: bool = True, **inputs: str) -> Run:
+    """A run that is let go of at once, as if its process had ended."""
+    with Run(folder, settings or Settings(), resume, free=FREE, **inputs) as run:
+        return run
+
+
 def steps(run: Run) -> list[int]:
     return [json.loads(line)["step"] for line in (run.folder / METRICS).read_text().splitlines()]
 
 
 def test_a_new_run_writes_its_settings(tmp_path: Path):
-    run = Run(tmp_path / "a" / "run", Settings(where=tmp_path), resume=False)
+    run = opened(tmp_path / "a" / "run", Settings(where=tmp_path), resume=False)
     assert (run.step, run.best, run.state) == (0, None, {})
     assert Settings.load(tmp_path / "a" / "run" / CONFIG) == Settings(where=tmp_path)
     (tmp_path / "empty").mkdir()
-    Run(tmp_path / "empty", Settings(), resume=False)
+    opened(tmp_path / "empty", resume=False)
+    (tmp_path / "killed").mkdir()
+    for name in (LOCK, HOLDER, INPUTS):  # what a kill before the first step may leave
+        (tmp_path / "killed" / name).write_text("{}")
+    opened(tmp_path / "killed", resume=False)
 
 
 def test_folders_that_are_refused(tmp_path: Path):
     (tmp_path / "file").write_text("")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    Run(tmp_path / "run", Settings(), resume=False)
+    opened(tmp_path / "run", resume=False)
     for name, resume, message in (
         ("file", False, "is a file, expected a folder"),
         ("file", True, "is a file, expected a folder"),
@@ -63,62 +79,107 @@ def test_folders_that_are_refused(tmp_path: Path):
         ("run", False, "--resume continues it"),
     ):
         with pytest.raises(InputError, match=message):
-            Run(tmp_path / name, Settings(), resume)
+            opened(tmp_path / name, resume=resume)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine", "run"]
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_a_run_has_one_writer(tmp_path: Path):
+    with (
+        Run(tmp_path, Settings(), resume=False),
+        pytest.raises(InputError, match=rf"is being written by process {os.getpid()} on \S+: wait, or stop it"),
+    ):
+        opened(tmp_path)
+    opened(tmp_path)
 
 
 @pytest.mark.parametrize("best", [None, 0.0, 1 / 3])
 def test_a_resumed_run_has_step_best_and_state(tmp_path: Path, best: float | None):
-    run = Run(tmp_path, Settings(), resume=False)
-    for step in range(1, 5):
-        run.log(step, {"loss": 1 / step})
-    run.best = best
-    run.checkpoint(3, {"weights": torch.tensor([0.1, 0.2]), "count": torch.tensor(7)})
-    again = Run(tmp_path, Settings(), resume=True)
+    with Run(tmp_path, Settings(), resume=False) as run:
+        for step in range(1, 5):
+            run.log(step, {"loss": 1 / step})
+        run.best = best
+        run.checkpoint(3, {"weights": torch.tensor([0.1, 0.2]), "count": torch.tensor(7)})
+    again = opened(tmp_path)
     assert (again.step, again.best) == (3, best)
     assert again.state.keys() == {"weights", "count"}
     assert torch.equal(again.state["weights"], torch.tensor([0.1, 0.2]))
     assert steps(again) == [1, 2, 3], "what came after the checkpoint is made again"
 
 
+def test_two_checkpoints_are_kept(tmp_path: Path):
+    with Run(tmp_path, Settings(), resume=False) as run:
+        for step in (5, 10, 100):
+            run.checkpoint(step, {"weights": torch.full((1,), float(step))})
+    assert sorted(path.name for path in (tmp_path / CHECKPOINTS).iterdir()) == ["000000010", "000000100"]
+
+
 def test_without_a_checkpoint_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    run = Run(tmp_path, Settings(), resume=False)
-    run.log(1, {"loss": 1.0})
+    with Run(tmp_path, Settings(), resume=False) as run:
+        run.log(1, {"loss": 1.0})
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 2, "lo')
-    again = Run(tmp_path, Settings(), resume=True)
-    assert "has no checkpoint yet" in capsys.readouterr().err
-    assert (again.step, again.state) == (0, {})
-    again.log(1, {"loss": 1.0})
-    assert steps(again) == [1]
+    with Run(tmp_path, Settings(), resume=True) as again:
+        assert "has no checkpoint yet" in capsys.readouterr().err
+        assert (again.step, again.state) == (0, {})
+        again.log(1, {"loss": 1.0})
+        assert steps(again) == [1]
 
 
 def test_settings_must_be_those_of_the_run(tmp_path: Path):
-    Run(tmp_path, Settings(), resume=False)
+    opened(tmp_path, resume=False)
     with pytest.raises(InputError, match=r"other values of \[inner.rate\] \(its config.yaml\)"):
-        Run(tmp_path, Settings(inner=Inner(rate=0.2, updates=9)), True, FREE)
+        opened(tmp_path, Settings(inner=Inner(rate=0.2, updates=9)))
     assert Settings.load(tmp_path / CONFIG) == Settings()
-    run = Run(tmp_path, Settings(where=Path("elsewhere"), inner=Inner(updates=9)), True, FREE)
-    assert Settings.load(tmp_path / CONFIG) == Settings(), "the record changes with the first new checkpoint"
-    run.checkpoint(1, {})
-    assert Settings.load(tmp_path / CONFIG) == Settings(where=Path("elsewhere"), inner=Inner(updates=9))
+    changed = Settings(where=Path("elsewhere"), inner=Inner(updates=9))
+    with Run(tmp_path, changed, resume=True, free=FREE) as run:
+        assert Settings.load(tmp_path / CONFIG) == Settings(), "the record changes with the first new checkpoint"
+        run.checkpoint(1, {"weights": torch.zeros(1)})
+    assert Settings.load(tmp_path / CONFIG) == changed
 
 
 def test_a_run_goes_on_with_the_same_inputs_only(tmp_path: Path):
-    Run(tmp_path, Settings(), resume=False, features="aa", bank="bb")
-    Run(tmp_path, Settings(), resume=True, features="aa", bank="bb")
+    opened(tmp_path, resume=False, features="aa", bank="bb")
+    opened(tmp_path, features="aa", bank="bb")
     with pytest.raises(InputError, match=r"other content of \[bank\]"):
-        Run(tmp_path, Settings(), resume=True, features="aa", bank="cc")
+        opened(tmp_path, features="aa", bank="cc")
 
 
-def test_a_checkpoint_that_is_none(tmp_path: Path):
-    Run(tmp_path, Settings(), resume=False)
-    artifacts.save_tensors(tmp_path / CHECKPOINT, {"progress": torch.zeros(3)})
-    with pytest.raises(InputError, match="not a checkpoint of a run"):
-        Run(tmp_path, Settings(), resume=True)
-    (tmp_path / CHECKPOINT).write_bytes(b"cut")
-    with pytest.raises(InputError, match="not a readable safetensors file"):
-        Run(tmp_path, Settings(), resume=True)
+@pytest.mark.parametrize("change", [{"step": 0}, {"step": "3"}, {"step": True}, {"best": "high"}, {"best": 1}])
+def test_a_checkpoint_that_does_not_say_where_it_stands(tmp_path: Path, change: dict[str, object]):
+    with Run(tmp_path, Settings(), resume=False) as run:
+        run.checkpoint(3, {"weights": torch.zeros(1)})
+    folder = tmp_path / CHECKPOINTS / "000000003"
+    artifacts.write_json(folder / artifacts.CONFIG, artifacts.read_json(folder / artifacts.CONFIG) | change)
+    artifacts.write_sums(folder)
+    with pytest.raises(InputError, match="has no whole checkpoint to resume from"):
+        opened(tmp_path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path):
+    """A file-size limit stands for it, in a process of its own: bytes needed are named, what was there stays."""
+    script = f"""
+import resource, torch
+from pathlib import Path
+from gandistill.config import Config
+from gandistill.errors import RunError
+from gandistill.run import Run
+torch.set_num_threads(1)
+with Run(Path({str(tmp_path / "run")!r}), Config(), resume=False) as run:
+    run.checkpoint(1, {{"weights": torch.ones(1000)}})
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        run.checkpoint(2, {{"weights": torch.ones(50_000)}})
+    except RunError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
+    assert f"{STATE}: file too large: it needs 200," in done.stdout
+    with Run(tmp_path / "run", Config(), resume=True) as run:
+        assert run.step == 1
+        assert torch.equal(run.state["weights"], torch.ones(1000))
+    assert [path.name for path in (tmp_path / "run" / CHECKPOINTS).iterdir()] == ["000000001"]
 
 
 def test_check_finite_names_every_bad_term():
@@ -146,6 +207,10 @@ def test_the_first_ctrl_c_waits_for_the_step_and_the_second_does_not(capsys: pyt
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert capsys.readouterr().err.count("\n") == 1
+    with stop_asked() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop, "a cluster's announcement never cuts a step in half"
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -162,7 +227,7 @@ def test_an_optimiser_goes_on_from_its_named_tensors(tmp_path: Path):
     artifacts.save_tensors(tmp_path / "state", optimiser_state(adam))
     second = first.detach().clone().requires_grad_()
     other = torch.optim.Adam([second], 0.1, betas=(0.0, 0.9))
-    load_optimiser_state(other, artifacts.load_tensors(tmp_path / "state"))
+    load_optimiser_state(other, artifacts.load_tensors(tmp_path / "state"), tmp_path)
     for _ in range(3):
         step(first, adam)
         step(second, other)

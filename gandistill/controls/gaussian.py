@@ -37,6 +37,7 @@ class ClassGaussian:
 
     @property
     def components(self) -> int:
+        """K, the size of the noise that a sample takes."""
         return len(self.basis)
 
     def sample(self, label: int, noise: Tensor) -> Tensor:

@@ -108,7 +108,10 @@ def _fitted(train: FeatureSet, pooled: bool, frames: int | None, components: int
         clips = train.rows(rows).means()[:, None]
     else:
         generator = torch.Generator().manual_seed(seed)
-        parts = [train.windows(part, length, generator).half() for part in np.array_split(rows, -(-len(rows) // 64))]
+        parts = [
+            train.windows(part, length, torch.rand(len(part), generator=generator)).half()
+            for part in np.array_split(rows, -(-len(rows) // 64))
+        ]
         clips = torch.cat(parts)  # half floats, as on disk
     return gaussian.fit(clips, torch.from_numpy(train.targets[rows]), len(train.labels), components)
 

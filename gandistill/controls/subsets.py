@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gandistill.console import track
-from gandistill.features.featureset import FeatureSet
+from gandistill.features.featureset import FeatureSet, scale
 
 Points = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -18,15 +18,14 @@ Rows = NDArray[np.int64]
 def embedding(features: FeatureSet) -> Points:
     """Mean and standard deviation over time of every utterance, each standardised over the set [N, 2 D].
 
-    The deviation is there because heads that see time see more than the mean. A dimension that is constant is 0.
+    The deviation is there because heads that see time see more than the mean. A dim that is constant is 0.
     """
     pooled = []
     for row in track(range(len(features)), "Pooling features", len(features), unit="utterances"):
         frames = features.frames(row).double()
         pooled.append(torch.cat([frames.mean(0), frames.std(0, correction=0)]))
     points = torch.stack(pooled).numpy()
-    spread = points.std(axis=0)
-    return (points - points.mean(axis=0)) / np.where(spread > 1e-8, spread, np.inf)
+    return (points - points.mean(axis=0)) / scale(torch.from_numpy(points.std(axis=0))).numpy()
 
 
 def random(points: Points, ppc: int, generator: np.random.Generator) -> Rows:

@@ -64,6 +64,7 @@ class AudioError(InputError):
 
     @property
     def why(self) -> str:
+        """Reason and detail, without the path."""
         return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
 
 

@@ -24,7 +24,7 @@ def prepare(
     out: Path,
     *,
     protocol: str | None = None,
-    fold: int = 1,
+    fold: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
     partition: Path | None = None,
@@ -32,9 +32,9 @@ def prepare(
 ) -> list[Entry]:
     """Write the manifest of the corpus under ``root`` to ``out``, and its origin as JSON beside it.
 
-    Without a ``protocol`` the split column is empty. ``partition`` is a CSV for the protocol ``custom``, ``columns``
-    maps our column names to those of a tabular corpus. With ``skip_bad`` unusable audio goes to ``quarantine.csv``
-    beside the manifest and is left out.
+    Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. ``partition`` is a CSV for the
+    protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. With ``skip_bad`` unusable
+    audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
     listed), or a speaker is in both train and test.
@@ -44,6 +44,9 @@ def prepare(
         raise InputError(f"Column names can be given for a tabular corpus, not for {corpus}")
     if partition is not None and protocol != splits.CUSTOM:
         raise InputError(f"A partition file goes with the protocol {splits.CUSTOM}, not with {protocol or 'none'}")
+    if fold is not None and protocol is None:
+        raise InputError(f"Fold {fold} of what? A fold goes with a protocol, as in --protocol speaker-independent")
+    fold = 1 if fold is None else fold
     _check_out(out, (root, partition))
 
     found = reader.read(root, columns) if columns else reader.read(root)

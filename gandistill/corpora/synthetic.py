@@ -73,6 +73,7 @@ class Manner:
         return Manner(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
     def scaled(self, factors: Array) -> "Manner":
+        """Every change times its own factor [10], in the order of the fields."""
         return Manner(*(getattr(self, f.name) * factor for f, factor in zip(fields(self), factors, strict=True)))
 
 
@@ -217,6 +218,7 @@ class Speaker:
 
     @classmethod
     def draw(cls, session: int, sex: str, seed: int) -> "Speaker":
+        """The speaker of a session (1, 2, ...) and sex (F or M): the same for the same seed."""
         rng = default_rng([seed, session, ord(sex)])
         voice = _drawn(VOICE, rng)
         manners = {

@@ -9,20 +9,26 @@ import pandas as pd
 
 from gandistill import artifacts, metrics
 from gandistill.console import say
-from gandistill.errors import InputError
-from gandistill.evaluate.predictions import COLUMNS, FILE, POSTERIOR
+from gandistill.corpora.manifest import SPLITS
+from gandistill.errors import InputError, choices
+from gandistill.evaluate.predictions import COLUMNS, POSTERIOR, file_name
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import load_head, posteriors
 
 
 def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, Any]:
-    """Judge a head on one split, and write ``predictions.csv`` into its folder (outside its hash).
+    """Judge a head on one split, and write its predictions into its folder (outside its hash).
+
+    ``predictions.csv`` for the test split, ``predictions-dev.csv`` and ``predictions-train.csv`` for the others; an
+    earlier one of the same split is replaced.
 
     Returns JSON-ready ``uar`` and ``accuracy`` (0..1), ``recalls`` (label to recall, None where the split lacks the
     class: UAR is over those that occur), ``confusion`` (rows true, columns predicted, in the order of ``labels``),
     ``labels``, ``utterances``, ``split``, and name and fingerprint of ``head`` and ``features``. Labels are matched by
-    name. Raises InputError if labels or dims differ, or the set has no such split.
+    name. Raises InputError for a split other than train, dev or test, if labels or dims differ, or if the set lacks it.
     """
+    if split not in SPLITS:
+        raise choices("split", split, SPLITS)
     head = load_head(head_folder)
     if sorted(head.labels) != sorted(features.labels):
         given, expected = ", ".join(features.labels), ", ".join(head.labels)
@@ -32,7 +38,7 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     judged = replace(features, config=features.config | {"labels": head.labels}).part(split)  # in the head's order
     p = posteriors(head, judged).numpy()
     predicted = p.argmax(axis=1)
-    _write(head_folder / FILE, judged, predicted, p)
+    _write(head_folder / file_name(split), judged, predicted, p)
 
     confusion = metrics.confusion_matrix(judged.targets, predicted, len(judged.labels))
     recalls = metrics.recalls(confusion)

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from gandistill.errors import InputError
 
-FILE = "predictions.csv"
 COLUMNS = ("id", "speaker", "label", "predicted")
 POSTERIOR = "p_"
 Strings = NDArray[np.str_]
+
+
+def file_name(split: str) -> str:
+    """The file for a split: ``predictions.csv`` for test, ``predictions-dev.csv`` and so on for the others."""
+    return "predictions.csv" if split == "test" else f"predictions-{split}.csv"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Predictions:
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
-        """Read ``predictions.csv``. Raises InputError naming file and line of what is wrong."""
+        """Read a predictions file. Raises InputError naming file and line of what is wrong."""
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 return cls._parse(path, csv.reader(file, strict=True))

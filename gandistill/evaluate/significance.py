@@ -55,7 +55,7 @@ def mcnemar(a_only: int, b_only: int) -> dict[str, Any]:
     """McNemar's two-sided test of as many rights that only a has as rights that only b has.
 
     Exact (binomial) below 25 discordant pairs, else chi-squared with continuity correction. ``statistic`` is the
-    smaller count, or chi-squared.
+    smaller count, or chi-squared. McNemar 1947; the correction is Edwards 1948.
     """
     from scipy import stats
 

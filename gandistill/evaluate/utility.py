@@ -42,7 +42,7 @@ def utility(
 ) -> list[Utility]:
     """Train each kind of head on ``make(seed)`` with that same seed, and score it on the part ``judged``.
 
-    A seed so decides the drawn set and the head's initial weights and batches together. A UAR that ``cache`` holds for
+    So one seed decides the drawn set and the head's initial weights and batches. A UAR that ``cache`` holds for
     the same content and settings is not measured again.
     """
     sets = {seed: make(seed).training_part() for seed in seeds}

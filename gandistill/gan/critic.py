@@ -37,6 +37,7 @@ class Critic(nn.Module):
         places = math.ceil(architecture.frames / 2**halvings) * math.ceil(dims / 2**halvings)
         self.score = nn.Linear(places * architecture.critic_channels[-1], 1)
         self.classify = nn.Linear(places * architecture.critic_channels[-1], classes)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         maps, feature_maps = samples.unsqueeze(1), []

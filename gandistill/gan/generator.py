@@ -8,16 +8,23 @@ Shapes: B batch, T frames, D feature dims, C classes, Z noise.
 """
 
 import math
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from gandistill import processes
 from gandistill.config import Config
 
 SLOPE = 0.2
+Size = Annotated[int, Field(ge=1, le=2**16)]
+Width = Annotated[int, Field(ge=1, le=2**14)]
+"""Bounded, so that no generator file can ask for sizes that overflow."""
 
 
 class Architecture(Config):
@@ -30,17 +37,15 @@ class Architecture(Config):
     start: Literal["random", "closed-form"] = "random"
     """closed-form: beside the convolutions a linear map from z to the sample, set to class means and principal
     components before training, so that the losses only have to improve on such a Gaussian. Not in the paper."""
-    frames: PositiveInt = 112
+    frames: Size = 112
     """T of every sample."""
-    noise: PositiveInt = 64
+    noise: Size = 64
     """Z, size of the noise e."""
-    channels: tuple[PositiveInt, ...] = Field(default=(96, 64, 32, 16, 8), min_length=3)
+    channels: tuple[Width, ...] = Field(default=(96, 64, 32, 16, 8), min_length=3, max_length=17)
     """Channels of the generator's first map and after each doubling of its size."""
-    kernel: PositiveInt = 3
+    kernel: int = Field(default=3, ge=1, le=63)
     """Side of the generator's plain convolutions, odd."""
-    critic_channels: tuple[PositiveInt, ...] = Field(
-        default=(8, 16, 16, 32, 32, 64, 64, 64), min_length=8, max_length=8
-    )
+    critic_channels: tuple[Width, ...] = Field(default=(8, 16, 16, 32, 32, 64, 64, 64), min_length=8, max_length=8)
     """Channels of the critic's eight convolutions."""
 
     @model_validator(mode="before")
@@ -66,8 +71,41 @@ PAPER: dict[str, dict[str, Any]] = {
 """Paper: 256 and 128 channels, 0.1 and 0.06 GB. Here: noise and kernel chosen so that the bytes agree at D = 768."""
 
 
+class BatchNorm(nn.BatchNorm2d):
+    """Batch norm whose batch is that of all processes together. (torch's SyncBatchNorm refuses CPU tensors.)
+
+    ``counting``: whether batches move the running statistics; off while a forward pass is merely repeated.
+    """
+
+    counting = True
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        if processes.world() == 1:
+            mean, variance = self.running_mean, self.running_var
+            if not self.counting and mean is not None and variance is not None:
+                mean, variance = mean.clone(), variance.clone()
+            return F.batch_norm(input, mean, variance, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
+        maps = input if input.dtype == torch.float64 else input.float()
+        mean = processes.differentiable_mean(maps.mean((0, 2, 3)))
+        centred = maps - mean.view(1, -1, 1, 1)
+        variance = processes.differentiable_mean(centred.square().mean((0, 2, 3)))
+        if self.counting and self.running_mean is not None and self.running_var is not None:
+            count = input.numel() / input.shape[1] * processes.world()
+            self.running_mean.lerp_(mean.detach(), self.momentum or 0.0)
+            self.running_var.lerp_(variance.detach() * count / (count - 1), self.momentum or 0.0)
+        gain, shift = (self.weight * (variance + self.eps).rsqrt()).view(1, -1, 1, 1), self.bias.view(1, -1, 1, 1)
+        return (centred * gain + shift).to(input.dtype)
+
+
 class Generator(nn.Module):
-    """z = onehot(y) ++ e, e ~ N(0, I), to standardised samples [B, T, D]."""
+    """z = onehot(y) ++ e, e ~ N(0, I), to standardised samples [B, T, D].
+
+    ``saving``: compute again in the backward pass what the forward pass would have kept, which saves memory.
+    """
+
+    saving = False
 
     def __init__(self, architecture: Architecture, classes: int, dims: int) -> None:
         super().__init__()
@@ -77,7 +115,7 @@ class Generator(nn.Module):
         self.start = (first, math.ceil(architecture.frames / 2**halvings), math.ceil(dims / 2**halvings))
         attends = architecture.kind == "gan-att"
         self.project = nn.Linear(classes + architecture.noise, math.prod(self.start))
-        self.enter = nn.Sequential(nn.BatchNorm2d(first), nn.LeakyReLU(SLOPE))
+        self.enter = nn.Sequential(BatchNorm(first), nn.LeakyReLU(SLOPE))
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(zip(architecture.channels, rest, strict=False)):
             layers += _normed(nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False))
@@ -92,6 +130,7 @@ class Generator(nn.Module):
         self.linear = None
         if architecture.start == "closed-form":
             self.linear = nn.Linear(classes + architecture.noise, architecture.frames * dims, bias=False)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.no_grad()
     def start_from(self, means: Tensor, components: Tensor) -> None:
@@ -111,10 +150,36 @@ class Generator(nn.Module):
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
         """Class numbers [B] and noise [B, Z] to samples [B, T, D], in units of the corpus's standard deviation."""
         z = torch.cat([F.one_hot(labels, self.classes).to(noise.dtype), noise], dim=1)
-        maps = self.enter(self.project(z).view(-1, *self.start))
-        samples = self.leave(self.layers(maps)).squeeze(1)
+        maps = self.project(z).view(-1, *self.start).contiguous(memory_format=torch.channels_last)
+        maps = self.enter(maps)
+        for stage in self._stages() if self.saving else ():
+            maps = checkpoint(stage, maps, use_reentrant=False, context_fn=self._once)
+        if not self.saving:
+            maps = self.layers(maps)
+        samples = self.leave(maps).squeeze(1)
         samples = samples[:, : self.architecture.frames, : self.dims]
         return samples if self.linear is None else samples + self.linear(z).view_as(samples)
+
+    def _stages(self) -> Iterator[nn.Sequential]:
+        """The layers from each doubling of the map to the next."""
+        first = [place for place, layer in enumerate(self.layers) if isinstance(layer, nn.ConvTranspose2d)]
+        for start, end in zip(first, [*first[1:], len(self.layers)], strict=True):
+            yield nn.Sequential(*list(self.layers)[start:end])
+
+    def _once(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """Contexts of the forward pass and of its repetition: statistics count once."""
+        return nullcontext(), self._not_counting()
+
+    @contextmanager
+    def _not_counting(self) -> Iterator[None]:
+        norms = [module for module in self.modules() if isinstance(module, BatchNorm)]
+        for norm in norms:
+            norm.counting = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.counting = True
 
 
 class TimeAttention(nn.Module):
@@ -137,4 +202,4 @@ class TimeAttention(nn.Module):
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(SLOPE)]
+    return [convolution, BatchNorm(convolution.out_channels), nn.LeakyReLU(SLOPE)]

@@ -18,16 +18,18 @@ from gandistill.console import track
 from gandistill.controls.noise import noise
 from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import Utterance, write_feature_set
+from gandistill.features.featureset import Utterance, labels_and_dims, write_feature_set
 from gandistill.gan.generator import Architecture, Generator
+from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
 from gandistill.run import one_thread
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"
 WEIGHTS = "generator.safetensors"
-TEACHERS = "teachers.safetensors"
 SCALE = ("feature_mean", "feature_deviation")
+MOST_SAMPLES = 10**9
+"""Of one class; what a forged generator may ask for."""
 CHUNK_VALUES = 2**24
 """Values of the widest map of one chunk: 64 MB in float32, so that a paper-size generator samples in little memory."""
 
@@ -36,48 +38,49 @@ CHUNK_VALUES = 2**24
 class Sampler:
     """A generator ready to sample from: ``mean`` and ``deviation`` [D] bring its output to the corpus's units.
 
+    ``bank`` holds the converged heads of the bank it was trained with, whose mean posterior makes soft labels.
     ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence.
     """
 
     generator: Generator
     mean: Tensor
     deviation: Tensor
-    teachers: Bank
+    bank: Bank
     facts: dict[str, Any]
 
     @classmethod
     def open(cls, folder: Path) -> "Sampler":
         """Read a generator folder, or the one inside a run folder. Raises InputError naming what is wrong."""
-        if (folder / KIND).is_dir():
+        if artifacts.present(folder / KIND):
             folder = folder / KIND
-        facts = artifacts.open_artifact(folder, KIND)
-        where = folder / artifacts.CONFIG
-        architecture = Architecture.build(facts.get("architecture", {}), str(where))
-        for key, kind in (("labels", list), ("dims", int), ("class_counts", dict), ("trained", dict)):
-            if not isinstance(facts.get(key), kind):
-                raise InputError(f"{where}: {key!r} is missing or not a {kind.__name__}")
-        labels, dims = facts["labels"], facts["dims"]
-        tensors = artifacts.load_tensors(folder / WEIGHTS)
-        mean, deviation = (tensors.pop(name, torch.empty(0)) for name in SCALE)
-        if mean.shape != (dims,) or deviation.shape != (dims,):
-            raise InputError(f"{folder / WEIGHTS}: {SCALE[0]} or {SCALE[1]} is missing or not [{dims}]")
-        generator = Generator(architecture, len(labels), dims)
-        artifacts.load_module(generator, tensors, folder / WEIGHTS)
-        teachers = Bank(load_heads(folder / TEACHERS, facts))
+        facts = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
+        where, weights = folder / artifacts.CONFIG, folder / WEIGHTS
+        labels, dims = _check_facts(facts, where)
+        architecture = Architecture.build(facts["architecture"], str(where))
+        try:
+            with torch.device("meta"):  # no memory until the file is known to hold what the config says
+                generator = Generator(architecture, len(labels), dims)
+                scale = {name: torch.empty(dims) for name in SCALE}
+        except RuntimeError:
+            raise InputError(f"{where}: 'architecture' asks for more values than a tensor can hold") from None
+        tensors = artifacts.load_verified(weights, generator.state_dict() | scale)
+        mean, deviation = (tensors.pop(name) for name in SCALE)
+        artifacts.load_module(generator, tensors, weights)
+        bank = Bank(load_heads(folder / BANK, facts))
         described = ("kind", "format", "made_by", "heads")  # what ``save`` writes anew
         facts = {key: value for key, value in facts.items() if key not in described}
-        return cls(generator.eval(), mean, deviation, teachers, facts)
+        return cls(generator.eval(), mean, deviation, bank, facts)
 
     def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
         """Write the generator folder, whole or not at all: all that is needed to sample without the corpus."""
         scale = dict(zip(SCALE, (self.mean, self.deviation), strict=True))
         with artifacts.new_artifact(folder, KIND) as building:
             artifacts.save_tensors(building / WEIGHTS, self.generator.state_dict() | scale)
-            save_heads(building / TEACHERS, self.teachers.heads)
+            save_heads(building / BANK, self.bank.heads)
             artifacts.write_text(building / artifacts.CARD, card)
             artifacts.write_json(
                 building / artifacts.CONFIG,
-                artifacts.describe(KIND, made_by, **self.facts, heads=heads_config(self.teachers.heads)["heads"]),
+                artifacts.describe(KIND, made_by, **self.facts, heads=heads_config(self.bank.heads)["heads"]),
             )
 
     @property
@@ -90,28 +93,44 @@ class Sampler:
         shape = self.generator.architecture
         return max(1, min(16, CHUNK_VALUES // (shape.frames * self.generator.dims * max(shape.channels[-2:]))))
 
-    @torch.no_grad()
     def samples(self, label: int, count: int, seed: int) -> Iterator[Tensor]:
         """The first ``count`` samples [T, D] of class number ``label``, in the corpus's units, as half floats."""
-        labels = torch.full((self.chunk,), label)
-        for first in range(0, count, self.chunk):
-            chunk = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
-            with one_thread():
-                frames = self.generator(labels, chunk) * self.deviation + self.mean
-            yield from frames[: count - first].half().float()
-
-    @torch.no_grad()
-    def posterior(self, frames: Tensor) -> Tensor:
-        """The bank's mean posterior [C] of one sample [T, D]: its soft label."""
-        with one_thread():
-            return self.teachers.mean_posterior(frames[None], torch.tensor([len(frames)]))[0]
+        return (frames for frames, _ in self._drawn(label, count, seed, soft=False))
 
     def utterances(self, counts: dict[str, int], seed: int, soft: bool) -> Iterator[Utterance]:
-        """Labelled samples with ids ``<label>-000012``; with the teachers' mean posterior if ``soft``."""
+        """Labelled samples with ids ``<label>-000012``; with the bank's mean posterior if ``soft``."""
         for number, label in enumerate(self.labels):
-            for i, frames in enumerate(self.samples(number, counts[label], seed)):
-                posterior = self.posterior(frames) if soft else None
+            for i, (frames, posterior) in enumerate(self._drawn(number, counts[label], seed, soft)):
                 yield Utterance(f"{label}-{i:06d}", label, frames, soft=posterior)
+
+    def _drawn(self, label: int, count: int, seed: int, soft: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Samples [T, D] with their soft labels [C], computed in chunks of samples."""
+        for first in range(0, count, self.chunk):
+            with one_thread():
+                frames, posteriors = self._chunk(label, first, seed, soft)
+            for i in range(min(count - first, self.chunk)):
+                yield frames[i], None if posteriors is None else posteriors[i]
+
+    @torch.no_grad()
+    def _chunk(self, label: int, first: int, seed: int, soft: bool) -> tuple[Tensor, Tensor | None]:
+        """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
+        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
+        frames = self.generator(torch.full((self.chunk,), label), draws) * self.deviation + self.mean
+        frames = frames.half().float()
+        lengths = torch.full((self.chunk,), frames.shape[1])
+        return frames, self.bank.mean_posterior(frames, lengths) if soft else None
+
+
+def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
+    labels, dims = labels_and_dims(facts, where)
+    for key in ("architecture", "class_counts", "trained"):
+        if not isinstance(facts.get(key), dict):
+            raise InputError(f"{where}: {key!r} is missing or not a dict")
+    counts = facts["class_counts"]
+    whole = all(type(count) is int and 0 <= count <= MOST_SAMPLES for count in counts.values())
+    if sorted(counts) != sorted(labels) or not whole or not any(counts.values()):
+        raise InputError(f"{where}: bad 'class_counts', expected for each of the labels a whole number, not all 0")
+    return labels, dims
 
 
 def counts_per_class(

@@ -70,6 +70,7 @@ def test_without_a_protocol_the_split_is_empty(root: Path, tmp_path: Path) -> No
 def test_the_same_inputs_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         prepare("ravdess", root, tmp_path / name, protocol="speaker-independent", seed=7)
+    assert read_origin(tmp_path / "a.csv")["fold"] == 1
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
 
@@ -129,6 +130,10 @@ def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:
         prepare("ravdess", tmp_path, out, columns=MOOD)
     with pytest.raises(InputError, match="A partition file goes with the protocol custom, not with superb"):
         prepare("tabular", mine, out, protocol="superb", partition=mine)
+    with pytest.raises(InputError, match=r"^Fold 2 of what\? A fold goes with a protocol"):
+        prepare("tabular", mine, out, fold=2, columns=MOOD)
+    with pytest.raises(InputError, match="Bad fold of speaker-independent 0, expected one of"):
+        prepare("tabular", mine, out, protocol="speaker-independent", fold=0, columns=MOOD)
     with pytest.raises(InputError, match="it would replace the file that it is made from"):
         prepare("tabular", mine, mine, columns=MOOD)
     with pytest.raises(InputError, match=r"expected a file name such as work/manifest\.csv"):

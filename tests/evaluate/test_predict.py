@@ -12,7 +12,7 @@ from torch import nn
 from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.evaluate.predict import evaluate
-from gandistill.evaluate.predictions import Predictions
+from gandistill.evaluate.predictions import Predictions, file_name
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.heads.head import Head, load_head, save_head
 
@@ -91,6 +91,16 @@ def test_the_predictions_file(head: Path, tmp_path: Path) -> None:
     )
 
 
+def test_each_split_has_a_file_of_its_own(head: Path, tmp_path: Path) -> None:
+    features = feature_set(tmp_path / "set", PAIRS)
+    evaluate(head, features, "test")
+    judged = (head / "predictions.csv").read_bytes()
+    evaluate(head, features, "train")
+    assert (head / "predictions.csv").read_bytes() == judged
+    assert Predictions.read(head / "predictions-train.csv").ids.tolist() == ["unused"]
+    assert file_name("dev") == "predictions-dev.csv"
+
+
 def test_labels_in_another_order_are_matched_by_name(head: Path, tmp_path: Path) -> None:
     straight = evaluate(head, feature_set(tmp_path / "set", PAIRS), "test")
     text = (head / "predictions.csv").read_text()
@@ -120,6 +130,8 @@ def test_what_does_not_fit_together_is_refused(head: Path, tmp_path: Path) -> No
         evaluate(head, feature_set(tmp_path / "b", PAIRS, dims=4), "test")
     with pytest.raises(InputError, match="no 'dev' part; its splits are"):
         evaluate(head, feature_set(tmp_path / "c", PAIRS), "dev")
+    with pytest.raises(InputError, match=r"Bad split '../x', expected one of \[train, dev, test\]"):
+        evaluate(head, feature_set(tmp_path / "e", PAIRS), "../x")
     with pytest.raises(InputError, match="No head at"):
         evaluate(tmp_path / "nowhere", feature_set(tmp_path / "d", PAIRS), "test")
     assert not (head / "predictions.csv").exists()

@@ -10,7 +10,8 @@ import torch
 from gandistill import artifacts
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.gan.sampling import Sampler
-from gandistill.gan.training import GanConfig, train
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig, build_bank
 
 LABELS = ["neutral", "happy", "sad"]
@@ -19,7 +20,14 @@ DIMS = 6
 BANK = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
 TINY = {
     "architecture": {"frames": 12, "noise": 4, "channels": [6, 6, 4], "critic_channels": [4] * 8},
-    "training": {"updates": 6, "batch": 8, "evaluate_every": 3, "checkpoint_every": 2, "log_every": 1}
+    "training": {
+        "updates": 6,
+        "batch": 8,
+        "evaluate_every": 3,
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "penalty_every": 1,
+    }
     | {"evaluate_heads": ["superb"], "evaluate_ppc": 4},
 }
 

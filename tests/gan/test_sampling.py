@@ -17,7 +17,7 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import (
-    TEACHERS,
+    BANK,
     WEIGHTS,
     Sampler,
     are_soft,
@@ -76,7 +76,7 @@ def test_samples_differ_by_number_class_and_seed(reference: dict[tuple[int, int]
 def test_fewer_are_a_prefix_of_more_for_every_chunk_size(kind: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     architecture = Architecture.build(sampler.facts["architecture"] | {"kind": kind}, "test")
-    other = Sampler(Generator(architecture, 3, 6).eval(), sampler.mean, sampler.deviation, sampler.teachers, {})
+    other = Sampler(Generator(architecture, 3, 6).eval(), sampler.mean, sampler.deviation, sampler.bank, {})
     assert other.chunk == 16
     for values, chunk in ((12 * 6 * 6 * 5, 5), (1, 1)):
         monkeypatch.setattr("gandistill.gan.sampling.CHUNK_VALUES", values)
@@ -108,7 +108,7 @@ def test_samples_have_the_scale_of_the_corpus(sampler: Sampler):
     assert raw.shape == (16, 12, 6)
     assert sampler.mean.tolist() == pytest.approx([4.8, 3.8, 4.2, 3, 3, 3], abs=0.6)  # 3, and 4 of each class's share
     torch.manual_seed(0)
-    flat = Sampler(sampler.generator, sampler.mean, torch.zeros(6), sampler.teachers, sampler.facts)
+    flat = Sampler(sampler.generator, sampler.mean, torch.zeros(6), sampler.bank, sampler.facts)
     for frames in flat.samples(0, 2, seed=0):
         assert torch.equal(frames, sampler.mean.half().float().expand(12, 6))
 
@@ -240,9 +240,9 @@ def test_the_generator_folder_stands_alone(
     assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == [
         "README.md",
         "SHA256SUMS",
+        "bank.safetensors",
         "config.json",
         "generator.safetensors",
-        "teachers.safetensors",
     ]
     moved = Sampler.open(tmp_path / "elsewhere")
     assert drawn(moved, tmp_path / "again", ppc=3, soft=True).fingerprint == expected
@@ -278,7 +278,7 @@ def folder(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained / "generator", tmp_path / "generator"))
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, TEACHERS, artifacts.CONFIG, artifacts.SUMS, artifacts.CARD])
+@pytest.mark.parametrize("name", [WEIGHTS, BANK, artifacts.CONFIG, artifacts.SUMS, artifacts.CARD])
 @pytest.mark.parametrize("damage", ["removed", "truncated", "altered", "emptied"])
 def test_damaged_files_are_named(folder: Path, name: str, damage: str):
     content = (folder / name).read_bytes()
@@ -298,9 +298,17 @@ def test_damaged_files_are_named(folder: Path, name: str, damage: str):
     ("change", "message"),
     [
         ({"labels": None}, "'labels' is missing"),
-        ({"labels": ["neutral", "happy"]}, "has shape"),
-        ({"dims": "6"}, "'dims' is missing or not a int"),
-        ({"dims": 7}, r"not \[7\]"),
+        ({"labels": ["neutral", "happy"]}, "bad 'class_counts'"),
+        ({"dims": "6"}, "'dims' is missing or bad"),
+        ({"dims": 7}, r"has shape .*7"),
+        ({"dims": 2**20, "architecture": {"frames": 2**16, "channels": [2**16] * 3}}, "tensor|'architecture'"),
+        ({"architecture": {"kernel": 2**16 - 1, "channels": [2**16] * 3}}, "'architecture' asks for more values"),
+        ({"architecture": [1]}, "'architecture' is missing or not a dict"),
+        ({"class_counts": {"neutral": 1, "happy": 1}}, "bad 'class_counts'"),
+        *(
+            ({"class_counts": {"neutral": n, "happy": 0, "sad": 0}}, "bad 'class_counts'")
+            for n in (-1, 0, True, 1.0, 2**40)
+        ),
         ({"class_counts": 3}, "'class_counts' is missing"),
         ({"trained": None}, "'trained' is missing"),
         ({"architecture": {"frames": 0}}, "architecture|frames"),
@@ -333,6 +341,12 @@ def test_weights_of_another_generator_are_refused(folder: Path):
         Sampler.open(folder)
 
 
+def test_a_generator_whose_replacement_in_its_run_was_killed(trained: Path, tmp_path: Path):
+    shutil.copytree(trained / "generator", tmp_path / "run" / ".generator.x.old")
+    assert Sampler.open(tmp_path / "run").labels == ["neutral", "happy", "sad"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["generator"]
+
+
 def test_what_is_no_generator(tmp_path: Path, features: FeatureSet):
     with pytest.raises(InputError, match="no such folder"):
         Sampler.open(tmp_path / "nothing")
@@ -354,8 +368,8 @@ def test_a_sample_is_not_written_over_something_else(sampler: Sampler, folder: P
     assert len(drawn(sampler, tmp_path / "set", ppc=2)) == 6, "an earlier set is replaced"
 
 
-def test_teachers_are_the_converged_heads(folder: Path, bank: Path):
-    kept = load_heads(folder / TEACHERS, artifacts.read_json(folder / artifacts.CONFIG))
+def test_its_bank_is_the_converged_heads(folder: Path, bank: Path):
+    kept = load_heads(folder / BANK, artifacts.read_json(folder / artifacts.CONFIG))
     converged = Bank.open(bank).converged()
     assert [head.kind for head in kept] == [head.kind for head in converged]
     for mine, theirs in zip(kept, converged, strict=True):

@@ -1,0 +1,118 @@
+"""Drawing samples, against the time that the multiply-adds of their convolutions and matrices must take.
+
+    python eval/benchmarks/sample.py
+
+The floor counts the multiply-adds of one sample and divides them by the rate of a large float32 matrix product in the
+same run, on the same one thread that samples are computed in. Generators: the one that ships, and fresh ones of preset
+small at (112, 64) and paper at (256, 768). ``CLI`` is ``gandistill sample --ppc 1`` of the shipped generator in a fresh
+process; ``import torch`` is what of it nothing here can change.
+
+Rows: ``generator``, ``frames``, ``dims``, ``labels`` (hard, or soft: with the bank's mean posterior), ``samples``
+(drawn for the rate), ``samples_per_second``, ``first_sample_seconds``, ``multiply_adds`` of one sample's generator,
+``matrix_rate`` (multiply-adds a second), ``floor_seconds`` of one sample, ``fraction`` (floor over achieved). The rows
+``CLI`` and ``import torch`` hold ``first_sample_seconds`` alone.
+"""
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmark import Row, parser, seconds, write
+from gandistill.gan.generator import Architecture, Generator
+from gandistill.gan.sampling import Sampler, shipped
+
+SMALL, PAPER = Architecture(), Architecture(preset="paper")
+FRESH = {"small": (SMALL, 8, 64), "paper": (PAPER, 4, 768)}
+"""Architecture, C and D: RAVDESS's log-Mels; IEMOCAP's classes in HuBERT's features."""
+
+
+def main() -> None:
+    options = parser(__doc__).parse_args()
+    torch.set_num_threads(1)
+    samplers = {"shipped": Sampler.open(shipped())}
+    if options.quick:
+        del FRESH["paper"]
+    samplers |= {name: fresh(samplers["shipped"], *sizes) for name, sizes in FRESH.items()}
+    rounds = 1 if options.quick else 5
+    rate = matrix_rate(256 if options.quick else 2048, rounds)
+    rows: list[Row] = []
+    for name, sampler in samplers.items():
+        count = sampler.chunk * (2 if name == "paper" or options.quick else 16)
+        for labels in ("hard", "soft") if name == "shipped" else ("hard",):
+            rows.append({"generator": name} | measured(sampler, labels == "soft", count, rounds, rate))
+    for name, taken in cold_starts(rounds).items():
+        rows.append({"generator": name, "first_sample_seconds": taken})
+    write("sample", rows, options)
+
+
+def fresh(sampler: Sampler, architecture: Architecture, classes: int, dims: int) -> Sampler:
+    """A sampler whose generator has its initial weights."""
+    torch.manual_seed(0)
+    generator = Generator(architecture, classes, dims).eval()
+    facts = sampler.facts | {"labels": [str(number) for number in range(classes)]}
+    return replace(sampler, generator=generator, mean=torch.zeros(dims), deviation=torch.ones(dims), facts=facts)
+
+
+def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float) -> Row:
+    """What one sampler does beside its floor."""
+    label = sampler.labels[0]
+    draw = {
+        "first": lambda: next(sampler.utterances({label: 1}, 0, soft)),
+        "all": lambda: list(sampler.utterances(dict.fromkeys(sampler.labels, 0) | {label: count}, 0, soft)),
+    }
+    times, operations = seconds(draw, rounds), multiply_adds(sampler.generator)
+    each, floor = times["all"] / count, operations / rate
+    return {
+        "frames": sampler.generator.architecture.frames,
+        "dims": sampler.generator.dims,
+        "labels": "soft" if soft else "hard",
+        "samples": count,
+        "samples_per_second": 1 / each,
+        "first_sample_seconds": times["first"],
+        "multiply_adds": operations,
+        "matrix_rate": rate,
+        "floor_seconds": floor,
+        "fraction": floor / each,
+    }
+
+
+@torch.no_grad()
+def multiply_adds(generator: Generator) -> int:
+    """Of one sample: convolutions and matrix products; what is done value by value is not counted."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.architecture.noise))
+    return counter.get_total_flops() // 2
+
+
+def matrix_rate(size: int, rounds: int) -> float:
+    """Multiply-adds a second of a square float32 matrix product in this process's threads: the best of both ways in
+    which torch multiplies large matrices, directly and as a convolution of kernel 1."""
+    one, other = torch.randn(2, size, size)
+    convolution, maps = torch.nn.Conv1d(size, size, 1, bias=False), torch.randn(1, size, size)
+    with torch.no_grad():
+        times = seconds({"product": partial(torch.mm, one, other), "convolution": partial(convolution, maps)}, rounds)
+    return size**3 / min(times.values())
+
+
+def cold_starts(rounds: int) -> dict[str, float]:
+    """Seconds of fresh processes: the command line's first sample on disk, and torch's import alone."""
+    with tempfile.TemporaryDirectory() as scratch:
+        line = "from gandistill.cli import main; main()"
+        cli = [sys.executable, "-c", line, "sample", str(shipped()), "--ppc", "1", "--out", str(Path(scratch) / "set")]
+        commands = {"CLI": cli, "import torch": [sys.executable, "-c", "import torch"]}
+        runs = {
+            name: partial(subprocess.run, command, check=True, stdout=subprocess.DEVNULL)
+            for name, command in commands.items()
+        }
+        return seconds(runs, rounds, warm_up=0 if rounds == 1 else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""What a generator's training is told: what it reads, its shape, its losses, its schedule."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+
+from gandistill.config import Config
+from gandistill.gan.generator import Architecture
+from gandistill.gan.losses import LossWeights
+from gandistill.heads.head import MODELS
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Training(Config):
+    """How long and how fast. The paper gives none of these: they are ours, from a few trials without test data."""
+
+    updates: PositiveInt = 1500
+    """Generator updates."""
+    critic_steps: PositiveInt = 1
+    """Critic updates before each generator update."""
+    batch: PositiveInt = Field(default=16, multiple_of=2)
+    """B, real samples and generated samples in each update, whatever the number of processes; even, since samples
+    come in pairs of one class."""
+    chunks: PositiveInt = 1
+    """Parts that a batch is computed in, one after another, to save memory: the same gradients but for rounding.
+    Doubled, and said, when memory runs out."""
+    penalty_every: PositiveInt = 4
+    """Critic updates between two gradient penalties, each weighted by as much; it is half of a critic update's time."""
+    precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Arithmetic of generator and critic. bfloat16, in mixed precision, is quicker where the processor knows it; the
+    gradient penalty, the bank's heads and all weights stay float32. float64 is for comparisons."""
+    learning_rate: PositiveFloat = 1e-3
+    """Adam's learning rate of the generator."""
+    critic_learning_rate: PositiveFloat = 1e-3
+    """Adam's learning rate of the critic."""
+    betas: tuple[Decay, Decay] = (0.0, 0.9)
+    """Adam's decay rates of both, as WGAN-GP."""
+    average: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the generator's weight average (EMA), which is what samples are drawn from; 0: the last weights."""
+    evaluate_every: PositiveInt = 250
+    """Updates between two scorings on the dev part; the best-scoring generator is kept."""
+    evaluate_ppc: PositiveInt = 50
+    """Samples of each class that a scoring trains its heads on."""
+    evaluate_heads: tuple[str, ...] = Field(default=("superb", "cnn-attention"), min_length=1)
+    """Heads a scoring trains; the score is their mean dev UAR."""
+    checkpoint_every: PositiveInt = 250
+    """Updates between two checkpoints."""
+    log_every: PositiveInt = 10
+    """Updates between two lines of metrics."""
+    seed: int = Field(default=0, ge=0)
+    """Decides initial weights, batches and noise."""
+
+    @field_validator("evaluate_heads")
+    @classmethod
+    def _known(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
+        if not set(heads) <= MODELS.keys():
+            raise ValueError(f"expected some of [{', '.join(MODELS)}]")
+        return heads
+
+
+class GanConfig(Config):
+    """A generator's training, whole."""
+
+    features: Path | None = None
+    """Feature set to distil; none: the synthetic corpus of the demo."""
+    bank: Path | None = None
+    """Bank of frozen heads for the softmax matching loss and for soft labels."""
+    architecture: Architecture = Architecture()
+    """Sizes of generator and critic."""
+    losses: LossWeights = LossWeights()
+    """The lambdas of eq. (1)-(8)."""
+    training: Training = Training()
+    """The schedule."""
+
+    def shareable(self) -> dict[str, Any]:
+        """The settings that shaped a generator, without where things lay on somebody's disk."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("features", "bank")}

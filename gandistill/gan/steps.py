@@ -1,0 +1,389 @@
+"""One update of the GAN: the paper's section 4, a function a step.
+
+Shapes: B batch (the share of one process), T frames, D feature dims, C classes, Z noise.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gandistill import processes
+from gandistill.artifacts import load_module
+from gandistill.console import say
+from gandistill.controls import gaussian
+from gandistill.errors import InputError, RunError
+from gandistill.features.featureset import FeatureSet, made_from, scale
+from gandistill.gan import losses
+from gandistill.gan.critic import Critic
+from gandistill.gan.generator import Generator
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.settings import GanConfig
+from gandistill.heads.bank import Bank
+from gandistill.heads.head import Head
+from gandistill.run import check_finite, generator_for, load_optimiser_state, optimiser_state
+
+START_CLIPS = 1024
+"""Windows that a closed-form start is fitted to, so that its memory does not grow with the corpus."""
+INITIAL, BATCH = range(2)
+"""What random numbers are for: they are keyed by (seed, purpose, update, critic step)."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
+"""Of the weights, for each precision."""
+T = TypeVar("T")
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows 2k and 2k + 1 are of the same class: real [B, T, D] and noise [B, Z] of labels [B]; mix [B] in 0..1.
+
+    Real samples are standardised: mean 0 and standard deviation 1 in each dimension over the training part.
+    """
+
+    labels: Tensor
+    real: Tensor
+    noise: Tensor
+    mix: Tensor
+    head: Head
+
+    def chunks(self, count: int) -> "Iterator[tuple[slice, Batch]]":
+        """At most ``count`` parts of whole pairs, each with its place in the batch."""
+        pairs = np.array_split(np.arange(len(self.labels) // 2), count)
+        for part in pairs:
+            if len(part):
+                at = slice(2 * int(part[0]), 2 * int(part[-1]) + 2)
+                yield at, Batch(self.labels[at], self.real[at], self.noise[at], self.mix[at], self.head)
+
+
+@dataclass
+class Gan:
+    """Everything an update reads and changes."""
+
+    config: GanConfig
+    features: FeatureSet
+    bank: Bank
+    device: torch.device
+    chunks: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        config, features, training = self.config, self.features, self.config.training
+        self.chunks, self.dtype = training.chunks, DTYPES[training.precision]
+        self.bank.to(self.device)
+        for head in self.bank.heads:
+            head.to(self.dtype)
+        self.rows = [np.flatnonzero(features.targets == c) for c in range(len(features.labels))]
+        missing = [label for label, rows in zip(features.labels, self.rows, strict=True) if not len(rows)]
+        if missing:
+            raise InputError(f"{features.folder} has no training utterance of [{', '.join(missing)}]")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator_for(training.seed, INITIAL).initial_seed())
+            self.generator = Generator(config.architecture, len(self.rows), features.dims)
+            self.critic = Critic(config.architecture, len(self.rows), features.dims)
+        mean, deviation = features.moments()
+        self.mean, self.deviation = mean.to(self.device, self.dtype), deviation.to(self.device, self.dtype)
+        self.scale = scale(self.deviation)
+        if config.architecture.start == "closed-form":
+            self.generator.start_from(*self.closed_form())
+        self.generator.to(self.device, self.dtype)
+        self.critic.to(self.device, self.dtype)
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+
+        def adam(network: torch.nn.Module, rate: float) -> torch.optim.Adam:
+            return torch.optim.Adam(network.parameters(), rate, betas=training.betas, fused=True)
+
+        self.generator_optimiser = adam(self.generator, training.learning_rate)
+        self.critic_optimiser = adam(self.critic, training.critic_learning_rate)
+
+    def units(self, samples: Tensor) -> Tensor:
+        """Standardised samples [B, T, D] in the units of the features, as heads expect them."""
+        return samples * self.deviation + self.mean
+
+    def closed_form(self) -> tuple[Tensor, Tensor]:
+        """Class means [C, T D] and scaled principal components [K, T D] of standardised windows, K at most Z.
+
+        As the class-Gaussian control, but one scale for all classes, and fitted to at most ``START_CLIPS`` windows.
+        """
+        architecture, draws = self.config.architecture, generator_for(self.config.training.seed, INITIAL)
+        order = torch.randperm(len(self.features), generator=draws).numpy()
+        classes = self.features.targets[order]
+        each = START_CLIPS // len(self.rows)
+        kept = np.sort(np.concatenate([np.flatnonzero(classes == c)[:each] for c in range(len(self.rows))]))
+        places = torch.rand(len(kept), generator=draws)
+        clips = self.features.windows(order[kept], architecture.frames, places)
+        clips = (clips - self.mean.float().cpu()) / self.scale.float().cpu()
+        fitted = gaussian.fit(clips, torch.from_numpy(classes[kept]), len(self.rows), architecture.noise)
+        return fitted.mean, fitted.basis * fitted.scale.square().mean(0).sqrt()[:, None]
+
+    def batch(self, *key: int) -> Batch:
+        """This process's share of the batch that the seed and this key decide.
+
+        Pairs of each class, as nearly equal in number as the batch allows.
+        """
+        training, architecture = self.config.training, self.config.architecture
+        draws = generator_for(training.seed, BATCH, *key)
+        classes = torch.randperm(len(self.rows), generator=draws).repeat(training.batch)[: training.batch // 2]
+        labels = classes.repeat_interleave(2)
+        rows = _drawn(self.rows, labels, draws)
+        places = torch.rand(training.batch, generator=draws)
+        noise = torch.randn(training.batch, architecture.noise, generator=draws)
+        mix = torch.rand(training.batch, generator=draws)
+        head = self.bank.draw(draws)
+        real = self.features.windows(processes.share(rows), architecture.frames, processes.share(places))
+        mine = (processes.share(x).to(self.device) for x in (labels, noise, mix))
+        labels, noise, mix = mine
+        real = (real.to(self.device, self.dtype) - self.mean) / self.scale
+        return Batch(labels, real, noise.to(self.dtype), mix.to(self.dtype), head)
+
+    def mixed_precision(self) -> AbstractContextManager[object]:
+        """Within, networks compute as the config's precision says."""
+        mixed = self.config.training.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+
+    def generate(self, batch: Batch) -> Tensor:
+        """Samples [B, T, D] of a batch's labels and noise; batch norm's running statistics move."""
+        self.generator.saving = self.chunks > 1
+        with self.mixed_precision():
+            return self.generator(batch.labels, batch.noise).to(self.dtype)
+
+    def judge(self, samples: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The critic's scores [B], class logits [B, C] and feature maps."""
+        with self.mixed_precision():
+            scores, classes, maps = self.critic(samples)
+        return scores.to(self.dtype), classes.to(self.dtype), maps
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next update depends on, as named tensors."""
+        parts = {
+            "generator": self.generator.state_dict(),
+            "critic": self.critic.state_dict(),
+            "average": self.average.state_dict(),
+            "generator_optimiser": optimiser_state(self.generator_optimiser),
+            "critic_optimiser": optimiser_state(self.critic_optimiser),
+            "memory": {"chunks": torch.tensor(self.chunks)},
+        }
+        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def load_state(self, state: dict[str, Tensor], where: Path) -> None:
+        """Undo ``state``. Raises InputError if a tensor is missing, not expected, or of another shape."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            return {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
+
+        for name in ("generator", "critic", "average"):
+            load_module(getattr(self, name), part(name), where)
+        for name in ("generator_optimiser", "critic_optimiser"):
+            load_optimiser_state(getattr(self, name), part(name), where)
+        chunks = part("memory").get("chunks")
+        if chunks is None or chunks.shape != () or not 1 <= int(chunks) <= self.config.training.batch:
+            raise InputError(f"{where}: 'memory.chunks' is missing or bad")
+        self.chunks = int(chunks)
+
+    def sampler(self, updates: int) -> Sampler:
+        """The averaged generator after so many updates, with all it needs to sample without the corpus."""
+        features = self.features
+        lengths = features.lengths
+        facts = made_from(features) | {
+            "architecture": self.config.architecture.to_dict(),
+            "labels": features.labels,
+            "dims": features.dims,
+            "class_counts": features.class_counts,
+            "frames_of_corpus": {
+                "shortest": int(lengths.min()),
+                "mean": float(lengths.mean()),
+                "longest": int(lengths.max()),
+            },
+            "trained": {"updates": updates, "config": self.config.shareable()},
+        }
+        units = self.mean.float().cpu(), self.deviation.float().cpu()
+        bank = copy.deepcopy(Bank(self.bank.converged())).to("cpu")
+        for head in bank.heads:
+            head.float()
+        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts)
+
+
+def one_update(gan: Gan, update: int) -> dict[str, float]:
+    """Critic updates, then one generator update, then the average. Raises RunError naming a term gone wrong.
+
+    The last critic update and the generator update share a batch, so that its samples are computed once.
+    """
+    training, terms = gan.config.training, Terms()
+    for k in range(training.critic_steps):
+        batch, before = gan.batch(update, k), _statistics(gan.generator)
+        last = k == training.critic_steps - 1
+        with torch.set_grad_enabled(last):
+            samples = within_memory(gan, lambda batch=batch, before=before: _again(gan, batch, before))
+        made = (update - 1) * training.critic_steps + k + 1
+        terms |= critic_step(gan, batch, samples.detach(), made % training.penalty_every == 0)
+        if last:
+            terms |= generator_step(gan, batch, [samples], before)
+    average_step(gan, update)
+    values = processes.mean(torch.stack([value.detach().to(gan.dtype) for value in terms.values()])).tolist()
+    named = dict(zip(terms, values, strict=True))
+    check_finite(update, named)
+    return named
+
+
+def critic_step(gan: Gan, batch: Batch, samples: Tensor, penalised: bool) -> Terms:
+    """One update of the critic on samples [B, T, D], eq. (4); a term of weight 0 is not computed."""
+
+    def descend() -> Terms:
+        gan.critic_optimiser.zero_grad()
+        return _summed(critic_terms(gan, part, samples[at], penalised) for at, part in batch.chunks(gan.chunks))
+
+    terms = within_memory(gan, descend)
+    processes.average_gradients(gan.critic.parameters())
+    gan.critic_optimiser.step()
+    return terms
+
+
+def critic_terms(gan: Gan, batch: Batch, samples: Tensor, penalised: bool) -> tuple[float, Terms]:
+    """Add a part's gradient of eq. (4) to the critic's; gives the part's share of the batch, and its terms."""
+    weights, training = gan.config.losses, gan.config.training
+    share = len(samples) * processes.world() / training.batch
+    penalty = real = made = torch.zeros((), device=gan.device, dtype=gan.dtype)
+    scores, classes, _ = gan.judge(torch.cat([batch.real, samples]))
+    (real_scores, made_scores), (real_classes, made_classes) = scores.chunk(2), classes.chunk(2)
+    adversarial = losses.critic_adversarial(real_scores, made_scores)
+    penalised = penalised and weights.gradient_penalty > 0
+    if penalised:
+        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, samples, batch.mix)
+    if weights.class_real:
+        real = F.cross_entropy(real_classes, batch.labels)
+    if weights.class_generated:
+        made = F.cross_entropy(made_classes, batch.labels)
+    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, real, made, weights)
+    (loss * share).backward()
+    terms = {"critic/adversarial": adversarial, "critic/class_real": real, "critic/class_generated": made}
+    return share, terms | ({"critic/gradient_penalty": penalty} if penalised else {})
+
+
+def generator_step(gan: Gan, batch: Batch, held: list[Tensor], before: dict[str, Tensor]) -> Terms:
+    """One update of the generator, eq. (8), through the samples [B, T, D] in ``held``, which is emptied.
+
+    The losses' gradient by the samples is gathered part by part, and goes through the generator once. If memory runs
+    out the samples are made again, from the batch norm statistics ``before`` them.
+    """
+
+    def descend() -> Terms:
+        samples = held.pop() if held else _again(gan, batch, before)
+        gan.generator_optimiser.zero_grad()
+        gradient = torch.empty_like(samples)
+
+        def parts() -> Iterator[tuple[float, Terms]]:
+            for at, part in batch.chunks(gan.chunks):
+                share, terms, gradient[at] = generator_terms(gan, part, samples[at].detach().requires_grad_())
+                yield share, terms
+
+        terms = _summed(parts())
+        samples.backward(gradient)
+        return terms
+
+    terms = within_memory(gan, descend)
+    processes.average_gradients(gan.generator.parameters())
+    gan.generator_optimiser.step()
+    return terms
+
+
+def generator_terms(gan: Gan, batch: Batch, samples: Tensor) -> tuple[float, Terms, Tensor]:
+    """A part's share of the batch, its terms of eq. (8), and the loss's gradient [B, T, D] by its samples.
+
+    A term of weight 0 is not computed.
+    """
+    weights = gan.config.losses
+    share = len(samples) * processes.world() / gan.config.training.batch
+    made = matching = diversity = softmax = torch.zeros((), device=gan.device, dtype=gan.dtype)
+    scores, classes, maps = gan.judge(samples)
+    adversarial = losses.generator_adversarial(scores)
+    if weights.class_generated:
+        made = F.cross_entropy(classes, batch.labels)
+    if weights.feature_matching:
+        with torch.no_grad():
+            real_maps = gan.judge(batch.real)[2]
+        matching = losses.feature_matching(real_maps, maps)
+    if weights.diversity:
+        pairs = samples[0::2], samples[1::2], batch.noise[0::2], batch.noise[1::2]
+        diversity = losses.diversity(*pairs, bound=weights.diversity_bound)
+    if weights.softmax_matching:
+        lengths = torch.full((len(samples),), samples.shape[1], device=gan.device)
+        with torch.no_grad():
+            target = batch.head(gan.units(batch.real), lengths)
+        softmax = losses.softmax_matching(target, batch.head(gan.units(samples), lengths))
+    plain = losses.generator_loss(adversarial, made, matching, weights)
+    loss = losses.distillation_loss(plain, diversity, softmax, weights)
+    (gradient,) = torch.autograd.grad(loss * share, samples)  # by the samples alone: the critic's weights need none
+    return (
+        share,
+        {
+            "generator/adversarial": adversarial,
+            "generator/class_generated": made,
+            "generator/feature_matching": matching,
+            "generator/diversity": diversity,
+            "generator/softmax_matching": softmax,
+        },
+        gradient,
+    )
+
+
+@torch.no_grad()
+def average_step(gan: Gan, update: int) -> None:
+    """Move the weight average towards the generator; early on faster, so that it forgets the initial weights."""
+    decay = min(gan.config.training.average, update / (update + 10))
+    for averaged, current in zip(gan.average.state_dict().values(), gan.generator.state_dict().values(), strict=True):
+        if averaged.is_floating_point():
+            averaged.lerp_(current, 1 - decay)
+        else:
+            averaged.copy_(current)
+
+
+def within_memory(gan: Gan, work: Callable[[], T]) -> T:
+    """Do work; where memory runs out do it again in twice as many chunks, to the same result but for rounding.
+
+    Raises RunError when a chunk is one pair already, or when other processes wait for this one.
+    """
+    from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+    while True:
+        try:
+            return work()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        pairs = gan.config.training.batch // 2 // processes.world()
+        if gan.chunks >= pairs:
+            raise RunError(f"Out of memory with one pair of samples at a time ({gan.chunks} chunks)")
+        if processes.world() > 1:
+            raise RunError(f"Out of memory: --resume with training.chunks above {gan.chunks}, or on more processes")
+        gan.chunks = min(2 * gan.chunks, pairs)
+        clear_device_cache(garbage_collection=True)
+        say(f"Out of memory: batches are computed in {gan.chunks} chunks from here on, with the same gradients")
+
+
+def _again(gan: Gan, batch: Batch, before: dict[str, Tensor]) -> Tensor:
+    """Samples of a batch, batch norm's statistics first set back to what they were ``before`` it."""
+    gan.generator.load_state_dict(before, strict=False)
+    return gan.generate(batch)
+
+
+def _statistics(generator: Generator) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in generator.named_buffers()}
+
+
+def _summed(parts: Iterator[tuple[float, Terms]]) -> Terms:
+    """Terms of a batch from those of its parts, each weighted by its share."""
+    terms = Terms()
+    for share, part in parts:
+        terms = {name: terms.get(name, 0) + share * value.detach() for name, value in part.items()}
+    return terms
+
+
+def _drawn(rows: list[NDArray[np.int64]], labels: Tensor, draws: torch.Generator) -> NDArray[np.int64]:
+    places = torch.rand(len(labels), generator=draws).tolist()
+    return np.array([rows[c][int(place * len(rows[c]))] for c, place in zip(labels.tolist(), places, strict=True)])

@@ -1,0 +1,125 @@
+"""One training on several processes: each computes its share of every batch, and all end with the same weights.
+
+Started by ``accelerate launch``; alone, everything here is the identity. Every process draws the same batch and
+computes its share of the rows, so with B rows in all it makes no difference, beyond rounding, how many there are.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.distributed import ReduceOp
+
+from gandistill.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+Rows = TypeVar("Rows", Tensor, NDArray[np.int64])
+
+
+def place() -> "PartialState":
+    """Which process this is, of how many, on which device; joins the others where there are any.
+
+    Without an accelerator processes speak through gloo, which accelerate takes only when told that there is none.
+    """
+    from accelerate import PartialState
+
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
+def world() -> int:
+    """How many processes train together."""
+    return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+
+
+def share(rows: Rows) -> Rows:
+    """This process's part of B rows: as many for each, in order."""
+    if world() == 1:
+        return rows
+    each = len(rows) // world()
+    first = torch.distributed.get_rank() * each
+    return rows[first : first + each]
+
+
+def mean(values: Tensor) -> Tensor:
+    """The mean of a tensor over the processes, the same bits in each."""
+    if world() == 1:
+        return values
+    total = values.detach().clone()
+    torch.distributed.all_reduce(total)
+    return total / world()
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Give every process the mean gradient, in one exchange.
+
+    Explicit, not by the hooks of DistributedDataParallel: those fire in the first of a gradient penalty's two passes.
+    """
+    if world() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    joined = mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    for gradient, part in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def differentiable_mean(values: Tensor) -> Tensor:
+    """The mean of a tensor over the processes, through which gradients flow to all of them."""
+    return _Sum.apply(values) / world()
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over the processes; each one's gradient is the sum of all, since each one's input reached all outputs."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def main_first(work: Callable[[], object]) -> None:
+    """Do work in the first process alone. Raises what it raises there, and InputError in all others."""
+    first, error = place().is_main_process, None
+    if first:
+        try:
+            work()
+        except Exception as raised:  # said below, once the others know
+            error = raised
+    failed = any_of(error is not None)
+    if error is not None:
+        raise error
+    if failed:
+        raise InputError("The first process could not go on")
+
+
+def check_same(tensors: Mapping[str, Tensor]) -> None:
+    """Raises RunError unless every process holds the same tensors: else their weights have drifted apart."""
+    if world() == 1:
+        return
+    sums = torch.stack([tensor.detach().double().sum() for tensor in tensors.values()])
+    low, high = sums.clone(), sums.clone()
+    torch.distributed.all_reduce(low, ReduceOp.MIN)
+    torch.distributed.all_reduce(high, ReduceOp.MAX)
+    for name, same in zip(tensors, (low == high).tolist(), strict=True):
+        if not same:
+            raise RunError(f"The processes no longer agree on {name!r}: resume from the last checkpoint")
+
+
+def any_of(flag: bool) -> bool:
+    """Whether it is true in any process."""
+    if world() == 1:
+        return flag
+    asked = torch.tensor(float(flag), device=place().device)
+    torch.distributed.all_reduce(asked, ReduceOp.MAX)
+    return bool(asked)

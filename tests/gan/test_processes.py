@@ -1,0 +1,143 @@
+"""Two processes train the generator that one would: the same losses, batch statistics, evaluation and checkpoints."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gandistill.gan.generator import BatchNorm
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
+from gandistill.run import CHECKPOINTS, METRICS, STATE
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+EXACT = {"precision": "float64", "updates": 20, "evaluate_every": 10, "checkpoint_every": 10, "penalty_every": 2}
+
+
+def machines(config: str, *arguments: object, **environment: str) -> list[subprocess.Popen[str]]:
+    """Start ``recipes/train_gan.py`` by an accelerate config of ours, once for each machine that it names."""
+    path = ROOT / "recipes" / "accelerate" / config
+    count = int(next(line for line in path.read_text().splitlines() if "num_machines" in line).split()[1])
+    started, meet = [], ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port())]
+    for rank in range(count):
+        place = ["--machine_rank", str(rank), *meet] if count > 1 else []
+        command = [*LAUNCH, str(path), *place, str(ROOT / "recipes" / "train_gan.py"), *map(str, arguments)]
+        environ = ENVIRONMENT | environment
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
+    return started
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def finished(processes: list[subprocess.Popen[str]]) -> str:
+    """What they said, once all have ended well."""
+    said = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(said)
+    return "".join(said)
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+
+
+def last_state(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(max((run / CHECKPOINTS).iterdir()) / STATE)
+
+
+@pytest.fixture(scope="module")
+def exact(configured: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[GanConfig, Path, Path]:
+    """A config in float64, the YAML file of it, and the run of one process."""
+    folder, config = tmp_path_factory.mktemp("exact"), configured(training=EXACT)
+    train(config, folder / "one")
+    (folder / "config.yaml").write_text(config.to_yaml())
+    return config, folder / "config.yaml", folder / "one"
+
+
+def assert_same(run: Path, expected: Path) -> None:
+    assert len(metrics(run)) == len(metrics(expected)) == 22
+    for mine, theirs in zip(metrics(run), metrics(expected), strict=True):
+        assert mine == pytest.approx(theirs, abs=1e-5, rel=1e-5)
+    mine, theirs = last_state(run), last_state(expected)
+    assert mine.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(mine[name], tensor, rtol=1e-5, atol=1e-7, msg=name)
+    label, noise = torch.tensor([1]), torch.ones(1, 4)
+    samples = [Sampler.open(folder).generator(label, noise) for folder in (run, expected)]
+    torch.testing.assert_close(*samples, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_equal_one(exact: tuple[GanConfig, Path, Path], tmp_path: Path):
+    _, file, one = exact
+    said = finished(machines("cpu.yaml", "--config", file, "--out", tmp_path / "two"))
+    assert said.count("Generator: ") == 1, "one speaks for both"
+    assert_same(tmp_path / "two", one)
+    arithmetic = json.loads((max((tmp_path / "two" / CHECKPOINTS).iterdir()) / "config.json").read_text())["arithmetic"]
+    assert arithmetic["processes"] == 2, "it were no test otherwise"
+
+
+def test_two_machines_equal_one_and_resume(exact: tuple[GanConfig, Path, Path], tmp_path: Path):
+    """Two nodes of one process each, on loopback; stopped half-way, and resumed by both."""
+    _, file, one = exact
+    run = tmp_path / "nodes"
+    finished(machines("machines.yaml", "--config", file, "--set", "training.updates=10", "--out", run))
+    finished(machines("machines.yaml", "--config", file, "--resume", "--out", run))
+    assert_same(run, one)
+
+
+def test_a_bad_setting_ends_all_of_them(exact: tuple[GanConfig, Path, Path], tmp_path: Path):
+    _, file, _ = exact
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    (process,) = machines("cpu.yaml", "--config", file, "--out", tmp_path / "mine")
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode != 0
+    assert f"gandistill: {tmp_path / 'mine'} exists and is not a run" in said
+
+
+def test_batch_norm_of_a_split_batch_is_that_of_the_whole(tmp_path: Path):
+    """Outputs, running statistics and gradients; two processes hold half of the batch each."""
+    torch.manual_seed(0)
+    maps, slope = torch.randn(8, 3, 4, 2, dtype=torch.float64), torch.randn(8, 3, 4, 2, dtype=torch.float64)
+    norm = BatchNorm(3).double()
+    whole = maps.clone().requires_grad_()
+    (norm(whole) * slope).sum().backward()
+    torch.multiprocessing.spawn(half_norm, (tmp_path, maps, slope), nprocs=2)
+    halves = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
+    with torch.no_grad():
+        expected = BatchNorm(3).double()(maps)
+    torch.testing.assert_close(torch.cat([half["output"] for half in halves]), expected)
+    torch.testing.assert_close(torch.cat([half["gradient"] for half in halves]), whole.grad)
+    for half in halves:
+        torch.testing.assert_close(half["mean"], norm.running_mean)
+        torch.testing.assert_close(half["variance"], norm.running_var)
+    torch.testing.assert_close(halves[0]["weight"] + halves[1]["weight"], norm.weight.grad)
+
+
+def half_norm(rank: int, folder: Path, maps: torch.Tensor, slope: torch.Tensor) -> None:
+    """The body of a process."""
+    from safetensors.torch import save_file
+
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    norm, half = BatchNorm(3).double(), slice(4 * rank, 4 * rank + 4)
+    mine = maps[half].clone().requires_grad_()
+    output = norm(mine)
+    (output * slope[half]).sum().backward()
+    found = {"output": output.detach(), "gradient": mine.grad, "weight": norm.weight.grad}
+    found |= {"mean": norm.running_mean, "variance": norm.running_var}
+    save_file({name: tensor.contiguous() for name, tensor in found.items()}, folder / f"{rank}.safetensors")
+    torch.distributed.destroy_process_group()

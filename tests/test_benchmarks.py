@@ -1,0 +1,53 @@
+"""Every benchmark runs and says what its docstring says; so does every result that is kept."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EVAL = Path(__file__).parents[1] / "eval"
+BENCHMARKS = {path.stem: path for path in sorted((EVAL / "benchmarks").glob("*.py")) if "__main__" in path.read_text()}
+RESULTS = sorted((EVAL / "results" / "benchmarks").glob("*.json"))
+MACHINE = {"cpu", "cores", "threads", "memory", "system", "python", "torch"}
+
+
+def check(name: str, found: dict[str, Any]) -> None:
+    assert found.keys() == {"machine", "rows"}
+    assert found["machine"].keys() - {"device"} == MACHINE
+    assert found["rows"]
+    said = ast.get_docstring(ast.parse(BENCHMARKS[name].read_text())) or ""
+    unsaid = {key for row in found["rows"] for key in row if f"``{key}``" not in said}
+    assert not unsaid, f"the docstring of {BENCHMARKS[name]} does not say what these are: {unsaid}"
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_quick_run_prints_one_json_object_and_keeps_nothing(name: str, tmp_path: Path):
+    before = {path: path.stat().st_mtime_ns for path in RESULTS}
+    command = [sys.executable, "-W", "error", str(BENCHMARKS[name]), "--quick", "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    check(name, json.loads(done.stdout))
+    assert {path: path.stat().st_mtime_ns for path in RESULTS} == before
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_what_is_kept_reads_as_its_benchmark_says(path: Path):
+    check(path.stem, json.loads(path.read_text()))
+
+
+def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
+    out = tmp_path / "kept.json"
+    command = [sys.executable, str(BENCHMARKS["head"]), "--quick", "--out", str(out)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    header, rule, *rows = done.stdout.splitlines()
+    found = json.loads(out.read_text())
+    assert header.split() == list(found["rows"][0])
+    assert set(rule) <= {"-", " "}
+    assert [row.split()[0] for row in rows] == [row["data"] for row in found["rows"]]
