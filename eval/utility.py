@@ -4,16 +4,18 @@
     python eval/utility.py nemo path/to/nEMO --ppc 50
 
 Log-Mels, bank and generators by the corpus's recipes; GAN-ATT from random weights and from a closed-form start, each
-beside what it is before its first update. Three seeds, each with a generator, a draw and a head of its own; twenty for
-generators of random weights, which cost no training and vary widely from one to another. Writes
-``eval/results/utility_CORPUS.json`` and the corpus's table in ``README.md``. What is in the work folder already is not
-redone. Both corpora are acted speech: these are neither IEMOCAP nor DEMoS results.
+beside what it is before its first update, with hard labels and with the bank's soft ones. Three seeds, each with a
+generator, a draw and a head of its own; twenty for generators of random weights, which cost no training and vary widely
+from one to another. Writes ``eval/results/utility_CORPUS.json`` and the corpus's table in ``README.md``. What is in the
+work folder already is not redone. Both corpora are acted speech: these are neither IEMOCAP nor DEMoS results.
 """
 
 import argparse
 import json
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from gandistill import artifacts, demo
 from gandistill.evaluate.report import markdown, percent
@@ -50,13 +52,15 @@ def main() -> None:
         if recipe in options.recipes:
             generators |= trained(name, recipes / f"{recipe}.yaml", features, bank, work)
     whole = FeatureSet.open(features)
-    rows = demo.judge(whole, generators, options.ppc, options.heads, work)
+    soft = [name for name, made in generators.items() if len(made) == len(demo.SEEDS)]
+    rows = demo.judge(whole, generators, options.ppc, options.heads, work, soft)
     facts = {
         "corpus": whole.config.get("corpus"),
         "protocol": whole.config.get("protocol"),
         "fold": whole.config.get("fold"),
         "parts": {split: size(whole.part(split)) for split in ("train", "dev", "test")},
         "generators": {name: [sampler.facts["trained"] for sampler in made] for name, made in generators.items()},
+        "threads": torch.get_num_threads(),
         "versions": artifacts.versions(),
     }
     result = ROOT / "eval" / "results" / f"utility_{options.corpus}.json"

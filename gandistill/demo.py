@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def demo(corpus: Path | None, work: Path, as_json: bool) -> None:
         "generator, its start": [untrained(config)],
         "generator": [Sampler.open(run)],
     }
-    rows = judge(whole, generators, [PPC], HEADS, work)
+    rows = judge(whole, generators, [PPC], HEADS, work, soft=["generator"])
     report(rows, whole, run / GENERATOR, time.monotonic() - start, as_json)
 
 
@@ -90,11 +90,13 @@ def judge(
     ppcs: Sequence[int],
     heads: Sequence[str],
     work: Path,
+    soft: Collection[str] = (),
 ) -> list[Utility]:
     """UAR on the test part of heads trained on all real data, and at each ppc on each control and on samples.
 
-    Seed s draws from generator s where a name has several, and from the one with seed s otherwise; a name with more
-    generators than there are seeds is judged with a seed for each. What was judged in ``work`` is not judged again.
+    Generators named in ``soft`` are judged a second time, with the bank's soft labels on their samples. Seed s draws
+    from generator s where a name has several, and from the one with seed s otherwise; a name with more generators than
+    there are seeds is judged with a seed for each. What was judged in ``work`` is not judged again.
     """
     jobs: list[tuple[str, int | None, Maker, Seeds]] = [("real, all of it", None, lambda seed: whole, SEEDS)]
     for ppc in ppcs:
@@ -103,6 +105,9 @@ def judge(
         for name, samplers in generators.items():
             seeds = range(max(len(samplers), len(SEEDS)))
             jobs.append((name, ppc, _sampled(samplers, ppc, work / _stem(name)), seeds))
+            if name in soft:
+                labelled = f"{name}, soft labels"
+                jobs.append((labelled, ppc, _sampled(samplers, ppc, work / _stem(labelled), soft=True), seeds))
     rows, test = [], whole.part("test")
     for name, ppc, make, seeds in track(jobs, "judging", len(jobs), unit="rows"):
         rows += utility(name, make, test, heads, seeds, ppc, work / "judged")
@@ -113,10 +118,10 @@ def _selected(whole: FeatureSet, method: str, ppc: int, work: Path) -> Maker:
     return lambda seed: select(whole, method, ppc, seed, work / f"{method}-{ppc}-{seed}")
 
 
-def _sampled(samplers: Sequence[Sampler], ppc: int, stem: Path) -> Maker:
+def _sampled(samplers: Sequence[Sampler], ppc: int, stem: Path, soft: bool = False) -> Maker:
     def draw(seed: int) -> FeatureSet:
         sampler, out = samplers[seed % len(samplers)], stem.with_name(f"{stem.name}-{ppc}-{seed}")
-        sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, out)
+        sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, out, soft)
         return FeatureSet.open(out)
 
     return draw

@@ -21,6 +21,7 @@ ROWS = [
     "generator, untrained",
     "generator, its start",
     "generator",
+    "generator, soft labels",
 ]
 
 

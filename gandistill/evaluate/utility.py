@@ -12,6 +12,7 @@ from gandistill import artifacts
 from gandistill.evaluate.significance import interval
 from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.heads.training import HeadConfig, score, train_head
+from gandistill.run import one_thread
 
 
 @dataclass(frozen=True)
@@ -42,22 +43,24 @@ def utility(
 ) -> list[Utility]:
     """Train each kind of head on ``make(seed)`` with that same seed, and score it on the part ``judged``.
 
-    So one seed decides the drawn set and the head's initial weights and batches. A UAR that ``cache`` holds for
-    the same content and settings is not measured again.
+    A set that stores soft labels teaches those. One seed decides the drawn set and the head's initial weights and
+    batches. A UAR that ``cache`` holds for the same content and settings is not measured again.
     """
     sets = {seed: make(seed).training_part() for seed in seeds}
     points = max(len(features) for features in sets.values())
     measured = []
     for head in heads:
-        uars = (_uar(sets[seed], HeadConfig(head=head, seed=seed), judged, cache) for seed in seeds)
+        uars = (_uar(sets[seed], head, seed, judged, cache) for seed in seeds)
         measured.append(Utility(row, ppc, points, head, tuple(uars)))
     return measured
 
 
-def _uar(features: FeatureSet, config: HeadConfig, judged: FeatureSet, cache: Path) -> float:
+def _uar(features: FeatureSet, head: str, seed: int, judged: FeatureSet, cache: Path) -> float:
+    config = HeadConfig(head=head, seed=seed, labels="hard" if features.soft is None else "soft")
     parts = {name: [part.fingerprint, sorted(part.index["id"])] for name, part in (("train", features), ("on", judged))}
     key = dump_compact(parts | {"head": config.to_dict(), "versions": artifacts.versions()})
     path = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
     if not path.is_file():
-        artifacts.write_json(path, {"uar": score(train_head(features, config), judged)["uar"]})
+        with one_thread():  # on any number of cores the same bits, so that a table can be made again
+            artifacts.write_json(path, {"uar": score(train_head(features, config), judged)["uar"]})
     return artifacts.read_json(path)["uar"]

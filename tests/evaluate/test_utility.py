@@ -1,5 +1,6 @@
 """How a training set is judged: by heads trained on it alone, and once for each content."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,16 @@ def test_each_seed_is_one_head_and_is_measured_once_for_its_content(tmp_path: Pa
 
     assert utility("easy", lambda _: train, test, ["superb"], [0, 5], 8, tmp_path / "cache") == [row]
     assert len(trainings) == 2, "nothing is measured again"
+    assert {config.labels for config in trainings} == {"hard"}
     other = features(tmp_path / "others", 0.0, "train")
     (hard,) = utility("hard", lambda _: other, test, ["superb"], [0], 8, tmp_path / "cache")
     assert len(trainings) == 3, "other content is"
     assert hard.uars[0] < row.uars[0]
+
+
+def test_a_set_with_soft_labels_teaches_them(tmp_path: Path, trainings: list[HeadConfig]):
+    hard, test = features(tmp_path / "train", 3.0, "train"), features(tmp_path / "test", 3.0, "test")
+    rows = hard.index.assign(**{"q_calm": 0.5, "q_loud": 0.5})
+    (row,) = utility("soft", lambda _: replace(hard, index=rows), test, ["superb"], [0], 8, tmp_path / "cache")
+    assert [config.labels for config in trainings] == ["soft"]
+    assert row.uars[0] < 0.9, "labels that say nothing teach nothing"
