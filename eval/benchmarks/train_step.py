@@ -37,6 +37,7 @@ SIZES = {"small": (112, 64), "paper": (256, 768)}
 KINDS = ("gan-cnn", "gan-att")
 TERMS = ("gradient_penalty", "feature_matching", "diversity", "softmax_matching")
 VARIANTS = ("reference", "ours", "ours, bfloat16")
+NARROW = ["architecture.channels=[8,8,8]", f"architecture.critic_channels={[4] * 8}"]
 UPDATES = 4
 """Updates timed together: as many as lie between two penalties of ours."""
 
@@ -66,7 +67,7 @@ def measured(work: Path, preset: str, kind: str, options: argparse.Namespace) ->
     inputs(work, dims)
     sizes = [f"architecture.preset={preset}", f"architecture.kind={kind}", f"architecture.frames={frames}"]
     if options.quick:
-        sizes += ["architecture.channels=[8,8,8]", f"architecture.critic_channels={[4] * 8}"]
+        sizes += NARROW
 
     def timed(without: str | None) -> dict[str, Callable[[], object]]:
         lost = [f"losses.{without}=0"] if without else []
@@ -135,12 +136,14 @@ def matrix_rate(size: int = 8192) -> float:
 
 
 def inputs(work: Path, dims: int) -> None:
-    """A feature set of four classes, 240 utterances of 300 frames, and a bank of three kinds of heads."""
+    """A feature set of four classes, 240 utterances of 300 frames, half to train on, and a bank of three kinds."""
     if (work / "bank").exists():
         return
     labels, draws = ["angry", "happy", "neutral", "sad"], torch.Generator().manual_seed(0)
+    splits = ["train"] * 4 + ["dev"] * 4
     utterances = (
-        Utterance(f"{i:03d}", labels[i % 4], torch.randn(300, dims, generator=draws) + i % 4) for i in range(240)
+        Utterance(f"{i:03d}", labels[i % 4], torch.randn(300, dims, generator=draws) + i % 4, split=splits[i // 4 % 8])
+        for i in range(240)
     )
     write_feature_set(work / "features", utterances, artifacts.describe(KIND, {}, labels=labels, dims=dims), "")
     build_bank(FeatureSet.open(work / "features"), BankConfig(seeds=1, updates=2, half_trained=1), work / "bank", {})

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gandistill import artifacts
+from gandistill.controls.noise import noise
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture, Generator
@@ -101,6 +102,19 @@ def test_a_set_on_disk_is_a_prefix_of_a_larger_one(sampler: Sampler, tmp_path: P
 def test_the_same_command_gives_the_same_bytes(sampler: Sampler, tmp_path: Path):
     first = drawn(sampler, tmp_path / "first", ppc=3, soft=True)
     assert first.fingerprint == drawn(sampler, tmp_path / "second", ppc=3, soft=True).fingerprint
+
+
+@pytest.mark.parametrize("kind", ["gan-cnn", "gan-att"])
+def test_samples_are_what_the_generator_gives(kind: str, sampler: Sampler):
+    torch.manual_seed(0)
+    architecture = Architecture.build(sampler.facts["architecture"] | {"kind": kind}, "test")
+    generator = Generator(architecture, 3, 6)
+    for _ in range(5):
+        generator(torch.randint(3, (16,)), torch.randn(16, 4) * 3)  # running statistics far from their initial values
+    other = Sampler(generator.eval(), sampler.mean, sampler.deviation, sampler.bank, {})
+    with torch.no_grad():
+        expected = generator(torch.full((16,), 1), noise(7, 1, 0, 16, 4)) * sampler.deviation + sampler.mean
+    torch.testing.assert_close(torch.stack(list(other.samples(1, 16, seed=7))), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_samples_have_the_scale_of_the_corpus(sampler: Sampler):
