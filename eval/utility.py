@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from gandistill import artifacts, demo
-from gandistill.evaluate.report import markdown, percent
+from gandistill.evaluate.report import markdown, percent, put_table
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler
@@ -28,6 +28,7 @@ from gandistill.heads.bank import BankConfig
 from gandistill.run import CONFIG
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 UNTRAINED = 20
 CORPORA = ("ravdess", "nemo")
 RECIPES = {"GAN-ATT": "gan_att", "GAN-ATT, closed-form start": "gan_att_closed_form"}
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="default: work/utility-CORPUS")
     options = parser.parse_args()
     work = options.work or Path(f"work/utility-{options.corpus}")
-    write_table(options.corpus, None)
+    put_table(README, f"eval/utility.py {options.corpus}")
     recipes = ROOT / "recipes" / options.corpus
     extracting, banking = ExtractConfig.load(recipes / "logmel.yaml"), BankConfig.load(recipes / "bank.yaml")
     features, bank = demo.inputs(options.corpus, options.root, work, extracting, banking)
@@ -65,7 +66,8 @@ def main() -> None:
     }
     result = ROOT / "eval" / "results" / f"utility_{options.corpus}.json"
     artifacts.write_text(result, json.dumps(facts | {"rows": [row.to_dict() for row in rows]}, indent=1) + "\n")
-    write_table(options.corpus, f"{caption(facts, whole)}\n\n{markdown(demo.side_by_side(rows))}")
+    table = f"{caption(facts, whole)}\n\n{markdown(demo.side_by_side(rows))}"
+    put_table(README, f"eval/utility.py {options.corpus}", table)
 
 
 def trained(name: str, recipe: Path, features: Path, bank: Path, work: Path) -> dict[str, list[Sampler]]:
@@ -96,16 +98,6 @@ def caption(facts: dict[str, Any], whole: FeatureSet) -> str:
         f"{facts['corpus']}, `{facts['protocol']}` fold {facts['fold']}, utterances (speakers): {', '.join(sizes)}. "
         f"Chance: {chance}."
     )
-
-
-def write_table(corpus: str, text: str | None) -> None:
-    """Put the corpus's table between its marks in the README; without a text only see that the marks are there."""
-    readme, begin, end = ROOT / "README.md", f"<!-- table: eval/utility.py {corpus} -->\n", "<!-- end of table -->\n"
-    before, marks, rest = readme.read_text(encoding="utf-8").partition(begin)
-    if not marks or end not in rest:
-        raise SystemExit(f"{readme} has no place for the table of {corpus}: {begin.strip()}")
-    if text is not None:
-        artifacts.write_text(readme, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ backward pass through all of the critic where the generator learns. Networks, lo
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from gandistill.gan import losses
 from gandistill.gan.generator import Generator
@@ -31,6 +31,9 @@ def make_plain(gan: Gan) -> Gan:
     gan.generator.load_state_dict(weights)
     for network in (gan.generator, gan.critic):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        for module in network.modules():
+            if isinstance(module, nn.LeakyReLU):
+                module.inplace = False
     betas = training.betas
     gan.generator_optimiser = torch.optim.Adam(gan.generator.parameters(), training.learning_rate, betas=betas)
     gan.critic_optimiser = torch.optim.Adam(gan.critic.parameters(), training.critic_learning_rate, betas=betas)

@@ -2,7 +2,11 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from gandistill.errors import InputError
+from gandistill.files import write_text
 
 Row = dict[str, Any]
 
@@ -30,6 +34,19 @@ def percent(mean: float, low: float = math.nan, high: float = math.nan) -> str:
     """A share in 0..1 as per cent with its interval where there is one: ``52.4 [48.1, 56.7]``."""
     bounds = "" if math.isnan(low) or math.isnan(high) else f" [{100 * low:.1f}, {100 * high:.1f}]"
     return f"{100 * mean:.1f}{bounds}"
+
+
+def put_table(document: Path, maker: str, table: str | None = None) -> None:
+    """Put a table between the marks ``table: MAKER`` and ``end of table`` of a Markdown document.
+
+    Without a table only see that there is a place for it, before long work. Raises InputError if there is none.
+    """
+    begin, end = f"<!-- table: {maker} -->\n", "<!-- end of table -->\n"
+    before, marks, rest = document.read_text(encoding="utf-8").partition(begin)
+    if not marks or end not in rest:
+        raise InputError(f"{document} has no place for a table: {begin.strip()} and {end.strip()}")
+    if table is not None:
+        write_text(document, f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
 
 
 def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[bool]]:

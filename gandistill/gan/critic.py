@@ -29,7 +29,7 @@ class Critic(nn.Module):
             nn.Sequential(
                 nn.Conv2d(fan_in, fan_out, 3, stride=2 - layer % 2, padding=1),
                 LayerNorm(fan_out),
-                nn.LeakyReLU(SLOPE),
+                nn.LeakyReLU(SLOPE, inplace=True),
             )
             for layer, (fan_in, fan_out) in enumerate(zip(fan_ins, architecture.critic_channels, strict=True))
         )

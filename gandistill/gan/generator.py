@@ -115,7 +115,7 @@ class Generator(nn.Module):
         self.start = (first, math.ceil(architecture.frames / 2**halvings), math.ceil(dims / 2**halvings))
         attends = architecture.kind == "gan-att"
         self.project = nn.Linear(classes + architecture.noise, math.prod(self.start))
-        self.enter = nn.Sequential(BatchNorm(first), nn.LeakyReLU(SLOPE))
+        self.enter = nn.Sequential(BatchNorm(first), nn.LeakyReLU(SLOPE, inplace=True))
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(zip(architecture.channels, rest, strict=False)):
             layers += _normed(nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=False))
@@ -202,4 +202,4 @@ class TimeAttention(nn.Module):
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    return [convolution, BatchNorm(convolution.out_channels), nn.LeakyReLU(SLOPE)]
+    return [convolution, BatchNorm(convolution.out_channels), nn.LeakyReLU(SLOPE, inplace=True)]

@@ -1,6 +1,10 @@
 import math
+from pathlib import Path
 
-from gandistill.evaluate.report import markdown, percent, plain
+import pytest
+
+from gandistill.errors import InputError
+from gandistill.evaluate.report import markdown, percent, plain, put_table
 
 ROWS = [
     {"set": "real", "points": 693, "UAR": "64.2"},
@@ -33,3 +37,15 @@ def test_shares_as_per_cent() -> None:
     assert percent(0.5236) == "52.4"
     assert percent(0.5236, 0.481, 0.567) == "52.4 [48.1, 56.7]"
     assert percent(1, math.nan, math.nan) == "100.0"
+
+
+def test_a_table_goes_between_its_marks(tmp_path: Path):
+    document, end = tmp_path / "README.md", "<!-- end of table -->\n"
+    document.write_text(f"before\n<!-- table: a -->\nold\n{end}between\n<!-- table: b -->\n{end}after\n")
+    put_table(document, "a", "| new |\n")
+    whole = f"before\n<!-- table: a -->\n\n| new |\n\n{end}between\n<!-- table: b -->\n{end}after\n"
+    assert document.read_text() == whole
+    put_table(document, "b")
+    with pytest.raises(InputError, match=r"has no place for a table: <!-- table: c --> and <!-- end of table -->"):
+        put_table(document, "c", "lost")
+    assert document.read_text() == whole

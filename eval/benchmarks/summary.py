@@ -1,0 +1,100 @@
+"""What the benchmarks found, beside what was aimed at: the table in ``README.md``.
+
+    python eval/benchmarks/summary.py
+
+Reads ``eval/results/benchmarks/*.json``, which the other benchmarks write, and measures nothing itself.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from gandistill.console import say
+from gandistill.evaluate.report import markdown, put_table
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "eval" / "results" / "benchmarks"
+Row = dict[str, Any]
+HOURS = 1000
+HUBERT_BYTES = 50 * 768 * 2 * 3600 * HOURS
+"""Of HuBERT base features of a corpus of so many hours, half floats at 50 frames a second."""
+
+
+def main() -> None:
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    rows = [row for make in (steps, quality, samples, heads, extraction, scale) for row in make(found)]
+    cpus = sorted({f"{part['machine']['cpu']}, {part['machine']['cores']} cores" for part in found.values()})
+    table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
+    put_table(ROOT / "README.md", "eval/benchmarks/summary.py", table)
+    say(table)
+
+
+def rows_of(found: dict[str, Any], name: str) -> list[Row]:
+    return found[name]["rows"] if name in found else []
+
+
+def line(what: str, aim: str, measured: str) -> Row:
+    return {"what": what, "aim": aim, "measured": measured}
+
+
+def steps(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "train_step"):
+        if row["term"] == "all" and row["variant"] != "reference":
+            where = "CPU" if row["device"] == "cpu" else row["device"]
+            what = f"update of {row['generator']}, {row['preset']} ({row['frames']}, {row['dims']}), {row['variant']}"
+            aim = "2 times a textbook loop" if where == "CPU" else "4 times a textbook loop"
+            yield line(f"{what}, {where}", aim, f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s")
+
+
+def quality(found: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(found, "time_to_quality")
+    places = dict.fromkeys((row["variant"], round(row["seconds"]), row["updates"], row["labels"]) for row in rows)
+    for variant, seconds, updates, labels in places:
+        uars = [r["uar"] for r in rows if (r["variant"], r["updates"], r["labels"]) == (variant, updates, labels)]
+        trained = f"{variant}, {seconds} s of training ({updates} updates)" if seconds else f"{variant}, control"
+        what = f"dev UAR of heads on RAVDESS, {labels} labels: {trained}"
+        yield line(what, "", f"{100 * fmean(uars):.1f} %")
+
+
+def samples(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "sample"):
+        if "fraction" in row:
+            what = f"sampling from {row['generator']} ({row['frames']}, {row['dims']}), {row['labels']} labels"
+            rate = f"{row['samples_per_second']:.3g} samples a second, {row['fraction']:.0%} of the matrix rate"
+            yield line(what, "the floor of its convolutions", rate)
+
+
+def heads(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "head"):
+        if row["variant"] == "pooled":
+            aim = "20 times frame by frame"
+            yield line(f"training the superb head, {row['data']}", aim, f"{row['speedup']:.1f} times")
+
+
+def extraction(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "extract"):
+        if row["variant"] == "extract":
+            what = f"extraction with {row['upstream']}, beyond the bare model"
+            yield line(what, "10 % at most", f"{row['overhead']:+.0%}")
+
+
+def scale(found: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(found, "scale")
+    if not rows:
+        return
+    small, large = rows[0], rows[-1]
+    ratio = large["utterances"] / small["utterances"]
+    grown = large["anonymous_bytes"] / small["anonymous_bytes"]
+    yield line(f"memory of training, {ratio:.0f} times the corpus", "the same", f"{grown:.2f} times")
+    slower = large["seconds_per_update"] / small["seconds_per_update"]
+    yield line(f"seconds of an update, {ratio:.0f} times the corpus", "the same", f"{slower:.2f} times")
+    longer, read = (large[k] - small[k] for k in ("start_seconds", "bytes"))
+    hours = longer / read * HUBERT_BYTES / 3600
+    what = f"{HOURS:,} hours of speech as HuBERT features, from these slopes"
+    yield line(what, "", f"{HUBERT_BYTES / 1e9:.0f} GB, {hours:.1f} hours before the first update")
+
+
+if __name__ == "__main__":
+    main()
