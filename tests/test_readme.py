@@ -112,6 +112,8 @@ def wrong_options(text: str, table: dict[str, tuple[list[str], str]]) -> Iterato
     rows = [(command, span) for command, (_, what) in table.items() for span in spans(what)]
     for row, code in [*rows, *(("", code) for code in named(text))]:
         program, *words = code.split()
+        if program == "accelerate":  # its own options, which a test of the launch tries
+            continue
         given = [word for word in (program, *words) if word.startswith("--")]
         if program == "python":
             script = (ROOT / words[0]).read_text(encoding="utf-8") if (ROOT / words[0]).is_file() else ""
@@ -218,7 +220,7 @@ WRONG_NAMES = [
     ("--balanced --out", "--balance --out", "--balance in 'gandistill sample"),
     ("`--resume`", "`--skip-bad`", "--skip-bad in '--skip-bad': no such option"),
     ("`--columns emotion", "`--rename emotion", "--rename in '--rename"),
-    ("--recipes gan_att", "--recipe gan_att", "--recipe in 'python eval/utility.py"),
+    ("nEMO --ppc 50", "nEMO --points 50", "--points in 'python eval/utility.py"),
     ("`make test`", "`make tests`", "make tests: no such target"),
     ("make demo CORPUS=", "make demo DATA=", "DATA=: the Makefile does not use it"),
     ("(CITATION.cff)", "(CITATIONS.cff)", "CITATIONS.cff: no such path"),

@@ -315,8 +315,13 @@ def test_damaged_files_are_named(folder: Path, name: str, damage: str):
         ({"labels": ["neutral", "happy"]}, "bad 'class_counts'"),
         ({"dims": "6"}, "'dims' is missing or bad"),
         ({"dims": 7}, r"has shape .*7"),
-        ({"dims": 2**20, "architecture": {"frames": 2**16, "channels": [2**16] * 3}}, "tensor|'architecture'"),
-        ({"architecture": {"kernel": 2**16 - 1, "channels": [2**16] * 3}}, "'architecture' asks for more values"),
+        ({"dims": 2**20, "architecture": {"frames": 2**16, "channels": [2**14] * 3}}, "tensor|'architecture'"),
+        (
+            {"dims": 2**20, "architecture": {"frames": 2**16, "noise": 2**16, "channels": [2**14] * 3}},
+            "'architecture' asks for more values",
+        ),
+        ({"architecture": {"kernel": 65}}, "less than or equal to 63"),
+        ({"architecture": {"channels": [2**14 + 1] * 3}}, "less than or equal to 16384"),
         ({"architecture": [1]}, "'architecture' is missing or not a dict"),
         ({"class_counts": {"neutral": 1, "happy": 1}}, "bad 'class_counts'"),
         *(
