@@ -107,7 +107,7 @@ class Shard:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {})[HEADER])
             lengths = header.pop("frames")
-        except (SafetensorError, OSError, ValueError, KeyError):
+        except (SafetensorError, OSError, ValueError, KeyError, AttributeError, TypeError):
             return None
         _require_same(header, self.source, path)
         return lengths
