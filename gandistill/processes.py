@@ -5,6 +5,7 @@ computes its share of the rows, so with B rows in all it makes no difference, be
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -18,6 +19,9 @@ from gandistill.errors import InputError, RunError
 if TYPE_CHECKING:
     from accelerate import PartialState
 
+T = TypeVar("T")
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other: one evaluates and writes while the others do nothing."""
 Rows = TypeVar("Rows", Tensor, NDArray[np.int64])
 
 
@@ -28,7 +32,7 @@ def place() -> "PartialState":
     """
     from accelerate import PartialState
 
-    return PartialState(cpu=not torch.accelerator.is_available())
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
 
 def world() -> int:
@@ -88,30 +92,32 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-def main_first(work: Callable[[], object]) -> None:
-    """Do work in the first process alone. Raises what it raises there, and InputError in all others."""
-    first, error = place().is_main_process, None
-    if first:
-        try:
-            work()
-        except Exception as raised:  # said below, once the others know
-            error = raised
-    failed = any_of(error is not None)
-    if error is not None:
-        raise error
-    if failed:
-        raise InputError("The first process could not go on")
+def together(work: Callable[[], T]) -> T:
+    """Do work in every process, and go on when all have done it. Where one fails, all raise: none waits for ever."""
+    try:
+        result = work()
+    except Exception:
+        any_of(True)
+        raise
+    if any_of(False):
+        raise InputError("Another process could not go on")
+    return result
+
+
+def main_alone(work: Callable[[], object]) -> None:
+    """Do work in the first process, while the others wait. Where it fails, all raise."""
+    together(work if place().is_main_process else lambda: None)
 
 
 def check_same(tensors: Mapping[str, Tensor]) -> None:
     """Raises RunError unless every process holds the same tensors: else their weights have drifted apart."""
     if world() == 1:
         return
-    sums = torch.stack([tensor.detach().double().sum() for tensor in tensors.values()])
+    sums = torch.stack([tensor.detach().to(place().device).double().sum() for tensor in tensors.values()])
     low, high = sums.clone(), sums.clone()
     torch.distributed.all_reduce(low, ReduceOp.MIN)
     torch.distributed.all_reduce(high, ReduceOp.MAX)
-    for name, same in zip(tensors, (low == high).tolist(), strict=True):
+    for name, same in zip(tensors, ((low == high) | sums.isnan()).tolist(), strict=True):
         if not same:
             raise RunError(f"The processes no longer agree on {name!r}: resume from the last checkpoint")
 

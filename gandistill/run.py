@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -23,7 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from gandistill import artifacts, processes
+from gandistill import artifacts, files, processes
 from gandistill.config import Config
 from gandistill.console import say
 from gandistill.errors import InputError, RunError
@@ -67,10 +67,15 @@ class Run:
         self.step, self.best = 0, None
         self.state: dict[str, Tensor] = {}
         self.writes = processes.place().is_main_process
-        self._lock = FileLock(folder / LOCK)
-        processes.main_first(lambda: self._begin(resume, inputs))
-        if resume:
-            self._load(inexact)
+        # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
+        self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
+        try:
+            processes.main_alone(lambda: self._begin(resume, inputs))
+            if resume:
+                self._load(inexact)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -86,18 +91,16 @@ class Run:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise InputError(f"{self.folder} is being written by {_holder(self.folder)}: wait, or stop it") from None
-        try:
-            check_folder(self.folder, resume)  # it may have changed before the lock was ours
-            holder = {"process": os.getpid(), "machine": socket.gethostname()}
-            artifacts.write_json(self.folder / HOLDER, holder)
-            if resume:
-                self._compare(inputs)
-            else:
-                artifacts.write_json(self.folder / INPUTS, inputs)
-                artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
-        except BaseException:
-            self._lock.release()
-            raise
+        except OSError as error:
+            raise InputError(f"{self.folder}: no file can be locked there ({error.strerror})") from None
+        check_folder(self.folder, resume)  # it may have changed before the lock was ours
+        holder = {"process": os.getpid(), "machine": socket.gethostname()}
+        artifacts.write_json(self.folder / HOLDER, holder)
+        if resume:
+            self._compare(inputs)
+        else:
+            artifacts.write_json(self.folder / INPUTS, inputs)
+            artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
 
     def _compare(self, inputs: dict[str, str]) -> None:
         started = artifacts.read_json(self.folder / INPUTS)
@@ -111,7 +114,7 @@ class Run:
 
     def _load(self, inexact: bool) -> None:
         """Take up the last whole checkpoint. Raises InputError if there are only damaged ones, or it is not exact."""
-        damaged = []
+        damaged, differences, last = [], "", self.folder
         for folder in reversed(_numbered(self.folder / CHECKPOINTS)):
             try:
                 found, state = read_checkpoint(folder)
@@ -119,27 +122,26 @@ class Run:
                 say(f"{error}; going on from the checkpoint before it")
                 damaged.append(folder)
                 continue
-            differences = _differences(found, self.config)
-            if differences and not inexact:
-                raise InputError(f"{folder}: {differences}; --allow-inexact-resume goes on with other bits")
-            if differences:
-                say(f"Resuming inexactly, {differences}")
+            differences, last = _differences(found, self.config), folder
             self.step, self.best, self.state = found["step"], found["best"], state
             break
         if damaged and not self.state:
             raise InputError(f"{self.folder} has no whole checkpoint to resume from: start a new run")
-        processes.main_first(lambda: self._forget_what_came_after(damaged))
-        say(f"Resuming {self.folder} after step {self.step}" if self.state else f"{self.folder} has no checkpoint yet")
 
-    def _forget_what_came_after(self, damaged: list[Path]) -> None:
-        if not self.writes:
-            return
-        for folder in damaged:
-            shutil.rmtree(folder)
-        path = self.folder / METRICS
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            artifacts.write_text(path, "".join(line + "\n" for line in lines if _step_of(line) <= self.step))
+        def forget_what_came_after() -> None:
+            if differences and not inexact:
+                raise InputError(f"{last}: {differences}; --allow-inexact-resume goes on with other bits")
+            if differences:
+                say(f"Resuming inexactly, {differences}")
+            for folder in damaged:
+                shutil.rmtree(folder)
+            path, until = self.folder / METRICS, self.step if self.state else -1
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8").splitlines()
+                artifacts.write_text(path, "".join(line + "\n" for line in lines if _step_of(line) <= until))
+
+        processes.main_alone(forget_what_came_after)
+        say(f"Resuming {self.folder} after step {self.step}" if self.state else f"{self.folder} has no checkpoint yet")
 
     def log(self, step: int, scalars: dict[str, float]) -> None:
         """Append one line to ``metrics.jsonl``. Raises RunError if the disk has no room."""
@@ -152,9 +154,10 @@ class Run:
         Raises RunError if the disk has no room, or the processes no longer hold the same weights.
         """
         processes.check_same(state)
+        processes.main_alone(lambda: self._write(step, state))
         self.step = step
-        if not self.writes:
-            return
+
+    def _write(self, step: int, state: dict[str, Tensor]) -> None:
         artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
         checkpoints = self.folder / CHECKPOINTS
         with artifacts.new_artifact(checkpoints / f"{step:09d}", KIND) as folder:
@@ -175,7 +178,14 @@ def arithmetic() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": place.num_processes,
     }
-    return known | device
+    return known | device | {"capability": _capability(place.device)}
+
+
+def _capability(device: torch.device | None) -> str:
+    """The instructions that kernels are chosen by: of the CPU, or the name of the GPU."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return torch.backends.cpu.get_cpu_capability()
 
 
 def _random(config: Config) -> dict[str, Any]:
@@ -235,8 +245,14 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder} holds a run already: --resume continues it, another --out starts a new one")
     if resume and not there:
         raise InputError(f"{folder} holds no run to resume")
-    if not there and folder.exists() and any(path.name not in BEFORE for path in folder.iterdir()):
+    if not there and folder.exists() and not all(map(_may_be_before, folder.iterdir())):
         raise InputError(f"{folder} exists and is not a run: choose another --out or remove it")
+
+
+def _may_be_before(path: Path) -> bool:
+    """Whether a training that was killed at its very beginning may have left this."""
+    unfinished = files.TEMPORARY.fullmatch(path.name)
+    return path.name in BEFORE or (unfinished is not None and unfinished[1] in (*BEFORE, CONFIG))
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -300,6 +316,11 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def no_tf32() -> AbstractContextManager[None]:
+    """Within, float32 convolutions on a GPU have all their digits: TensorFloat-32 keeps three."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)
+
+
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Adam's moments and step counts as named tensors: ``<parameter number>.<name>``."""
     states: dict[int, dict[str, Any]] = optimiser.state_dict()["state"]
@@ -320,7 +341,7 @@ def load_optimiser_state(optimiser: torch.optim.Optimizer, tensors: dict[str, Te
         # A moment must lie in memory as its parameter does: fused Adam walks through both as they lie there.
         moment = tensor if key == "step" else torch.empty_like(parameters[int(number)]).copy_(tensor)
         states.setdefault(int(number), {})[key] = moment
-    if any(len(state) != len(MOMENTS) for state in states.values()) or len(states) not in (0, len(parameters)):
+    if any(len(state) != len(MOMENTS) for state in states.values()):  # none at all: it never had a gradient
         raise InputError(f"{where}: a tensor of the optimiser is missing")
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})
 

@@ -60,7 +60,8 @@ def test_a_new_run_writes_its_settings(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     opened(tmp_path / "empty", resume=False)
     (tmp_path / "killed").mkdir()
-    for name in (LOCK, HOLDER, INPUTS):  # what a kill before the first step may leave
+    unfinished = [f".{name}.a1b2.part" for name in (HOLDER, INPUTS, CONFIG)]
+    for name in (LOCK, HOLDER, INPUTS, *unfinished):  # what a kill before the first step may leave
         (tmp_path / "killed" / name).write_text("{}")
     opened(tmp_path / "killed", resume=False)
 

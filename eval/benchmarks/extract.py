@@ -7,7 +7,7 @@ Variants: ``model``, each file through the upstream, its samples in memory alrea
 files read from disk; ``extract``, the command: audio checked and hashed, features stored, sums written. ``overhead``
 is what extract takes beyond the model, as a fraction of it, and ``overhead_beyond_reading`` what it takes beyond
 reading and the model. Upstreams: log-Mel, and a HuBERT of 3 layers of 256 dims with random weights, on the CPU and on
-the GPU where there is one. The model's loading counts for extract alone.
+the GPU where there is one, all in one thread. The model's loading counts for extract alone.
 """
 
 import tempfile
@@ -28,6 +28,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
     given = options.parse_args()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         manifest = make_manifest(work, given.corpus, given.quick)

@@ -29,7 +29,7 @@ def make_plain(gan: Gan) -> Gan:
     weights, training = gan.generator.state_dict(), gan.config.training
     gan.generator = PlainGenerator(gan.config.architecture, len(gan.rows), gan.features.dims).to(gan.device)
     gan.generator.load_state_dict(weights)
-    for network in (gan.generator, gan.critic):
+    for network in (gan.generator, gan.critic, gan.average):
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         for module in network.modules():
             if isinstance(module, nn.LeakyReLU):

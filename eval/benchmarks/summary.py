@@ -32,7 +32,9 @@ def main() -> None:
 
 
 def rows_of(found: dict[str, Any], name: str) -> list[Row]:
-    return found[name]["rows"] if name in found else []
+    """Of all result files of a benchmark: ``NAME.json``, and such as ``NAME_gpu.json``, written by ``--out``."""
+    parts = [part["rows"] for stem, part in found.items() if stem == name or stem.startswith(f"{name}_")]
+    return [row for rows in parts for row in rows]
 
 
 def line(what: str, aim: str, measured: str) -> Row:
@@ -93,7 +95,7 @@ def scale(found: dict[str, Any]) -> Iterator[Row]:
     longer, read = (large[k] - small[k] for k in ("start_seconds", "bytes"))
     hours = longer / read * HUBERT_BYTES / 3600
     what = f"{HOURS:,} hours of speech as HuBERT features, from these slopes"
-    yield line(what, "", f"{HUBERT_BYTES / 1e9:.0f} GB, {hours:.1f} hours before the first update")
+    yield line(what, "", f"{HUBERT_BYTES / 1e9:.0f} GB, {hours:.1f} hours to read once (here from the page cache)")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """What a generator's training is told: what it reads, its shape, its losses, its schedule."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from gandistill.config import Config
 from gandistill.gan.generator import Architecture
@@ -51,6 +51,12 @@ class Training(Config):
     """Updates between two lines of metrics."""
     seed: int = Field(default=0, ge=0)
     """Decides initial weights, batches and noise."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.chunks > self.batch // 2:
+            raise ValueError(f"chunks {self.chunks} are more than the {self.batch // 2} pairs of a batch")
+        return self
 
     @field_validator("evaluate_heads")
     @classmethod

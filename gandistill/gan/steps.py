@@ -184,7 +184,7 @@ class Gan:
         chunks = part("memory").get("chunks")
         if chunks is None or chunks.shape != () or not 1 <= int(chunks) <= self.config.training.batch:
             raise InputError(f"{where}: 'memory.chunks' is missing or bad")
-        self.chunks = int(chunks)
+        self.chunks = max(int(chunks), self.config.training.chunks)
 
     def sampler(self, updates: int) -> Sampler:
         """The averaged generator after so many updates, with all it needs to sample without the corpus."""
@@ -221,9 +221,11 @@ def one_update(gan: Gan, update: int) -> dict[str, float]:
         with torch.set_grad_enabled(last):
             samples = within_memory(gan, lambda batch=batch, before=before: _again(gan, batch, before))
         made = (update - 1) * training.critic_steps + k + 1
-        terms |= critic_step(gan, batch, samples.detach(), made % training.penalty_every == 0)
+        fixed, held = samples.detach(), [samples]
+        del samples  # held alone keeps the graph, so that it can be let go of where memory runs out
+        terms |= critic_step(gan, batch, fixed, made % training.penalty_every == 0)
         if last:
-            terms |= generator_step(gan, batch, [samples], before)
+            terms |= generator_step(gan, batch, held, before)
     average_step(gan, update)
     values = processes.mean(torch.stack([value.detach().to(gan.dtype) for value in terms.values()])).tolist()
     named = dict(zip(terms, values, strict=True))
@@ -360,7 +362,7 @@ def within_memory(gan: Gan, work: Callable[[], T]) -> T:
         if gan.chunks >= pairs:
             raise RunError(f"Out of memory with one pair of samples at a time ({gan.chunks} chunks)")
         if processes.world() > 1:
-            raise RunError(f"Out of memory: --resume with training.chunks above {gan.chunks}, or on more processes")
+            raise RunError(f"Out of memory: go on by --resume --set training.chunks={2 * gan.chunks}")
         gan.chunks = min(2 * gan.chunks, pairs)
         clear_device_cache(garbage_collection=True)
         say(f"Out of memory: batches are computed in {gan.chunks} chunks from here on, with the same gradients")

@@ -1,6 +1,7 @@
 """Training the generator that replaces a corpus: a short loop around one update, its scores on dev, what is kept."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from gandistill.gan.steps import Gan, one_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
-from gandistill.run import CONFIG, Run, check_folder, stop_asked
+from gandistill.run import CONFIG, Run, check_folder, no_tf32, stop_asked
 
 
 def configured(path: Path | None, settings: list[str], out: Path, resume: bool) -> GanConfig:
@@ -35,27 +36,29 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     even where the bits would differ from an uninterrupted run's. Raises InputError for bad input, RunError naming the
     term when a loss is no longer a sane number.
     """
-    gan, dev = prepared(config)
+    check_folder(out, resume)
+    gan, dev = processes.together(lambda: prepared(config))
     read = {"features": gan.features.fingerprint, "bank": fingerprint(Path(str(config.bank)))}
     updates = config.training.updates
-    free = ("features", "bank", "training.updates")
+    if resume and updates < (before := GanConfig.load(out / CONFIG).training.updates):
+        raise InputError(f"{out} was started with training.updates={before}: they can be raised, not lowered")
+    free = ("features", "bank", "training.updates", "training.chunks")
     first = processes.place().is_main_process
-    with muted(not first), Run(out, config, resume, inexact, free, **read) as run, stop_asked() as stop:
-        if run.step > updates:
-            raise InputError(f"{out} has made {run.step} updates already, more than training.updates asks for")
+    with muted(not first), Run(out, config, resume, inexact, free, **read) as run, stop_asked() as stop, no_tf32():
         if run.state:
             gan.load_state(run.state, out)
+        processes.check_same(gan.state() | {"step": torch.tensor(run.step)})
         if dev is None:
             say(f"{config.features} has no dev part: the last generator is kept")
         if run.step == 0 and config.architecture.start == "closed-form":
-            keep_if_better(gan, run, dev, 0)
+            processes.main_alone(lambda: keep_if_better(gan, run, dev, 0))
         for update in track(range(run.step + 1, updates + 1), "training", updates, run.step, unit="updates"):
             scalars = one_update(gan, update)
             last, stopping = update == updates, processes.any_of(bool(stop))
             if update % config.training.log_every == 0:
                 run.log(update, scalars)
             if last or update % config.training.evaluate_every == 0:
-                keep_if_better(gan, run, dev, update)
+                processes.main_alone(partial(keep_if_better, gan, run, dev, update))
             if last or stopping or update % config.training.checkpoint_every == 0:
                 run.checkpoint(update, gan.state())
             if stopping and not last:
@@ -85,8 +88,6 @@ def untrained(config: GanConfig) -> Sampler:
 
 def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> None:
     """Score the averaged generator on dev and keep it if no earlier one was better; without dev keep it anyway."""
-    if not run.writes:
-        return
     sampler = gan.sampler(update)
     scores = {} if dev is None else dev_scores(sampler, dev, gan.config.training)
     score = sum(scores.values()) / len(scores) if scores else None

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # sbatch recipes/accelerate/slurm.sh --config recipes/ravdess/gan_att.yaml --out /shared/gan
-# One launcher on every node; --resume goes on where an allocation ended (SLURM's SIGTERM stops a training cleanly).
+# One launcher on every node; --resume goes on where an allocation ended. SLURM's SIGTERM makes a training stop with a
+# checkpoint after its update; one that is longer than the launcher's 30 seconds of grace goes on from the last one.
 #SBATCH --job-name=gandistill
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

@@ -1,5 +1,6 @@
 """One update: its terms, its batches, its average, and the same result in less memory."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -238,6 +239,27 @@ class TestMemory:
             if name != "memory.chunks":
                 torch.testing.assert_close(other, tensor, rtol=1e-7, atol=1e-9, msg=name)
         assert narrow.state()["memory.chunks"] == 4, "a resumed run goes on in as many"
+
+    def test_the_graph_that_was_too_large_is_let_go_of(self, configured: Any, monkeypatch: pytest.MonkeyPatch):
+        gan, _ = prepared(configured())
+        made: list[Any] = []
+        generate, terms = gan.generate, steps.generator_terms
+
+        def watched(batch: Any) -> torch.Tensor:
+            samples = generate(batch)
+            made.append(weakref.ref(samples))
+            return samples
+
+        def scarce(*given: Any) -> Any:
+            if gan.chunks == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
+            assert [made_before() is None for made_before in made] == [True, False]
+            return terms(*given)
+
+        monkeypatch.setattr(gan, "generate", watched)
+        monkeypatch.setattr(steps, "generator_terms", scarce)
+        one_update(gan, 1)
+        assert len(made) == 2
 
     def test_with_one_pair_at_a_time_it_gives_up(self, configured: Any, monkeypatch: pytest.MonkeyPatch):
         def never(*_: Any) -> Any:

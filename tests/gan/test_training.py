@@ -115,6 +115,32 @@ class TestRepetition:
             assert (tmp_path / "run" / name).read_bytes() == (trained / name).read_bytes()
         assert GanConfig.load(tmp_path / "run" / CONFIG).training.updates == 6
 
+    @pytest.mark.parametrize("off", ["class_real", "class_generated", "both"])
+    def test_a_network_part_that_never_learns_is_no_hindrance(self, configured: Any, tmp_path: Path, off: str):
+        terms = ("class_real", "class_generated") if off == "both" else (off,)
+        config = configured(losses=dict.fromkeys(terms, 0), training={"updates": 2})
+        train(config, tmp_path / "run")
+        again = configured(losses=dict.fromkeys(terms, 0), training={"updates": 3})
+        train(again, tmp_path / "run", resume=True)
+        train(again, tmp_path / "whole")
+        name = f"{CHECKPOINTS}/000000003/{STATE}"
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+    def test_a_closed_form_run_killed_before_its_first_checkpoint(
+        self, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Its start was scored already: the score is not told twice."""
+        config = configured(architecture={"start": "closed-form"}, training={"updates": 3})
+        train(config, tmp_path / "whole")
+        whole = training.one_update
+        monkeypatch.setattr(training, "one_update", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(config, tmp_path / "run")
+        monkeypatch.setattr(training, "one_update", whole)
+        train(config, tmp_path / "run", resume=True)
+        assert content(tmp_path / "run") == content(tmp_path / "whole")
+        assert [record["step"] for record in metrics(tmp_path / "run")][:2] == [0, 1]
+
     def test_a_finished_run_stays_as_it_is(self, configured: Any, trained: Path, tmp_path: Path):
         shutil.copytree(trained, tmp_path / "run")
         train(configured(), tmp_path / "run", resume=True)
@@ -221,7 +247,7 @@ class TestResumeIsRefused:
         assert resumed.architecture == before.architecture
 
     def test_fewer_updates_than_made_are_refused(self, configured: Any, trained: Path):
-        with pytest.raises(InputError, match="has made 6 updates already"):
+        with pytest.raises(InputError, match=r"was started with training.updates=6: they can be raised, not lowered"):
             train(configured(training={"updates": 5}), trained, resume=True)
         assert GanConfig.load(trained / CONFIG).training.updates == 6
 
@@ -335,6 +361,7 @@ class TestInput:
     def test_settings_are_checked_before_work(self, tmp_path: Path):
         for setting, message in (
             ("training.batch=7", "training.batch"),
+            ("training.chunks=9", "chunks 9 are more than the 8 pairs of a batch"),
             ("training.evaluate_heads=[superb, nobody]", r"expected some of \[superb, .*\]"),
             ("training.evaluate_heads=[]", "evaluate_heads"),
             ("training.average=1", "training.average"),
