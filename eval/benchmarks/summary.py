@@ -25,7 +25,8 @@ HUBERT_BYTES = 50 * 768 * 2 * 3600 * HOURS
 def main() -> None:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     rows = [row for make in (steps, quality, samples, heads, extraction, scale) for row in make(found)]
-    cpus = sorted({f"{part['machine']['cpu']}, {part['machine']['cores']} cores" for part in found.values()})
+    machines = [part["machine"] for part in found.values()]
+    cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use" for m in machines})
     table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
     put_table(ROOT / "README.md", "eval/benchmarks/summary.py", table)
     say(table)
@@ -52,19 +53,23 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
 
 def quality(found: dict[str, Any]) -> Iterator[Row]:
     rows = rows_of(found, "time_to_quality")
-    places = dict.fromkeys((row["variant"], round(row["seconds"]), row["updates"], row["labels"]) for row in rows)
-    for variant, seconds, updates, labels in places:
-        uars = [r["uar"] for r in rows if (r["variant"], r["updates"], r["labels"]) == (variant, updates, labels)]
-        trained = f"{variant}, {seconds} s of training ({updates} updates)" if seconds else f"{variant}, control"
-        what = f"dev UAR of heads on RAVDESS, {labels} labels: {trained}"
-        yield line(what, "", f"{100 * fmean(uars):.1f} %")
+    for variant, labels in dict.fromkeys((row["variant"], row["labels"]) for row in rows):
+        mine = [row for row in rows if (row["variant"], row["labels"]) == (variant, labels)]
+        uars = {
+            s: fmean(r["uar"] for r in mine if r["seconds"] == s) for s in dict.fromkeys(r["seconds"] for r in mine)
+        }
+        said = (f"{100 * uar:.1f}" + (f" after {seconds:.0f} s" if seconds else "") for seconds, uar in uars.items())
+        yield line(
+            f"dev UAR (%) of heads on RAVDESS at 50 points per class: {variant}, {labels} labels", "", ", ".join(said)
+        )
 
 
 def samples(found: dict[str, Any]) -> Iterator[Row]:
     for row in rows_of(found, "sample"):
         if "fraction" in row:
             what = f"sampling from {row['generator']} ({row['frames']}, {row['dims']}), {row['labels']} labels"
-            rate = f"{row['samples_per_second']:.3g} samples a second, {row['fraction']:.0%} of the matrix rate"
+            speed = row["samples_per_second"]
+            rate = f"{speed:,.{0 if speed > 10 else 2}f} samples a second, {row['fraction']:.0%} of the matrix rate"
             yield line(what, "the floor of its convolutions", rate)
 
 
