@@ -299,7 +299,9 @@ def test_help_lists_the_options(command: str):
 
 
 @pytest.mark.parametrize(
-    ("command", "choices"), [("prepare", READERS), ("prepare", PROTOCOLS), ("select", METHODS)], ids=str
+    ("command", "choices"),
+    [("prepare", tuple(READERS)), ("prepare", tuple(PROTOCOLS)), ("select", tuple(METHODS))],
+    ids=str,
 )
 def test_help_names_the_choices(command: str, choices: Iterable[str]):
     described = "".join(succeed(command, "--help").out.split())  # lines break within names
