@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 EVAL = Path(__file__).parents[1] / "eval"
-BENCHMARKS = {path.stem: path for path in sorted((EVAL / "benchmarks").glob("*.py")) if "__main__" in path.read_text()}
+SCRIPTS = sorted((EVAL / "benchmarks").glob("*.py"))
+BENCHMARKS = {path.stem: path for path in SCRIPTS if "from benchmark import" in path.read_text()}
 RESULTS = sorted((EVAL / "results" / "benchmarks").glob("*.json"))
 MACHINE = {"cpu", "cores", "threads", "memory", "system", "python", "torch"}
 
@@ -51,3 +52,7 @@ def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
     assert header.split() == list(found["rows"][0])
     assert set(rule) <= {"-", " "}
     assert [row.split()[0] for row in rows] == [row["data"] for row in found["rows"]]
+
+
+def test_every_benchmark_is_tried():
+    assert sorted(BENCHMARKS) == ["extract", "head", "sample", "scale", "time_to_quality", "train_step"]

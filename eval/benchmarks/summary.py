@@ -5,6 +5,7 @@
 Reads ``eval/results/benchmarks/*.json``, which the other benchmarks write, and measures nothing itself.
 """
 
+import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ HUBERT_BYTES = 50 * 768 * 2 * 3600 * HOURS
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     rows = [row for make in (steps, quality, samples, heads, extraction, scale) for row in make(found)]
     machines = [part["machine"] for part in found.values()]

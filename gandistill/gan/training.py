@@ -40,11 +40,12 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     gan, dev = processes.together(lambda: prepared(config))
     read = {"features": gan.features.fingerprint, "bank": fingerprint(Path(str(config.bank)))}
     updates = config.training.updates
-    if resume and updates < (before := GanConfig.load(out / CONFIG).training.updates):
-        raise InputError(f"{out} was started with training.updates={before}: they can be raised, not lowered")
     free = ("features", "bank", "training.updates", "training.chunks")
     first = processes.place().is_main_process
     with muted(not first), Run(out, config, resume, inexact, free, **read) as run, stop_asked() as stop, no_tf32():
+        made = max(run.step, kept_updates(out / KIND))
+        if made > updates:
+            raise InputError(f"{out} has made {made} updates already, more than training.updates asks for")
         if run.state:
             gan.load_state(run.state, out)
         processes.check_same(gan.state() | {"step": torch.tensor(run.step)})
@@ -84,6 +85,11 @@ def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
 def untrained(config: GanConfig) -> Sampler:
     """The control that a trained generator must beat: the same one, with its initial weights."""
     return prepared(config)[0].sampler(0)
+
+
+def kept_updates(generator: Path) -> int:
+    """After how many updates the generator that a run keeps was made; a killed run's may be ahead of its checkpoint."""
+    return Sampler.open(generator).facts["trained"]["updates"] if generator.exists() else 0
 
 
 def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> None:
