@@ -29,10 +29,10 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -rs
 
-# What `make test` does in a short form, in full: hundreds of kills, ten thousand damaged artifacts. About an hour.
+# What `make test` does in a short form, in full: hundreds of kills, ten thousand damaged artifacts. Some minutes.
 soak: setup
 	GANDISTILL_SOAK=1 $(BIN)/pytest --numprocesses 2 --dist worksteal tests/gan/test_survival.py tests/gan/test_processes.py \
-		tests/test_artifacts.py tests/test_fuzz.py
+		tests/test_artifacts.py tests/test_fuzz.py tests/features/test_workers.py
 
 clean:
 	rm -rf $(VENV) work
