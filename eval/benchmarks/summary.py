@@ -13,7 +13,9 @@ from statistics import fmean
 from typing import Any
 
 from gandistill.console import say
+from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.evaluate.report import markdown, put_table
+from gandistill.features.logmel import LogMelConfig
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "eval" / "results" / "benchmarks"
@@ -21,6 +23,7 @@ Row = dict[str, Any]
 HOURS = 1000
 HUBERT_BYTES = 50 * 768 * 2 * 3600 * HOURS
 """Of HuBERT base features of a corpus of so many hours, half floats at 50 frames a second."""
+LOGMEL_BYTES = SAMPLE_RATE / LogMelConfig().hop * LogMelConfig().bands * 2 * 3600 * HOURS
 
 
 def main() -> None:
@@ -87,6 +90,10 @@ def extraction(found: dict[str, Any]) -> Iterator[Row]:
         if row["variant"] == "extract":
             what = f"extraction with {row['upstream']}, beyond the bare model"
             yield line(what, "10 % at most", f"{row['overhead']:+.0%}")
+            if row["upstream"] == "logmel":
+                size = LOGMEL_BYTES / 1e9, HOURS * 3600 / row["audio_seconds_per_second"] / 3600
+                cost = f"{size[0]:.0f} GB, {size[1]:.1f} hours to extract"
+                yield line(f"{HOURS:,} hours of speech as log-Mels, at this speed", "", cost)
 
 
 def scale(found: dict[str, Any]) -> Iterator[Row]:

@@ -32,7 +32,6 @@ INDEX = "index.csv"
 COLUMNS = ("id", "label", "speaker", "session", "split", "frames", "shard", "offset")
 FRAMES = "frames"
 SOFT = "q_"
-PARTS = ("train", "dev", "test")
 SHARD_BYTES = 256 * 2**20
 MOST_DIMS = 2**20
 LINE = 2**20
