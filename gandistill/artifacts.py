@@ -44,6 +44,7 @@ __all__ = [
     "CONFIG",
     "SUMS",
     "append_line",
+    "bytes_on_disk",
     "check_free",
     "check_sums",
     "describe",
@@ -183,6 +184,11 @@ def fingerprint(folder: Path) -> str:
     """Identity of an artifact: SHA-256 of its sums, so of every byte in it that counts."""
     read_sums(folder)
     return sha256(folder / SUMS)
+
+
+def bytes_on_disk(folder: Path) -> int:
+    """What an artifact weighs: the bytes of every file in it, card, config and sums too."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def open_artifact(folder: Path, kind: str, verify: bool | tuple[str, ...] = True) -> dict[str, Any]:

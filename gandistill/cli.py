@@ -28,9 +28,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
+Ppc = Annotated[int | None, typer.Option(help="Points per class.")]
+Total = Annotated[int | None, typer.Option(help="Points in all.")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="Every class alike; the default.")]
+AsOriginal = Annotated[bool, typer.Option("--as-original", help="The training part's own class counts.")]
+Counts = Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")]
+Labels = Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
-METHODS = "random, random-oversampled, herding, k-centre, class-gaussian or class-gaussian-mean."
-PROTOCOLS = "speaker-independent, ravdess-dyads, superb, mtt-table1 or custom; none leaves the split column empty."
+METHODS = "random, random-oversampled, herding, k-centre, pooled, class-gaussian or class-gaussian-mean."
+PROTOCOLS = (
+    "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
+)
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
 
 
@@ -95,7 +103,7 @@ def _options(
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="ravdess, nemo, iemocap, demos, synthetic or tabular.")],
+    corpus: Annotated[str, typer.Argument(help="ravdess, nemo, iemocap, demos, voxceleb1, synthetic or tabular.")],
     root: Annotated[Path, typer.Argument(help="Where the corpus lies; for tabular, the CSV file.")],
     out: Out = Path("manifest.csv"),
     protocol: Annotated[str | None, typer.Option(help=PROTOCOLS)] = None,
@@ -125,11 +133,11 @@ def prepare(
 def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")]) -> None:
     """Counts per class, speakers per part and overlaps; refuses a speaker in both train and test."""
     from gandistill.corpora import splits
-    from gandistill.corpora.manifest import read_manifest
+    from gandistill.corpora.manifest import read_manifest, read_origin
 
     report = splits.audit(read_manifest(manifest))
     print(report)
-    splits.refuse_overlap(report)
+    splits.check_speakers(report, read_origin(manifest).get("protocol"))
 
 
 @app.command()
@@ -166,14 +174,40 @@ def select(
     features: Features,
     out: Out = Path("selected"),
     method: Annotated[str, typer.Option(help=METHODS)] = "random",
-    ppc: Annotated[int, typer.Option(help="Points per class.")] = 100,
+    ppc: Ppc = None,
+    total: Total = None,
+    balanced: Balanced = False,
+    as_original: AsOriginal = False,
+    counts: Counts = None,
+    within: Annotated[int | None, typer.Option("--bytes", help="For pooled, instead: as many as fit.")] = None,
+    labels: Labels = "hard",
+    bank: Annotated[Path | None, typer.Option(help="Folder of the bank that gives soft labels.")] = None,
     seed: Seed = 0,
 ) -> None:
     """A control: a real subset of the train part, or samples of a closed-form generator."""
+    from gandistill.controls.counts import counts_per_class, whole_numbers
+    from gandistill.controls.select import check_method, select_within
     from gandistill.controls.select import select as run
+    from gandistill.controls.soft import teacher
     from gandistill.features.featureset import FeatureSet
 
-    run(FeatureSet.open(features), method, ppc, seed, out)
+    check_method(method, within is not None)
+    whole, gives_labels = FeatureSet.open(features), teacher(labels, bank)
+    if within is not None:
+        if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
+            raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
+        select_within(whole, within, seed, out, bank=gives_labels)
+        return
+    wanted = counts_per_class(
+        whole.labels,
+        whole.training_part().class_counts,
+        ppc=ppc,
+        total=total,
+        balanced=balanced,
+        as_original=as_original,
+        counts=whole_numbers(_pairs(counts, "--counts")),
+    )
+    run(whole, method, wanted, seed, out, bank=gives_labels)
 
 
 @app.command()
@@ -196,28 +230,42 @@ def train(
 def sample(
     generator: Annotated[Path | None, typer.Argument(help="Generator folder; none: the one that ships.")] = None,
     out: Out = Path("distilled"),
-    ppc: Annotated[int | None, typer.Option(help="Points per class.")] = None,
-    total: Annotated[int | None, typer.Option(help="Points in all.")] = None,
-    balanced: Annotated[bool, typer.Option("--balanced", help="Every class alike; the default.")] = False,
-    as_original: Annotated[bool, typer.Option("--as-original", help="The training part's own class counts.")] = False,
-    counts: Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")] = None,
-    labels: Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")] = "hard",
+    ppc: Ppc = None,
+    total: Total = None,
+    balanced: Balanced = False,
+    as_original: AsOriginal = False,
+    counts: Counts = None,
+    labels: Labels = "hard",
     seed: Seed = 0,
 ) -> None:
     """Draw a distilled set from a generator."""
+    from gandistill.controls.counts import counts_per_class, whole_numbers
+    from gandistill.controls.soft import are_soft
     from gandistill.gan import sampling
 
     sampler = sampling.Sampler.open(generator or sampling.shipped())
-    wanted = sampling.counts_per_class(
+    wanted = counts_per_class(
         sampler.labels,
         sampler.facts["class_counts"],
         ppc=ppc,
         total=total,
         balanced=balanced,
         as_original=as_original,
-        counts=sampling.whole_numbers(_pairs(counts, "--counts")),
+        counts=whole_numbers(_pairs(counts, "--counts")),
     )
-    sampling.sample(sampler, wanted, seed, out, sampling.are_soft(labels))
+    sampling.sample(sampler, wanted, seed, out, are_soft(labels))
+
+
+@app.command()
+def compress(
+    generator: Annotated[Path, typer.Argument(help="Generator folder.")],
+    out: Out = Path("compressed"),
+    precision: Annotated[str, typer.Option(help="float16 or int8.")] = "float16",
+) -> None:
+    """Store a generator, and the bank in it, in half or a quarter of the bytes."""
+    from gandistill.gan.compression import compress as run
+
+    run(generator, precision, out)
 
 
 @app.command()
@@ -277,13 +325,33 @@ def evaluate(
 def compare(
     a: Annotated[Path, typer.Argument(help="A predictions.csv.")],
     b: Annotated[Path, typer.Argument(help="Another, over the same utterances.")],
+    margin: Annotated[float | None, typer.Option(help="UAR difference that is still on par, such as 0.03.")] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """McNemar's test and the UAR difference of two recognisers, with its 95 % interval."""
+    """McNemar's test and the UAR difference of two recognisers, with its 95 % interval; with a margin, equivalence."""
     from gandistill.evaluate.significance import compare as run
 
-    _print(run(a, b, seed), as_json)
+    _print(run(a, b, seed, margin=margin), as_json)
+
+
+@app.command()
+def probe(
+    head: Annotated[Path, typer.Argument(help="Folder of a head.")],
+    features: Features,
+    target: Annotated[str, typer.Option(help="What is sought: speaker.")] = "speaker",
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides everything random.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """How well a linear classifier tells speakers apart by a head's first layer. Not a measure of privacy."""
+    from gandistill.evaluate.speakers import ProbeConfig, probe_head
+    from gandistill.features.featureset import FeatureSet
+
+    chosen = [] if seed is None else [f"seed={seed}"]
+    wanted = ProbeConfig.load(config, [*(settings or []), *chosen])
+    _print(probe_head(head, FeatureSet.open(features), target, wanted), as_json)
 
 
 @app.command()

@@ -115,7 +115,8 @@ def judge(
 
 
 def _selected(whole: FeatureSet, method: str, ppc: int, work: Path) -> Maker:
-    return lambda seed: select(whole, method, ppc, seed, work / f"{method}-{ppc}-{seed}")
+    counts = dict.fromkeys(whole.labels, ppc)
+    return lambda seed: select(whole, method, counts, seed, work / f"{method}-{ppc}-{seed}")
 
 
 def _sampled(samplers: Sequence[Sampler], ppc: int, stem: Path, soft: bool = False) -> Maker:
@@ -134,7 +135,7 @@ def _stem(name: str) -> str:
 def report(rows: list[Utility], whole: FeatureSet, generator: Path, seconds: float, as_json: bool) -> None:
     """Print the result: one JSON object, or a table with its caption."""
     corpus, test = whole.config.get("corpus"), whole.part("test")
-    size = sum(file.stat().st_size for file in generator.iterdir())
+    size = artifacts.bytes_on_disk(generator)
     if as_json:
         facts = {"corpus": corpus, "generator": str(generator), "generator_bytes": size, "seconds": seconds}
         print(json.dumps(facts | {"rows": [row.to_dict() for row in rows]}))

@@ -55,4 +55,12 @@ def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
 
 
 def test_every_benchmark_is_tried():
-    assert sorted(BENCHMARKS) == ["extract", "head", "sample", "scale", "time_to_quality", "train_step"]
+    assert sorted(BENCHMARKS) == [
+        "equal_updates",
+        "extract",
+        "head",
+        "sample",
+        "scale",
+        "time_to_quality",
+        "train_step",
+    ]

@@ -31,13 +31,15 @@ COMMANDS = {
     "audit": "manifest",
     "extract": "--upstream --config --set --out --skip-bad",
     "bank": "--config --set --out",
-    "select": "--method --ppc --seed --out",
+    "select": "--method --ppc --total --balanced --as-original --counts --bytes --labels --bank --seed --out",
     "train": "--config --set --out --resume --allow-inexact-resume",
     "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out",
+    "compress": "--precision --out",
     "train-head": "--head --dev --labels --seed --config --set --out",
     "heads": "--dims --classes --json",
     "evaluate": "--split --json",
-    "compare": "--seed --json",
+    "compare": "--margin --seed --json",
+    "probe": "--target --seed --config --set --json",
     "demo": "--corpus --out --json",
 }
 
@@ -120,11 +122,24 @@ def test_the_main_job(work: Path):
     predictions = [work / head / "predictions.csv" for head in judged]
     compared = succeed("compare", *predictions, "--json").json
     assert 0 <= compared["p_value"] <= 1
-    same = succeed("compare", predictions[0], predictions[0], "--json").json
+    assert "equivalence" not in compared
+    same = succeed("compare", predictions[0], predictions[0], "--margin", 0.03, "--json").json
     assert same["p_value"] == 1
+    assert same["equivalence"] == {"margin": 0.03, "interval": [0, 0], "equivalent": True}
+    refused = run("compare", *predictions, "--margin", 1)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "Bad margin 1.0, expected a difference in UAR above 0 and below 1" in refused.err
     plain = succeed("evaluate", work / "head-a", work / "logmel")
     assert f"uar: {judged['head-a']['uar']}" in plain.out.splitlines()
     assert "p_value: 1.0" in succeed("compare", predictions[0], predictions[0]).out.splitlines()
+
+
+def test_the_speaker_probe(work: Path):
+    words = ("probe", work / "head-a", work / "logmel", *settings("updates=2", "held_out=0.5"))
+    found = succeed(*words, "--target", "speaker", "--seed", 3, "--json").json
+    assert (found["target"], found["seed"], found["head"]["name"]) == ("speaker", 3, "head-a")
+    assert found["seen"]["speakers"] + found["unseen"]["speakers"] == found["speakers"] == 24
+    assert f"chance: {json.dumps(found['chance'])}" in succeed(*words).out.splitlines()
 
 
 def test_the_distilled_set_is_balanced(work: Path):
@@ -153,6 +168,15 @@ def test_the_generator_inside_a_run_folder_or_by_itself(work: Path, tmp_path: Pa
     for number, folder in enumerate((work / "gan", work / "gan" / "generator")):
         succeed("sample", folder, "--ppc", 2, "--out", tmp_path / str(number))
     assert FeatureSet.open(tmp_path / "0").fingerprint == FeatureSet.open(tmp_path / "1").fingerprint
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_compressed_generators_are_sampled_from_as_any_other(work: Path, tmp_path: Path, precision: str):
+    done = succeed("compress", work / "gan", "--precision", precision, "--out", tmp_path / "small")
+    assert done.out == ""
+    assert f"bytes in {precision}" in done.err
+    succeed("sample", tmp_path / "small", "--ppc", 2, "--labels", "soft", "--out", tmp_path / "drawn")
+    assert FeatureSet.open(tmp_path / "drawn").config["compressed"]["precision"] == precision
 
 
 def test_audit(work: Path):
@@ -209,6 +233,23 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "a bad bank key": (["bank", "WORK/logmel", "--set", "kinds=3"], "unknown key 'kinds', expected one of [updates"),
     "a bad method": (["select", "WORK/logmel", "--method", "best"], "Bad method 'best', expected one of [random"),
     "no points": (["select", "WORK/logmel", "--ppc", 0, "--out", "TMP/x"], "expected 1 or more"),
+    "how many of a control": (["select", "WORK/logmel", "--out", "TMP/x"], "How many points?"),
+    "a control's class": (["select", "WORK/logmel", "--counts", "bored=3"], "some of [angry, happy, neutral, sad]"),
+    "soft without a bank": (
+        ["select", "WORK/logmel", "--ppc", 2, "--labels", "soft"],
+        "--labels soft and --bank DIR go together",
+    ),
+    "a bank without soft": (["select", "WORK/logmel", "--ppc", 2, "--bank", "WORK/bank"], "go together"),
+    "a missing bank": (
+        ["select", "WORK/logmel", "--ppc", 2, "--labels", "soft", "--bank", "WORK/nothing"],
+        "No bank at WORK/nothing",
+    ),
+    "too few bytes": (["select", "WORK/logmel", "--method", "pooled", "--bytes", 100], "too many for 100"),
+    "bytes of another method": (["select", "WORK/logmel", "--bytes", 9000], "--bytes goes with --method pooled"),
+    "bytes and a number": (
+        ["select", "WORK/logmel", "--method", "pooled", "--bytes", 9000, "--ppc", 2],
+        "--bytes decides how many points",
+    ),
     "a bad config key": (["train", "--set", "training.epochs=3", "--out", "TMP/x"], "expected one of [updates"),
     "a bad config value": (["train", "--set", "training.batch=3", "--out", "TMP/x"], "training.batch"),
     "no config value": (["train", "--set", "training.batch", "--out", "TMP/x"], "expected key=value"),
@@ -218,7 +259,7 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "another setting": (["train", "--out", "WORK/gan", "--resume", "--set", "training.seed=4"], "[training.seed]"),
     "a missing generator": (["sample", "WORK/nothing", "--ppc", 3], "No generator at WORK/nothing: no such folder"),
     "no generator": (["sample", "WORK/logmel", "--ppc", 3], "expected a generator"),
-    "how many": (["sample", "WORK/gan", "--out", "TMP/x"], "How many samples?"),
+    "how many": (["sample", "WORK/gan", "--out", "TMP/x"], "How many points?"),
     "a contradiction": (["sample", "WORK/gan", "--ppc", 3, "--total", 5, "--out", "TMP/x"], "Choose one of"),
     "an unknown class": (
         ["sample", "WORK/gan", "--counts", "bored=3"],
@@ -229,6 +270,9 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "bad labels": (["sample", "WORK/gan", "--ppc", 3, "--labels", "both"], "expected one of [hard, soft]"),
     "out is taken": (["sample", "WORK/gan", "--ppc", 3, "--out", "WORK/bank"], "holds a gandistill bank"),
     "out is a file": (["sample", "WORK/gan", "--ppc", 3, "--out", "WORK/manifest.csv"], "WORK/manifest.csv"),
+    "a bad precision": (["compress", "WORK/gan", "--precision", "int4"], "expected one of [float16, int8]"),
+    "nothing to compress": (["compress", "WORK/logmel", "--out", "TMP/x"], "expected a generator"),
+    "compressed onto itself": (["compress", "WORK/gan", "--out", "WORK/gan/generator"], "choose another --out"),
     "a bad head": (["train-head", "WORK/random", "--head", "mlp", "--out", "TMP/x"], "expected one of [superb"),
     "no soft labels": (["train-head", "WORK/random", "--labels", "soft", "--out", "TMP/x"], "no soft labels"),
     "no dev part": (["train-head", "WORK/random", "--dev", "WORK/random", "--out", "TMP/x"], "no 'dev' part"),
@@ -237,6 +281,10 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
         ["evaluate", "WORK/head-a", "WORK/logmel", "--split", "tst"],
         "Bad split 'tst', expected one of [train, dev, test]",
     ),
+    "a bad target": (["probe", "WORK/head-a", "WORK/logmel", "--target", "age"], "Bad target 'age', expected one of"),
+    "no speakers": (["probe", "WORK/head-a", "WORK/distilled"], "names no speaker"),
+    "a bad probe key": (["probe", "WORK/head-a", "WORK/logmel", "--set", "epochs=1"], "unknown key 'epochs'"),
+    "a probe of nothing": (["probe", "WORK/nothing", "WORK/logmel"], "No head at WORK/nothing: no such folder"),
     "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
 }

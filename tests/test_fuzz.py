@@ -26,6 +26,7 @@ import torch
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
+from gandistill.gan.compression import compress
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
@@ -131,6 +132,12 @@ def make_generator(out: Path) -> None:
     sampler.save(out, {"command": "test"}, "# Generator\n")
 
 
+def make_compressed(out: Path) -> None:
+    make_generator(out.with_name("whole-generator"))
+    compress(out.with_name("whole-generator"), "int8", out)
+    shutil.rmtree(out.with_name("whole-generator"))
+
+
 def use_generator(folder: Path) -> None:
     sampler = Sampler.open(folder)
     out = folder.with_name("drawn")
@@ -177,6 +184,7 @@ KINDS = {
     "head": Kind(make_head, use_head),
     "bank": Kind(make_bank, use_bank),
     "generator": Kind(make_generator, use_generator),
+    "compressed": Kind(make_compressed, use_generator),
     "checkpoint": Kind(make_checkpoint, use_checkpoint),
 }
 
@@ -291,9 +299,8 @@ def change_json(value: dict[str, Any], rng: random.Random) -> None:
         case 4 if isinstance(old, int | float):
             inside[key] = rng.choice([old + 1, old - 1, -old, old * 2, old * 10**9, str(old), float(old), [old]])
         case 5:
-            value[rng.choice(["labels", "dims", "heads", "architecture", "class_counts", "trained"])] = rng.choice(
-                NASTY
-            )
+            named = ["labels", "dims", "heads", "architecture", "class_counts", "trained", "compressed"]
+            value[rng.choice(named)] = rng.choice(NASTY)
         case _:
             inside[key] = rng.choice(NASTY)
 
@@ -318,7 +325,7 @@ def mutate_header(folder: Path, rng: random.Random) -> None:
     match rng.randrange(7):
         case 0:
             header[name]["dtype"] = rng.choice(
-                ["F64", "F32", "F16", "BF16", "I32", "I64", "BOOL", "C64", "F4", "F8_E5M2"]
+                ["F64", "F32", "F16", "BF16", "I8", "I32", "I64", "BOOL", "C64", "F4", "F8_E5M2"]
             )
         case 1:
             header[name]["shape"] = rng.choice([[], [0], [-1], [1], [2**31], [2**63], [0, 2**63], [1] * 99, [10**30]])
@@ -349,7 +356,7 @@ def mutate_values(folder: Path, rng: random.Random) -> None:
         if flat.dtype == torch.float32 and rng.random() < 0.3:
             flat[place] = rng.choice([3e38, -3e38, 1e-45, 1e20])
     else:
-        flat[place] = rng.choice([-1, 0, 2**62])
+        flat[place] = rng.choice([-1, 0, -128 if flat.dtype == torch.int8 else 2**62])
     content = file.read_bytes()
     start = len(content) - len(data) + header[name]["data_offsets"][0]
     raw = flat.contiguous().view(torch.uint8).numpy().tobytes()

@@ -102,7 +102,7 @@ def wrong_commands(text: str, table: dict[str, tuple[list[str], str]]) -> Iterat
             yield f"{PROGRAM} {command}: its arguments are {usage(command)}, not {arguments}"
     choices = {"prepare": READERS, "select": METHODS, "train-head": tuple(MODELS)}
     for command, valid in choices.items():
-        given = [span for span in spans(table.get(command, ([], ""))[1]) if re.fullmatch("[a-z-]+", span)]
+        given = [span for span in spans(table.get(command, ([], ""))[1]) if re.fullmatch("[a-z0-9-]+", span)]
         if sorted(given) != sorted(valid):
             yield f"{PROGRAM} {command}: its choices are {sorted(valid)}, not {sorted(given)}"
 

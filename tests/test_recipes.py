@@ -12,6 +12,7 @@ import torch
 from gandistill.corpora import fabricate
 from gandistill.corpora.prepare import prepare
 from gandistill.corpora.synthetic import synthesise
+from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.critic import Critic
@@ -22,7 +23,7 @@ from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.training import HeadConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-KINDS = {"logmel": ExtractConfig, "hubert": ExtractConfig, "bank": BankConfig}
+KINDS = {"logmel": ExtractConfig, "hubert": ExtractConfig, "bank": BankConfig, "superb_sid": ProbeConfig}
 LAUNCHERS = sorted((RECIPES / "accelerate").glob("*.yaml"))
 ALL = sorted(set(RECIPES.glob("*/*.yaml")) - set(LAUNCHERS))
 CORPORA = ("ravdess", "nemo", "iemocap", "demos")

@@ -44,16 +44,19 @@ HEADS, SEEDS, PPC = ("superb", "cnn-attention"), (0, 1), 50
 
 
 def main() -> None:
-    options = parser(__doc__)
+    given = with_corpus(parser(__doc__)).parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        write("time_to_quality", list(rows(given, given.work or Path(scratch), Path(scratch))), given)
+
+
+def with_corpus(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
     options.add_argument("--corpus", type=Path, help="RAVDESS on disk")
     options.add_argument("--work", type=Path, help="where features and bank are kept; default: nowhere")
-    given = options.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        work = given.work or Path(scratch)
-        write("time_to_quality", list(rows(given, work, Path(scratch))), given)
+    return options
 
 
-def rows(given: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
+def inputs(given: argparse.Namespace, work: Path) -> tuple[list[str], FeatureSet]:
+    """Settings that name features and bank, made in ``work`` where they are not there yet, and the features."""
     small: list[str] = []
     if given.quick:
         train_step.inputs(work, 8)
@@ -63,15 +66,18 @@ def rows(given: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
     else:
         recipes = ExtractConfig.load(RECIPES / "logmel.yaml"), BankConfig.load(RECIPES / "bank.yaml")
         features, bank = demo.inputs("ravdess", given.corpus, work, *recipes)
-    whole = FeatureSet.open(features)
+    return [f"features={features}", f"bank={bank}", *small], FeatureSet.open(features)
+
+
+def rows(given: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
+    settings, whole = inputs(given, work)
     marks, seeds, ppc = ((1,), SEEDS[:1], 2) if given.quick else (MARKS, SEEDS, PPC)
     heads = HEADS[:1] if given.quick else HEADS
     for method in ("random", "class-gaussian"):
-        control = select(whole, method, ppc, 0, scratch / method)
+        control = select(whole, method, dict.fromkeys(whole.labels, ppc), 0, scratch / method)
         yield from judged(control, whole, {"variant": method, "seconds": 0.0, "updates": 0}, heads, seeds, ("hard",))
-    inputs = [f"features={features}", f"bank={bank}"]
     for variant, recipe in (("reference", "gan_att"), ("ours", "gan_att"), ("ours, closed-form start", CLOSED)):
-        config = GanConfig.load(RECIPES / f"{recipe}.yaml", [*inputs, *small])
+        config = GanConfig.load(RECIPES / f"{recipe}.yaml", settings)
         step = reference.one_update if variant == "reference" else steps.one_update
         for seconds, updates, sampler in trained(config, variant == "reference", step, marks):
             distilled = scratch / "distilled"

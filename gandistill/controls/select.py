@@ -1,25 +1,35 @@
-"""Controls as feature sets: what a distilled set must beat at equal points per class."""
+"""Controls as feature sets: what a distilled set must beat at equal points per class, or at equal bytes."""
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 
 from gandistill import artifacts
-from gandistill.console import say
+from gandistill.console import say, track
 from gandistill.controls import gaussian, subsets
+from gandistill.controls.counts import counts_per_class
 from gandistill.controls.noise import keyed, noise
+from gandistill.controls.soft import soft_labelled
 from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, write_feature_set
+from gandistill.heads.bank import Bank
 
+POOLED = "pooled"
 SUBSETS: dict[str, Callable[[subsets.Points, int, np.random.Generator], subsets.Rows]] = {
     "random": subsets.random,
     "random-oversampled": subsets.random_oversampled,
     "herding": subsets.herding,
     "k-centre": subsets.k_centre,
+    POOLED: subsets.random,
 }
+BLIND = (subsets.random, subsets.random_oversampled)
+"""Draws without looking, for which nothing need be read."""
 WHOLE, MEAN = "class-gaussian", "class-gaussian-mean"
 METHODS = (*SUBSETS, WHOLE, MEAN)
 COMPONENTS = 64
@@ -28,57 +38,111 @@ COMPONENTS = 64
 def select(
     features: FeatureSet,
     method: str,
-    ppc: int,
+    counts: dict[str, int],
     seed: int,
     out: Path,
     *,
+    bank: Bank | None = None,
     frames: int | None = None,
     components: int = COMPONENTS,
 ) -> FeatureSet:
-    """Write a control with ``ppc`` points per class, made from the train part, and return it.
+    """Write a control with ``counts`` points of each class (others 0), made from the train part, and return it.
 
-    A smaller ppc under the same seed gives the first points of a larger one, class by class. ``frames`` and
-    ``components`` are for the closed-form generators; the default length is the train part's median, because windows
-    much shorter than clips have other means. Raises InputError for an unknown method, ppc < 1, a negative seed, or an
-    ``out`` that is taken.
+    A smaller count under the same seed gives the first points of a larger one, class by class. With a ``bank``, its
+    mean posterior becomes the soft label of each point, that of ``pooled`` ones from all their frames; without, real
+    points keep the soft labels that the features store. ``frames`` and ``components`` are for the closed-form
+    generators; the default length is the train part's median, because windows much shorter than clips have other means.
+    Raises InputError for an unknown method or class, counts that are negative or all 0, a negative seed, a bank that
+    does not fit, or an ``out`` that is taken.
     """
-    if method not in METHODS:
-        raise choices("method", method, METHODS)
-    given = (("ppc", ppc, 1), ("seed", seed, 0), ("components", components, 1), ("frames", frames, 1))
+    check_method(method)
+    given = (("components", components, 1), ("frames", frames, 1))
     for what, value, least in given:
         if value is not None and value < least:
             raise InputError(f"Bad {what} {value}, expected {least} or more")
-    if out.resolve() == features.folder.resolve():
-        raise InputError(f"{out} is the feature set to select from: choose another --out")
-    artifacts.check_free(out, KIND)
-    train = features.training_part()
-    made_by: dict[str, Any] = {"command": "select", "method": method, "ppc": ppc, "seed": seed}
+    train = _train_part(features, seed, out, bank)
+    wanted = counts_per_class(train.labels, train.class_counts, counts=counts)
+    made_by = _made_by(method, wanted, seed, bank)
     if method in SUBSETS:
-        rows = _subset(train, method, ppc, seed)
-        counts = np.bincount(train.targets[rows], minlength=len(train.labels)).tolist()
-        points = _real(train, rows)
+        rows = _subset(train, method, wanted, seed)
+        points, found = _real(train, rows), train.rows(rows).class_counts
     else:
         fitted = _fitted(train, method == MEAN, frames, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
-        counts = [ppc] * len(train.labels)
-        points = _sampled(fitted, train.labels, ppc, seed)
-    counts = dict(zip(train.labels, counts, strict=True))
-    for label, count in counts.items():
-        if count < ppc:
-            say(f"{label}: {count} points, all that the train part has (asked for {ppc})")
-    facts = made_from(features) | {"labels": train.labels, "dims": train.dims, "counts": counts}
-    write_feature_set(out, points, artifacts.describe(KIND, made_by, **facts), _card(method, counts, facts))
-    return FeatureSet.open(out)
+        points, found = _sampled(fitted, wanted, seed), wanted
+    for label, count in found.items():
+        if count < wanted[label]:
+            say(f"{label}: {count} points, all that the train part has (asked for {wanted[label]})")
+    points = _finished(points, method, bank)
+    return _write(out, train, track(points, "selecting", sum(found.values()), unit="points"), found, made_by)
 
 
-def _subset(train: FeatureSet, method: str, ppc: int, seed: int) -> subsets.Rows:
+def select_within(features: FeatureSet, most: int, seed: int, out: Path, *, bank: Bank | None = None) -> FeatureSet:
+    """Write as many ``pooled`` points as fit in ``most`` bytes on disk, and return them; how many is said.
+
+    It is the folder that ``select`` writes for their counts, every byte of which counts: frames, index, soft labels,
+    config, card and sums. Points are dealt to the classes in turn, a class that is used up being passed over. Raises
+    InputError as ``select`` does, or if not even one point of each class fits.
+    """
+    train = _train_part(features, seed, out, bank)
+    rows = _subset(train, POOLED, train.class_counts, seed)
+    turns = np.concatenate([np.arange(count) for count in train.class_counts.values()])
+    dealt, least = np.argsort(turns, kind="stable"), int((turns == 0).sum())
+    possible = dealt[: max(least, most // (2 * train.dims))]  # frames alone take two bytes a value
+    pooled = _finished(_real(train, rows[possible]), POOLED, bank)
+    points = dict(zip(possible, track(pooled, "pooling", len(possible), unit="utterances"), strict=True))
+
+    def written(folder: Path, number: int) -> FeatureSet:
+        chosen = np.sort(dealt[:number])
+        counts = train.rows(rows[chosen]).class_counts
+        return _write(folder, train, (points[i] for i in chosen), counts, _made_by(POOLED, counts, seed, bank))
+
+    with TemporaryDirectory() as scratch:
+
+        def size(number: int) -> int:
+            return artifacts.bytes_on_disk(written(Path(scratch) / KIND, number).folder)
+
+        number = least - 1 + bisect_right(range(least, len(points) + 1), most, key=size)
+        if number < least:
+            raise InputError(f"One pooled point of each class takes {size(least):,} bytes, too many for {most:,}")
+        every = "all" if number == len(train) else str(number)
+        say(f"{every} of {len(train)} pooled points fit in {most:,} bytes: they take {size(number):,}")
+    return written(out, number)
+
+
+def check_method(method: str, within: bool = False) -> None:
+    """Raise InputError unless there is such a method, and if ``within``, one that a number of bytes can be asked of."""
+    if method not in METHODS:
+        raise choices("method", method, METHODS)
+    if within and method != POOLED:
+        raise InputError(f"--bytes goes with --method {POOLED}, not {method}")
+
+
+def _train_part(features: FeatureSet, seed: int, out: Path, bank: Bank | None) -> FeatureSet:
+    """What controls are made from, once the request is known to be sound. Raises InputError."""
+    if seed < 0:
+        raise InputError(f"Bad seed {seed}, expected 0 or more")
+    if bank is not None:
+        bank.check_match(features)
+    if out.resolve() == features.folder.resolve():
+        raise InputError(f"{out} is the feature set to select from: choose another --out")
+    artifacts.check_free(out, KIND)
+    return features.training_part()
+
+
+def _made_by(method: str, counts: dict[str, int], seed: int, bank: Bank | None) -> dict[str, Any]:
+    labels = "hard" if bank is None else "soft"
+    return {"command": "select", "method": method, "counts": counts, "seed": seed, "labels": labels}
+
+
+def _subset(train: FeatureSet, method: str, counts: dict[str, int], seed: int) -> subsets.Rows:
     """Rows of the train part, class by class."""
-    blind = method in ("random", "random-oversampled")  # draws without looking, so nothing need be read
-    points = np.empty((len(train), 0)) if blind else subsets.embedding(train)
+    choose = SUBSETS[method]
+    points = np.empty((len(train), 0)) if choose in BLIND else subsets.embedding(train)
     chosen = []
-    for number in range(len(train.labels)):
+    for number, count in enumerate(counts.values()):
         rows = np.flatnonzero(train.targets == number)
-        chosen.append(rows[SUBSETS[method](points[rows], ppc, keyed(seed, number))])
+        chosen.append(rows[choose(points[rows], count, keyed(seed, number))])
     return np.concatenate(chosen)
 
 
@@ -91,6 +155,12 @@ def _real(train: FeatureSet, rows: subsets.Rows) -> Iterator[Utterance]:
         soft = None if train.soft is None else torch.from_numpy(train.soft[row])
         identity = f"{name}+{again}" if again else name
         yield Utterance(identity, label, train.frames(row), speaker, session, "train", soft)
+
+
+def _finished(points: Iterable[Utterance], method: str, bank: Bank | None) -> Iterator[Utterance]:
+    """The points with the bank's soft labels, if any, and then pooled, if they shall be."""
+    for point in points if bank is None else soft_labelled(points, bank):
+        yield replace(point, frames=point.frames.mean(0, keepdim=True)) if method == POOLED else point
 
 
 def _fitted(train: FeatureSet, pooled: bool, frames: int | None, components: int, seed: int) -> gaussian.ClassGaussian:
@@ -116,23 +186,33 @@ def _fitted(train: FeatureSet, pooled: bool, frames: int | None, components: int
     return gaussian.fit(clips, torch.from_numpy(train.targets[rows]), len(train.labels), components)
 
 
-def _sampled(fitted: gaussian.ClassGaussian, labels: list[str], ppc: int, seed: int) -> Iterator[Utterance]:
-    for number, label in enumerate(labels):
-        for i in range(ppc):
+def _sampled(fitted: gaussian.ClassGaussian, counts: dict[str, int], seed: int) -> Iterator[Utterance]:
+    for number, (label, count) in enumerate(counts.items()):
+        for i in range(count):
             clip = fitted.sample(number, noise(seed, number, i, 1, fitted.components))[0]
             yield Utterance(f"{label}-{i:06d}", label, clip)
 
 
-def _card(method: str, counts: dict[str, int], facts: dict[str, Any]) -> str:
-    if method in SUBSETS:
-        what = f"Real utterances chosen from the train part of `{facts['source']['features']}` by `{method}`."
+def _write(
+    out: Path, train: FeatureSet, points: Iterable[Utterance], counts: dict[str, int], made_by: dict[str, Any]
+) -> FeatureSet:
+    facts = made_from(train) | {"labels": train.labels, "dims": train.dims, "counts": counts}
+    write_feature_set(out, points, artifacts.describe(KIND, made_by, **facts), _card(made_by, facts))
+    return FeatureSet.open(out)
+
+
+def _card(made_by: dict[str, Any], facts: dict[str, Any]) -> str:
+    method, source = made_by["method"], f"`{facts['source']['features']}`"
+    if method == POOLED:
+        what = f"Real utterances drawn from the train part of {source}, each its mean over time as a single frame."
+    elif method in SUBSETS:
+        what = f"Real utterances chosen from the train part of {source} by `{method}`."
     else:
-        what = (
-            f"Samples of a closed-form generator (`{method}`) fitted to `{facts['source']['features']}`: no real clip."
-        )
-    table = "\n".join(f"| {label} | {count} |" for label, count in counts.items())
+        what = f"Samples of a closed-form generator (`{method}`) fitted to {source}: no real clip."
+    labels = " Soft labels: the mean posterior of a bank's converged heads." if made_by["labels"] == "soft" else ""
+    table = "\n".join(f"| {label} | {count} |" for label, count in facts["counts"].items())
     licence = f"\nLicence of the corpus: {facts['licence']}\n" if facts.get("licence") else ""
     return (
-        f"# Control `{method}`\n\n{what} A control: a distilled set with as many points per class must beat it.\n\n"
-        f"| class | points |\n|---|---|\n{table}\n{licence}\nHow it was made is in `config.json`.\n"
+        f"# Control `{method}`\n\n{what}{labels} A control: a distilled set with as many points per class, or bytes, "
+        f"must beat it.\n\n| class | points |\n|---|---|\n{table}\n{licence}\nHow it was made is in `config.json`.\n"
     )

@@ -72,7 +72,7 @@ def k_centre(points: Points, ppc: int, generator: np.random.Generator) -> Rows:
         nearest[chosen[-1]] = -np.inf  # never again, even among duplicates
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, _distances(points, points[chosen[-1]]))
-    return np.array(chosen, dtype=np.int64)
+    return np.array(chosen[:ppc], dtype=np.int64)
 
 
 def _distances(points: Points, centre: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -127,11 +127,34 @@ def fabricate_nemo(root: Path, sentences: int = 3, seconds: float = SECONDS) -> 
     return root
 
 
-def _write(path: Path, emotion: str, seconds: float) -> None:
+def fabricate_voxceleb1(
+    root: Path, speakers: int = 4, utterances: int = 2, merged: bool = False, seconds: float = SECONDS
+) -> Path:
+    """VoxCeleb1's ``iden_split.txt`` and audio under ``root``; returns ``root``.
+
+    So many utterances of each of four videos of each speaker: two videos train, one dev, one test, as in the real
+    split no video is in two parts. The pitch is the speaker's. Every other speaker is one of the verification test,
+    below ``test/wav``, the others below ``dev/wav``; all are below ``wav`` if ``merged``.
+    """
+    lines = []
+    for number in range(speakers):
+        half, test = divmod(number, 2)
+        speaker = f"id{(10270 if test else 10001) + half}"
+        folder = root / "wav" if merged else root / ("test" if test else "dev") / "wav"
+        for video, part in enumerate("1123"):
+            for utterance in range(1, utterances + 1):
+                name = f"{speaker}/video-{speaker[3:]}{video}/{utterance:05d}.wav"
+                _write(folder / name, speaker, seconds, name)
+                lines.append(f"{part} {name}\n")
+    (root / "iden_split.txt").write_text("".join(sorted(lines, key=lambda line: zlib.crc32(line.encode()))))
+    return root
+
+
+def _write(path: Path, emotion: str, seconds: float, name: str = "") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pitch = 150 + zlib.crc32(emotion.encode()) % 1000
     tone = np.sin(2 * np.pi * pitch / SAMPLE_RATE * np.arange(round(seconds * SAMPLE_RATE)))
-    noise = np.random.default_rng(zlib.crc32(path.name.encode())).standard_normal(len(tone))
+    noise = np.random.default_rng(zlib.crc32((name or path.name).encode())).standard_normal(len(tone))
     sound = io.BytesIO()  # given a path, libsndfile writes in many small steps: fifty times slower
     soundfile.write(sound, 0.1 * tone + 0.03 * noise, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     path.write_bytes(sound.getvalue())

@@ -13,7 +13,7 @@ from gandistill.corpora import audio, splits
 from gandistill.corpora.manifest import Entry, origin_path, write_manifest
 from gandistill.errors import InputError, choices
 
-READERS = ("ravdess", "nemo", "iemocap", "demos", "tabular", "synthetic")
+READERS = ("ravdess", "nemo", "iemocap", "demos", "voxceleb1", "tabular", "synthetic")
 """The corpora: each is a module of this package with ``read``, ``NAME`` and ``LICENCE``, imported when it is asked."""
 QUARANTINE = "quarantine.csv"
 
@@ -37,7 +37,7 @@ def prepare(
     audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
-    listed), or a speaker is in both train and test.
+    listed), or a speaker is in both train and test (unless naming speakers is what the protocol is for).
     """
     reader = _reader(corpus)
     if columns and corpus != "tabular":
@@ -56,7 +56,7 @@ def prepare(
     usable = audio.check(kept, skip_bad, out.with_name(QUARANTINE))
     report = splits.audit(usable)
     say(str(report))
-    splits.refuse_overlap(report)
+    splits.check_speakers(report, protocol)
 
     write_manifest(out, usable)
     left_out = {"protocol": _missing(found, kept), "bad audio": _missing(kept, usable)}

@@ -26,12 +26,16 @@ DYAD_EMOTIONS = {"neutral": "neutral", "calm": "neutral", "happiness": "happy", 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named split, the corpora it is valid for (none: all), how many folds it has, and the parts it fills."""
+    """A named split, the corpora it is valid for (none: all), how many folds it has, and the parts it fills.
+
+    With ``known_speakers`` its task is to name the speaker, out of those of train.
+    """
 
     split: Callable[[list[Entry], int, int], list[Entry]]
     corpora: tuple[str, ...] = ()
     folds: int = 1
     parts: tuple[str, ...] = SPLITS
+    known_speakers: bool = False
 
 
 def apply(name: str, corpus: str, entries: list[Entry], fold: int = 1, seed: int = 0) -> list[Entry]:
@@ -181,8 +185,22 @@ def audit(entries: list[Entry]) -> Audit:
     )
 
 
-def refuse_overlap(audit: Audit) -> None:
-    """Raise InputError if any speaker is in both train and test."""
+def check_speakers(audit: Audit, protocol: str | None = None) -> None:
+    """Raise InputError if any speaker is in both train and test.
+
+    A protocol whose task is to name the speaker turns that round: its parts share speakers, which is said, and
+    InputError is raised if one of dev or test is not in train.
+    """
+    if protocol in [name for name, one in PROTOCOLS.items() if one.known_speakers]:
+        known = set(audit.speakers.get("train", ()))
+        for part, speakers in audit.speakers.items():
+            if strangers := sorted(set(speakers) - known):
+                raise InputError(
+                    f"{len(strangers)} speakers of {part} are not in train ({_some(strangers)}): "
+                    f"protocol {protocol} names speakers that were trained on, and these cannot be"
+                )
+        say(f"Protocol {protocol} names speakers, so its parts share them: it is no test on unseen speakers")
+        return
     shared = audit.overlaps.get(("train", "test"))
     if shared:
         raise InputError(
@@ -244,10 +262,17 @@ def _mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
     return mtt_table1(entries, fold, seed)
 
 
+def _superb_sid(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    from gandistill.corpora.voxceleb1 import superb_sid
+
+    return superb_sid(entries, fold, seed)
+
+
 PROTOCOLS = {
     "speaker-independent": Protocol(speaker_independent, folds=MOST_FOLDS),
     "ravdess-dyads": Protocol(ravdess_dyads, ("ravdess",), folds=len(DYAD_SESSIONS)),
     "superb": Protocol(_superb, ("iemocap",), folds=5),
     "mtt-table1": Protocol(_mtt_table1, ("demos",)),
+    "superb-sid": Protocol(_superb_sid, ("voxceleb1",), known_speakers=True),
     CUSTOM: Protocol(custom, parts=("train",)),
 }

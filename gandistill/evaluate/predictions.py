@@ -1,9 +1,12 @@
-"""The predictions file: what a head made of each utterance, a row each, with its posterior.
+"""Predictions: what a head made of each utterance, in memory or in a file of a row each.
 
-``id,speaker,label,predicted`` and one ``p_<class>`` column for each class. N utterances.
+The file has ``id,speaker,label,predicted`` and, with the posterior, one ``p_<class>`` column for each class.
+N utterances.
 """
 
 import csv
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gandistill import metrics
 from gandistill.errors import InputError
 
 COLUMNS = ("id", "speaker", "label", "predicted")
@@ -25,13 +29,62 @@ def file_name(split: str) -> str:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Ids, speakers, true labels and predicted ones, each [N], of one file."""
+    """Ids, speakers (empty: unknown), true labels and predicted ones, each [N]; an id occurs once.
 
-    path: Path
+    ``source`` is what messages call them: the file's path, or the name of what predicted. Raises InputError for an id
+    that occurs twice, ValueError for columns of different lengths.
+    """
+
     ids: Strings
     speakers: Strings
     labels: Strings
     predicted: Strings
+    source: str = "predictions in memory"
+
+    def __post_init__(self) -> None:
+        if len({len(column) for column in (self.ids, self.speakers, self.labels, self.predicted)}) > 1:
+            raise ValueError(f"{self.source}: ids, speakers, labels and predicted differ in length")
+        if len(np.unique(self.ids)) < len(self.ids):
+            repeated = next(name for name, times in Counter(self.ids.tolist()).items() if times > 1)
+            raise InputError(f"{self.source}: the id {repeated!r} occurs twice")
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Which utterances are recognised rightly, [N]."""
+        return self.predicted == self.labels
+
+    @property
+    def uar(self) -> float:
+        """UAR in 0..1, over the classes that occur in ``labels``."""
+        classes, (labels, predicted) = np.unique([self.labels, self.predicted], return_inverse=True)
+        return metrics.unweighted_average_recall(metrics.confusion_matrix(labels, predicted, len(classes)))
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """The predictions of these rows, in their order."""
+        i = np.asarray(rows, np.int64)
+        return Predictions(self.ids[i], self.speakers[i], self.labels[i], self.predicted[i], self.source)
+
+    def in_order_of(self, other: "Predictions") -> "Predictions":
+        """The same predictions, their utterances in the order of ``other``.
+
+        Raises InputError naming the first utterance that only one of them has, or whose label or speaker differs.
+        """
+        row = {name: i for i, name in enumerate(self.ids.tolist())}
+        theirs = set(other.ids.tolist())
+        for has, lacks, strangers in (
+            (other, self, (name for name in other.ids.tolist() if name not in row)),
+            (self, other, (name for name in row if name not in theirs)),
+        ):
+            for name in strangers:
+                raise InputError(
+                    f"{has.source} holds the utterance {name!r}, {lacks.source} does not: expected the same"
+                )
+        found = self.take([row[name] for name in other.ids.tolist()])
+        for what, left, right in (("label", other.labels, found.labels), ("speaker", other.speakers, found.speakers)):
+            for i in np.flatnonzero(left != right):
+                name, x, y = (str(column[i]) for column in (other.ids, left, right))
+                raise InputError(f"The {what} of {name!r} is {x!r} in {other.source} but {y!r} in {self.source}")
+        return found
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":
@@ -71,4 +124,19 @@ class Predictions:
             raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from None
         if not rows:
             raise InputError(f"{path}, line 2: holds no prediction")
-        return cls(path, *(np.array(column) for column in zip(*rows.values(), strict=True)))
+        return cls(*(np.array(column) for column in zip(*rows.values(), strict=True)), source=str(path))
+
+
+def pooled(folds: Sequence[Predictions]) -> Predictions:
+    """Predictions of different folds as one, each utterance tested in one fold only; the order is that of the folds.
+
+    A speaker's name means the same speaker in every fold. Raises InputError naming an utterance that two folds hold.
+    """
+    fold_of: dict[str, str] = {}
+    for fold in folds:
+        for name in fold.ids.tolist():
+            if name in fold_of:
+                raise InputError(f"The utterance {name!r} is in {fold_of[name]} and in {fold.source}: expected it once")
+            fold_of[name] = fold.source
+    columns = zip(*((fold.ids, fold.speakers, fold.labels, fold.predicted) for fold in folds), strict=True)
+    return Predictions(*map(np.concatenate, columns), source=" + ".join(fold.source for fold in folds))

@@ -1,8 +1,9 @@
-"""Whether two heads differ by more than chance: McNemar's test, bootstrap and t intervals.
+"""Whether recognisers differ by more than chance: McNemar's test, bootstrap and t intervals, equivalence, Holm.
 
-N utterances, C classes, R resamples.
+N utterances, R resamples.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,52 +11,85 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gandistill import metrics
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions, Strings
 
 EXACT_BELOW = 25
 SPEAKERS_NEEDED = 6
 LEVEL = 0.95
-Bools = NDArray[np.bool_]
+EQUIVALENCE_LEVEL = 0.90
+"""Two one-sided tests at 5 % each pass when the 90 % interval lies inside the margin (Schuirmann 1987)."""
+BLOCK = 2**20
+"""Draws held at a time, so that memory does not grow with the number of resamples."""
 
 
-def compare(a: Path, b: Path, seed: int = 0, resamples: int = 10_000) -> dict[str, Any]:
-    """Compare two predictions files over the same utterances, in any order.
+def compare(a: Path, b: Path, seed: int = 0, resamples: int = 10_000, margin: float | None = None) -> dict[str, Any]:
+    """Compare two predictions files over the same utterances, in any order: ``mcnemar`` and ``difference`` in one."""
+    first, second = Predictions.read(a), Predictions.read(b)
+    return {**mcnemar(first, second), **difference([first], [second], seed, resamples, margin)}
 
-    Returns ``p_value``, ``statistic``, ``method`` ("exact" or "chi-squared") and ``discordant`` (``a_only``,
-    ``b_only``: rightly recognised by that one alone) of McNemar's test; ``uar_a``, ``uar_b`` and ``uar_difference``
-    = uar_a - uar_b with its 95 % bootstrap ``interval`` [low, high]; ``bootstrap`` ("speaker" or "utterance", see
-    ``bootstrap_interval``), ``speakers`` and ``utterances``. Raises InputError naming the first difference.
+
+def difference(
+    a: Sequence[Predictions],
+    b: Sequence[Predictions],
+    seed: int = 0,
+    resamples: int = 10_000,
+    margin: float | None = None,
+) -> dict[str, Any]:
+    """How much better a is than b, each given by one or several predictions (one per seed) of the same utterances.
+
+    Returns ``uar_a`` and ``uar_b``, means over seeds; ``uar_difference`` = uar_a - uar_b with its 95 % bootstrap
+    ``interval`` [low, high], the trained models held fixed; ``bootstrap``: "speaker", because utterances of one speaker
+    are not independent, or "utterance" where fewer than six speakers are known or one is unknown; ``speakers`` and
+    ``utterances``, their numbers. With ``margin`` also ``equivalence``: ``margin``, the 90 % ``interval`` of the same
+    resamples and ``equivalent``, whether it lies inside (-margin, margin); only then are a and b on par.
+
+    Raises InputError for a margin outside 0..1 or naming the first utterance that differs.
     """
     for what, value, least in (("number of resamples", resamples, 1), ("seed", seed, 0)):
         if value < least:
             raise InputError(f"Bad {what} {value}, expected {least} or more")
-    first, second = _same_utterances(Predictions.read(a), Predictions.read(b))
-    right_a, right_b = first.predicted == first.labels, second.predicted == second.labels
-    a_only, b_only = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    known = set(first.speakers.tolist())
+    if margin is not None and not 0 < margin < 1:
+        raise InputError(f"Bad margin {margin}, expected a difference in UAR above 0 and below 1 such as 0.03")
+    one = a[0]
+    gain = len(b) * _hits(a, one) - len(a) * _hits(b, one)  # whole numbers, so that equal rows differ by exactly 0
+    known = set(one.speakers.tolist())
     by_speaker = len(known) >= SPEAKERS_NEEDED and "" not in known
-    clusters = first.speakers if by_speaker else first.ids
-    uar_a, uar_b = _uar(first), _uar(second)
-    return {
-        **mcnemar(a_only, b_only),
-        "discordant": {"a_only": a_only, "b_only": b_only},
+    clusters = one.speakers if by_speaker else one.ids
+    gaps = bootstrap(one.labels, gain, clusters, seed=seed, resamples=resamples) / (len(a) * len(b))
+    uar_a, uar_b = (math.fsum(predictions.uar for predictions in row) / len(row) for row in (a, b))
+    found = {
         "uar_a": uar_a,
         "uar_b": uar_b,
         "uar_difference": uar_a - uar_b,
-        "interval": list(bootstrap_interval(first.labels, right_a, right_b, clusters, seed=seed, resamples=resamples)),
+        "interval": _percentiles(gaps, LEVEL),
         "bootstrap": "speaker" if by_speaker else "utterance",
         "speakers": len(known - {""}),
-        "utterances": len(first.ids),
+        "utterances": len(one.ids),
     }
+    if margin is not None:
+        low, high = _percentiles(gaps, EQUIVALENCE_LEVEL)
+        equivalent = -margin < low and high < margin
+        found["equivalence"] = {"margin": margin, "interval": [low, high], "equivalent": equivalent}
+    return found
 
 
-def mcnemar(a_only: int, b_only: int) -> dict[str, Any]:
+def mcnemar(a: Predictions, b: Predictions) -> dict[str, Any]:
+    """McNemar's test of two predictions of the same utterances, in any order.
+
+    Returns ``p_value``, ``statistic`` and ``method`` (see ``mcnemar_of``) and ``discordant``: ``a_only`` and
+    ``b_only``, how many that one alone recognises rightly. Raises InputError naming the first utterance that differs.
+    """
+    right_a, right_b = a.right, b.in_order_of(a).right
+    a_only, b_only = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    return {**mcnemar_of(a_only, b_only), "discordant": {"a_only": a_only, "b_only": b_only}}
+
+
+def mcnemar_of(a_only: int, b_only: int) -> dict[str, Any]:
     """McNemar's two-sided test of as many rights that only a has as rights that only b has.
 
-    Exact (binomial) below 25 discordant pairs, else chi-squared with continuity correction. ``statistic`` is the
-    smaller count, or chi-squared. McNemar 1947; the correction is Edwards 1948.
+    Exact (binomial) below 25 discordant pairs, else chi-squared with continuity correction. ``method`` is "exact" or
+    "chi-squared", ``statistic`` the smaller count, or chi-squared. McNemar 1947; the correction is Edwards 1948.
     """
     from scipy import stats
 
@@ -67,28 +101,45 @@ def mcnemar(a_only: int, b_only: int) -> dict[str, Any]:
     return {"p_value": float(stats.chi2.sf(statistic, df=1)), "statistic": statistic, "method": "chi-squared"}
 
 
-def bootstrap_interval(
-    labels: Strings, right_a: Bools, right_b: Bools, clusters: Strings, *, seed: int, resamples: int
-) -> tuple[float, float]:
-    """95 % percentile interval of UAR a - UAR b, whole clusters resampled with replacement (no stratification).
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given: below 0.05 holds for all of them together.
 
-    ``clusters`` [N] are speakers, because utterances of one speaker are not independent, or utterance ids where there
-    are too few speakers to resample. A resample's UAR is over the classes that occur in it.
+    The i-th smallest of m, times m - i + 1, never below the one before it (Holm 1979). Raises ValueError for a value
+    outside 0..1.
+    """
+    if not all(0 <= p <= 1 for p in p_values):
+        raise ValueError(f"p-values lie in 0..1: {list(p_values)}")
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        least = max(least, min(1.0, (len(p_values) - place) * p_values[i]))
+        adjusted[i] = least
+    return adjusted
+
+
+def bootstrap(
+    labels: Strings, gain: NDArray[np.int64], clusters: Strings, *, seed: int, resamples: int
+) -> NDArray[np.float64]:
+    """Difference in UAR of each resample [R]: whole clusters drawn with replacement (no stratification).
+
+    ``gain`` [N] is by how many hits a is ahead of b at each utterance. A resample's UAR is over the classes that occur
+    in it. The draws depend on the names of the clusters and the seed alone: they are the same for every row of a table.
     """
     _, cluster = np.unique(clusters, return_inverse=True)
     classes, label = np.unique(labels, return_inverse=True)
-    shape = (cluster.max() + 1, len(classes))
-    counts = [np.zeros(shape, np.int64) for _ in range(3)]
-    for table, weight in zip(counts, (np.ones(len(labels), np.bool_), right_a, right_b), strict=True):
-        np.add.at(table, (cluster, label), weight)
-    # Clusters with equal counts are interchangeable: drawing how often each kind comes is the same, and far smaller.
-    kinds, many = np.unique(np.concatenate(counts, axis=1), axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(shape[0], many / shape[0], size=resamples) @ kinds  # [R, 3 C]
-    total, hits_a, hits_b = np.split(drawn, 3, axis=1)
-    gap = np.divide(hits_a - hits_b, total, out=np.zeros(total.shape), where=total > 0)
-    differences = gap.sum(axis=1) / (total > 0).sum(axis=1)
-    low, high = np.quantile(differences, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    many = int(cluster.max()) + 1
+    cell, cells = cluster * len(classes) + label, many * len(classes)
+    counts = np.stack([np.bincount(cell, weights, cells) for weights in (np.ones(len(gain)), gain)])
+    counts = counts.reshape(2, many, len(classes))  # utterances, and gain, of each cluster and class
+    generator, rows = np.random.default_rng(seed), max(1, BLOCK // many)
+    gaps = []
+    for begin in range(0, resamples, rows):
+        size = min(rows, resamples - begin)
+        drawn = generator.integers(0, many, (size, many)) + many * np.arange(size)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=size * many).reshape(size, many).astype(np.float64)
+        total, ahead = times @ counts  # each [size, C], whole numbers
+        gap = np.divide(ahead, total, out=np.zeros(total.shape), where=total > 0)
+        gaps.append(gap.sum(axis=1) / (total > 0).sum(axis=1))
+    return np.concatenate(gaps)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -102,26 +153,10 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - margin, mean + margin
 
 
-def _same_utterances(a: Predictions, b: Predictions) -> tuple[Predictions, Predictions]:
-    """Both, b in the order of a."""
-    place = {name: row for row, name in enumerate(b.ids.tolist())}
-    for path, other, strangers in (
-        (a.path, b.path, [name for name in a.ids.tolist() if name not in place]),
-        (b.path, a.path, sorted(place.keys() - set(a.ids.tolist()), key=lambda name: place[name])),
-    ):
-        if strangers:
-            raise InputError(f"{path} holds the utterance {strangers[0]!r}, {other} does not: compare the same ones")
-    order = [place[name] for name in a.ids.tolist()]
-    b = Predictions(b.path, b.ids[order], b.speakers[order], b.labels[order], b.predicted[order])
-    for what, left, right in (("label", a.labels, b.labels), ("speaker", a.speakers, b.speakers)):
-        rows = np.flatnonzero(left != right)
-        if len(rows):
-            name, x, y = a.ids[rows[0]], str(left[rows[0]]), str(right[rows[0]])
-            raise InputError(f"The {what} of {str(name)!r} is {x!r} in {a.path} but {y!r} in {b.path}")
-    return a, b
+def _hits(row: Sequence[Predictions], order: Predictions) -> NDArray[np.int64]:
+    """How many of a row's predictions recognise each utterance [N] rightly, in the order of ``order``."""
+    return np.stack([predictions.in_order_of(order).right for predictions in row]).sum(axis=0, dtype=np.int64)
 
 
-def _uar(predictions: Predictions) -> float:
-    classes = np.unique([predictions.labels, predictions.predicted])
-    numbers = [np.searchsorted(classes, column) for column in (predictions.labels, predictions.predicted)]
-    return metrics.unweighted_average_recall(metrics.confusion_matrix(numbers[0], numbers[1], len(classes)))
+def _percentiles(values: NDArray[np.float64], level: float) -> list[float]:
+    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()

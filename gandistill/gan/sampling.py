@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
-from gandistill import artifacts
+from gandistill import artifacts, precision
 from gandistill.console import track
 from gandistill.controls.noise import noise
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import Utterance, labels_and_dims, write_feature_set
 from gandistill.gan.generator import Architecture, Generator
@@ -31,6 +31,7 @@ KIND = "generator"
 SHIPPED = "ravdess-gan-att"
 WEIGHTS = "generator.safetensors"
 SCALE = ("feature_mean", "feature_deviation")
+COMPRESSED = "compressed"
 MOST_SAMPLES = 10**9
 """Of one class; what a forged generator may ask for."""
 CHUNK_VALUES = 2**24
@@ -42,7 +43,8 @@ class Sampler:
     """A generator ready to sample from: ``mean`` and ``deviation`` [D] bring its output to the corpus's units.
 
     ``bank`` holds the converged heads of the bank it was trained with, whose mean posterior makes soft labels.
-    ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence.
+    ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence,
+    and under ``compressed``, if it is, the precision that its weights are stored in. In memory they are float32.
     """
 
     generator: Generator
@@ -54,8 +56,7 @@ class Sampler:
     @classmethod
     def open(cls, folder: Path) -> "Sampler":
         """Read a generator folder, or the one inside a run folder. Raises InputError naming what is wrong."""
-        if artifacts.present(folder / KIND):
-            folder = folder / KIND
+        folder = generator_folder(folder)
         facts = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
         where, weights = folder / artifacts.CONFIG, folder / WEIGHTS
         labels, dims = _check_facts(facts, where)
@@ -66,20 +67,25 @@ class Sampler:
                 scale = {name: torch.empty(dims) for name in SCALE}
         except RuntimeError:
             raise InputError(f"{where}: 'architecture' asks for more values than a tensor can hold") from None
-        tensors = artifacts.load_verified(weights, generator.state_dict() | scale)
+        stored_in, transposed = stored_precision(facts, where), precision.transposed(generator)
+        tensors = precision.load_weights(weights, generator.state_dict() | scale, stored_in, transposed)
         mean, deviation = (tensors.pop(name) for name in SCALE)
         artifacts.load_module(generator, tensors, weights)
-        bank = Bank(load_heads(folder / BANK, facts))
+        bank = Bank(load_heads(folder / BANK, facts, stored_in))
         described = ("kind", "format", "made_by", "heads")  # what ``save`` writes anew
         facts = {key: value for key, value in facts.items() if key not in described}
         return cls(generator.eval(), mean, deviation, bank, facts)
 
     def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
-        """Write the generator folder, whole or not at all: all that is needed to sample without the corpus."""
+        """Write the generator folder, whole or not at all: all that is needed to sample without the corpus.
+
+        Raises InputError if its facts say ``compressed`` and its weights are beyond that precision.
+        """
+        stored_in, transposed = stored_precision(self.facts, folder), precision.transposed(self.generator)
         scale = dict(zip(SCALE, (self.mean, self.deviation), strict=True))
         with artifacts.new_artifact(folder, KIND) as building:
-            artifacts.save_tensors(building / WEIGHTS, self.generator.state_dict() | scale)
-            save_heads(building / BANK, self.bank.heads)
+            precision.save_weights(building / WEIGHTS, self.generator.state_dict() | scale, stored_in, transposed)
+            save_heads(building / BANK, self.bank.heads, stored_in)
             artifacts.write_text(building / artifacts.CARD, card)
             artifacts.write_json(
                 building / artifacts.CONFIG,
@@ -138,6 +144,22 @@ class Sampler:
         return frames, self.bank.mean_posterior(frames, lengths) if soft else None
 
 
+def generator_folder(folder: Path) -> Path:
+    """The folder itself, or the generator inside it where it is a run folder."""
+    return folder / KIND if artifacts.present(folder / KIND) else folder
+
+
+def stored_precision(facts: dict[str, Any], where: Path) -> str:
+    """The precision that a generator's weights are stored in. Raises InputError, naming ``where``, if there is none."""
+    if COMPRESSED not in facts:
+        return precision.FULL
+    compressed = facts[COMPRESSED]
+    if not isinstance(compressed, dict) or compressed.get("precision") not in precision.REDUCED:
+        valid = ", ".join(precision.REDUCED)
+        raise InputError(f"{where}: bad {COMPRESSED!r}, expected a dict with a precision that is one of [{valid}]")
+    return compressed["precision"]
+
+
 def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
     labels, dims = labels_and_dims(facts, where)
     for key in ("architecture", "class_counts", "trained"):
@@ -148,72 +170,6 @@ def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
     if sorted(counts) != sorted(labels) or not whole or not any(counts.values()):
         raise InputError(f"{where}: bad 'class_counts', expected for each of the labels a whole number, not all 0")
     return labels, dims
-
-
-def counts_per_class(
-    labels: list[str],
-    original: dict[str, int],
-    *,
-    ppc: int | None = None,
-    total: int | None = None,
-    balanced: bool = False,
-    as_original: bool = False,
-    counts: dict[str, int] | None = None,
-) -> dict[str, int]:
-    """How many samples of each class, in label order.
-
-    ``ppc`` each; or ``total`` shared evenly; or ``as_original``, the training part's own counts, scaled to ``total`` if
-    given; or explicit ``counts`` (other classes 0). What division leaves over goes one each in label order. Raises
-    InputError for a contradiction, an unknown class, or a number below 1.
-    """
-    if sum(x is not None for x in (ppc, total, counts)) > 1 or (as_original and (ppc or counts) is not None):
-        raise InputError("Choose one of --ppc, --total, --counts; --as-original goes alone or with --total")
-    if balanced and (as_original or counts is not None):
-        raise InputError("--balanced contradicts --as-original and --counts, choose one of them")
-    for name, value in (("--ppc", ppc), ("--total", total)):
-        if value is not None and value < 1:
-            raise InputError(f"Bad {name} {value}, expected 1 or more")
-    if ppc is not None:
-        return dict.fromkeys(labels, ppc)
-    if counts is not None:
-        unknown = [label for label in counts if label not in labels]
-        if unknown:
-            raise InputError(f"Bad class {unknown[0]!r} in --counts, expected some of [{', '.join(labels)}]")
-        if min(counts.values()) < 0 or not any(counts.values()):
-            raise InputError("Bad --counts, expected numbers of 0 or more and one of them above 0")
-        return {label: counts.get(label, 0) for label in labels}
-    if as_original:
-        shares = original if total is None else _shared(total, original)
-    elif total is not None:
-        shares = _shared(total, dict.fromkeys(labels, 1))
-    else:
-        raise InputError("How many samples? Give --ppc N, --total N, --counts a=N,b=N or --as-original")
-    return {label: shares[label] for label in labels}
-
-
-def _shared(total: int, parts: dict[str, int]) -> dict[str, int]:
-    whole = sum(parts.values())
-    shares = {label: total * part // whole for label, part in parts.items()}
-    for label in [label for label in parts if parts[label]][: total - sum(shares.values())]:
-        shares[label] += 1
-    return shares
-
-
-def whole_numbers(counts: dict[str, str] | None) -> dict[str, int] | None:
-    """The numbers of ``--counts``. Raises InputError naming the first that is none."""
-    if counts is None:
-        return None
-    for label, count in counts.items():
-        if not count.isdecimal():
-            raise InputError(f"Bad --counts {label}={count}, expected a whole number such as {label}=50")
-    return {label: int(count) for label, count in counts.items()}
-
-
-def are_soft(labels: str) -> bool:
-    """Whether ``--labels`` asks for soft labels. Raises InputError if it is neither hard nor soft."""
-    if labels not in ("hard", "soft"):
-        raise choices("--labels", labels, ["hard", "soft"])
-    return labels == "soft"
 
 
 def shipped() -> Path:
@@ -230,7 +186,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
-    inherited = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence")
+    inherited = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence", COMPRESSED)
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
     write_feature_set(out, draws, artifacts.describe(FEATURES, made_by, **facts), _card(sampler, counts, seed))

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from gandistill import artifacts, console
+from gandistill import artifacts, console, precision
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
@@ -142,15 +142,15 @@ def heads_config(heads: Sequence[Head]) -> dict[str, Any]:
     return {"labels": heads[0].labels, "dims": heads[0].dims, "heads": entries}
 
 
-def save_heads(path: Path, heads: Sequence[Head]) -> None:
+def save_heads(path: Path, heads: Sequence[Head], stored_in: str = precision.FULL) -> None:
     """Write heads as one safetensors file, names prefixed by each head's place, kind, seed and stage."""
     tensors = {}
     for entry, head, place in zip(heads_config(heads)["heads"], heads, range(len(heads)), strict=True):
         tensors |= {f"{_prefix(place, entry)}{name}": tensor for name, tensor in head.state_dict().items()}
-    artifacts.save_tensors(path, tensors)
+    precision.save_weights(path, tensors, stored_in)
 
 
-def load_heads(path: Path, config: dict[str, Any]) -> list[Head]:
+def load_heads(path: Path, config: dict[str, Any], stored_in: str = precision.FULL) -> list[Head]:
     """Read what ``save_heads`` wrote, frozen; ``config`` holds what ``heads_config`` gave. Raises InputError."""
     where = path.parent / artifacts.CONFIG
     entries = config.get("heads")
@@ -167,7 +167,7 @@ def load_heads(path: Path, config: dict[str, Any]) -> list[Head]:
         raise InputError(f"{where}: none of its heads is {CONVERGED}")
     named = {prefix: head.state_dict() for prefix, head in built.items()}
     expected = {prefix + name: tensor for prefix, state in named.items() for name, tensor in state.items()}
-    tensors = artifacts.load_verified(path, expected)
+    tensors = precision.load_weights(path, expected, stored_in)
     for prefix, head in built.items():
         fill_head(head, {name: tensors.pop(prefix + name) for name in named[prefix]}, path)
     return [frozen(head) for head in built.values()]

@@ -55,6 +55,21 @@ class Head(nn.Module):
         """Logits [B, C] from frames [B, T, D] and lengths [B]; what lies behind an utterance's end takes no part."""
         return self.model((frames - self.mean) / self.deviation, lengths)
 
+    @property
+    def projector(self) -> nn.Linear:
+        """The first layer, Linear(D, 256). Raises InputError naming the kinds that have one."""
+        if isinstance(self.model, CNN):
+            with_one = [kind for kind in MODELS if sees(kind) != "spectrogram"]
+            raise InputError(f"A {self.kind} head has no projector, only [{', '.join(with_one)}] begin with one")
+        return self.model.projector
+
+    def embed(self, means: Tensor) -> Tensor:
+        """What the projector makes of utterances, averaged over time [N, 256], from their mean frames [N, D].
+
+        Means commute with linear maps, so averaging first is the same. Raises InputError as ``projector`` does.
+        """
+        return self.projector((means - self.mean) / self.deviation)
+
 
 def model_of(kind: str) -> type[Model]:
     """The model of a kind of head. Raises InputError naming the kinds."""

@@ -60,6 +60,8 @@ class HeadConfig(Schedule):
     """Updates between scores on dev, where dev is given; the last update is scored too."""
     select: Literal["uar", "accuracy"] = "uar"
     """The dev score whose best checkpoint is kept, the earliest where several are equal."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Let every class weigh the same in the loss, however few its utterances, or every utterance."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Initial weights, order of utterances and dropout follow from this alone."""
 
@@ -78,7 +80,7 @@ def train_head(features: FeatureSet, config: HeadConfig, dev: FeatureSet | None 
     best, kept = -1.0, None
     with seeded(config.seed):
         head = untrained(training, config.head, config)
-        updates = descend(head, training, config, config.seed)
+        updates = descend(head, training, config, config.seed, config.class_weights == "balanced")
         for update in console.track(updates, f"training {config.head}", config.updates, unit="updates"):
             if dev is not None and (update % config.evaluate_every == 0 or update == config.updates):
                 scores = score(head, dev)
@@ -126,12 +128,16 @@ def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:
     return head
 
 
-def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int) -> Iterator[int]:
+def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int, balanced: bool = False) -> Iterator[int]:
     """Fit a head to features, giving the number of each update (1, 2, ...) once it is made.
 
+    The loss of a batch is ``-sum_c w[c] q[c] log p[c]``, q the target and w the class weights (1 unless ``balanced``),
+    averaged over its utterances. (torch's ``cross_entropy`` with class numbers divides by the batch's sum of weights
+    instead, so that a rare class would weigh less in the batches that hold it.)
     Raises RunError when the loss is no longer a sane number.
     """
     targets = target_distributions(features, schedule)
+    weights = balanced_weights(targets) if balanced else None
     read = reader(features, head.sees == "mean", schedule.window, seed)
     rows = batches(len(features), schedule.batch, seed)
     decay = schedule.weight_decay
@@ -145,7 +151,7 @@ def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int) -> 
             optimiser.zero_grad()
             for _ in range(schedule.accumulation):
                 chosen = next(rows)
-                loss = cross_entropy(head(*read(chosen)), targets[chosen])
+                loss = cross_entropy(head(*read(chosen)), targets[chosen], weights)
                 check_finite(update + 1, {f"{head.kind}/loss": loss.item()})
                 (loss / schedule.accumulation).backward()
             clip_grad_norm_(head.parameters(), schedule.clip)
@@ -172,6 +178,17 @@ def target_distributions(features: FeatureSet, schedule: Schedule) -> Tensor:
     if features.soft is None:
         raise InputError(f"{features.folder} stores no soft labels: use labels=hard, or sample with --labels soft")
     return torch.from_numpy(features.soft)
+
+
+def balanced_weights(targets: Tensor) -> Tensor:
+    """Class weights [C] under which all classes weigh the same, from what a head should say [N, C]: N / (C n_c).
+
+    n_c is the number of utterances of class c, or with soft labels the probability that they give it, summed; C counts
+    the classes for which it is not 0, and the others weigh 0. The mean weight over the set is 1. scikit-learn's
+    ``balanced`` (King & Zeng 2001).
+    """
+    mass = targets.double().sum(0)
+    return torch.where(mass > 0, len(targets) / ((mass > 0).sum() * mass), 0.0).float()
 
 
 def batches(utterances: int, batch: int, seed: int) -> Iterator[Tensor]:

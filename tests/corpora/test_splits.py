@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gandistill.corpora import ravdess, splits
 from gandistill.corpora.manifest import SPLITS, Entry
-from gandistill.corpora.splits import DYAD_SESSIONS, audit, custom, ravdess_dyads, refuse_overlap, speaker_independent
+from gandistill.corpora.splits import DYAD_SESSIONS, audit, check_speakers, custom, ravdess_dyads, speaker_independent
 from gandistill.errors import InputError
 
 
@@ -251,7 +251,7 @@ def test_the_audit_by_hand() -> None:
         "speakers in both train and test: none",
         "speakers in both dev and test: none",
     ]
-    refuse_overlap(found)
+    check_speakers(found)
 
 
 def test_the_audit_of_what_was_not_split() -> None:
@@ -264,4 +264,18 @@ def test_the_audit_of_what_was_not_split() -> None:
 def test_overlap_of_train_and_test_is_refused() -> None:
     shared = [entry(10 * i + j, f"s{i}", split=part) for i in range(7) for j, part in enumerate(("train", "test"))]
     with pytest.raises(InputError, match=r"^7 speakers are in both train and test \(s0, s1, s2, s3, s4, \.\.\.\)"):
-        refuse_overlap(audit(shared))
+        check_speakers(audit(shared))
+
+
+def test_a_protocol_that_names_speakers_wants_them_in_train(capsys: pytest.CaptureFixture[str]) -> None:
+    shared = [entry(10 * i + j, f"s{i}", split=part) for i in range(3) for j, part in enumerate(SPLITS)]
+    check_speakers(audit(shared), "superb-sid")
+    assert "superb-sid names speakers, so its parts share them: it is no test on unseen" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"^3 speakers are in both train and test"):
+        check_speakers(audit(shared), "custom")
+    for part in ("dev", "test"):
+        stranger = [*shared, entry(99, "new", split=part)]
+        with pytest.raises(InputError, match=rf"^1 speakers of {part} are not in train \(new\): protocol superb-sid"):
+            check_speakers(audit(stranger), "superb-sid")
+    with pytest.raises(InputError, match=r"^3 speakers of test are not in train \(s0, s1, s2\)"):
+        check_speakers(audit([one for one in shared if one.split == "test"]), "superb-sid")

@@ -12,6 +12,7 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import MODELS, load_head, posteriors
 from gandistill.heads.training import (
     HeadConfig,
+    balanced_weights,
     batches,
     descend,
     learning_rate,
@@ -142,6 +143,85 @@ def test_soft_labels_are_learned(make_features):
     ]
     assert confidence[0] < 0.85
     assert confidence[1] > 0.9
+
+
+def test_balanced_weights_by_hand():
+    # 6 utterances of 3 classes, 1, 2 and 3 of each: 6 / (3 * 1), 6 / (3 * 2), 6 / (3 * 3)
+    targets = torch.eye(3)[[0, 1, 1, 2, 2, 2]]
+    torch.testing.assert_close(balanced_weights(targets), torch.tensor([2.0, 1.0, 2 / 3]))
+    # soft labels that give the classes 0.5 and 1.5 utterances: 2 / (2 * 0.5), 2 / (2 * 1.5)
+    soft = torch.tensor([[0.3, 0.7], [0.2, 0.8]])
+    torch.testing.assert_close(balanced_weights(soft), torch.tensor([2.0, 2 / 3]))
+    # a class that does not occur takes no part
+    assert balanced_weights(torch.eye(3)[[0, 2, 2, 2]]).tolist() == pytest.approx([2.0, 0.0, 2 / 3])
+
+
+@given(numbers=st.lists(st.integers(0, 4), min_size=1, max_size=40))
+@settings(deadline=None, max_examples=40)
+def test_balanced_classes_weigh_the_same_and_utterances_one_on_average(numbers: list[int]):
+    targets = torch.eye(5)[numbers]
+    weights = balanced_weights(targets)
+    shares = (targets * weights).sum(0)
+    occurring = shares[shares > 0]
+    assert len(occurring) == len(set(numbers))
+    assert torch.allclose(occurring, occurring[0])
+    assert float(shares.sum() / len(targets)) == pytest.approx(1, rel=1e-5)
+
+
+FEW = [0, 1, *range(8, 12), *range(16, 24)]
+"""Rows of a feature set with 8 utterances a class: 2, 4 and 8 of each."""
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_an_update_with_class_weights_is_torchs_but_for_its_normalisation(make_features, labels: str):
+    features = make_features(soft=True).rows(FEW)
+    config = HeadConfig(updates=1, batch=5, labels=labels, decay="none", weight_decay=0.0, clip=1e9)
+    ours, theirs = (untrained(features, "superb", config) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    for _ in descend(ours, features, config, seed=0, balanced=True):
+        pass
+    chosen = next(batches(len(features), 5, seed=0))
+    logits = theirs(*reader(features, mean=True, window=0, seed=0)(chosen))
+    if labels == "hard":
+        weights, numbers = 14 / (3 * torch.tensor([2.0, 4.0, 8.0])), torch.from_numpy(features.targets)[chosen]
+        loss = torch.nn.functional.cross_entropy(logits, numbers, weights, reduction="sum") / 5
+    else:
+        targets = target_distributions(features, config)
+        weights = 14 / (3 * targets.sum(0))
+        loss = -(weights * targets[chosen] * logits.log_softmax(1)).sum() / 5
+    loss.backward()
+    for one, other in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        assert one.grad is not None
+        torch.testing.assert_close(one.grad, other.grad)
+
+
+def test_class_weights_are_as_oversampling_on_the_whole_set(make_features):
+    few = make_features().rows(FEW)
+    even = make_features().rows([0, 1] * 4 + [*range(8, 12)] * 2 + [*range(16, 24)])
+    weighted, dealt = (untrained(features, "superb", HeadConfig(standardise=False)) for features in (few, even))
+    dealt.load_state_dict(weighted.state_dict())
+    for head, features, balanced in ((weighted, few, True), (dealt, even, False)):
+        config = HeadConfig(updates=3, batch=len(features), standardise=False)
+        for _ in descend(head, features, config, seed=0, balanced=balanced):
+            pass
+    for one, other in zip(state(weighted), state(dealt), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_class_weights_reach_the_trained_head_and_none_is_what_it_was(make_features):
+    features = make_features().rows(FEW)
+    plain, weighted = (
+        train_head(features, QUICK.model_copy(update={"class_weights": w})) for w in ("none", "balanced")
+    )
+    assert same(plain, train_head(features, QUICK))
+    assert not same(plain, weighted)
+    assert weighted.trained["config"]["class_weights"] == "balanced"
+    even = make_features("even")
+    torch.testing.assert_close(  # where classes are equal already, all weigh 1
+        state(train_head(even, QUICK)), state(train_head(even, QUICK.model_copy(update={"class_weights": "balanced"})))
+    )
+    with pytest.raises(InputError, match="bad value 'sqrt' for 'class_weights'"):
+        HeadConfig.load(None, ["class_weights=sqrt"])
 
 
 def test_a_missing_class_is_said_and_a_single_one_refused(make_features, capsys: pytest.CaptureFixture[str]):

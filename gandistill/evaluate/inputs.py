@@ -1,0 +1,73 @@
+"""What every table starts from, for each fold: features with the fold's splits, and a bank of its train part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from gandistill import artifacts
+from gandistill.corpora.manifest import read_origin
+from gandistill.corpora.prepare import prepare
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.resplit import resplit
+from gandistill.heads.bank import BankConfig, build_bank
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Features and bank of one fold."""
+
+    features: Path
+    bank: Path
+    banking: BankConfig
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the features."""
+        return artifacts.fingerprint(self.features)
+
+
+def make_inputs(
+    corpus: str,
+    root: Path,
+    protocol: str,
+    folds: Sequence[int],
+    work: Path,
+    extracting: ExtractConfig,
+    banking: BankConfig,
+) -> list[Inputs]:
+    """The inputs of each fold, in folders ``fold1`` and so on below ``work``; what is there from the same stays.
+
+    Features are extracted once, and shared by the folds.
+    """
+    made: list[Inputs] = []
+    for fold in folds:
+        place = work / f"fold{fold}"
+        manifest, features, bank = place / "manifest.csv", place / "features", place / "bank"
+        prepare(corpus, root, manifest, protocol=protocol, fold=fold)
+        if made:
+            _share(FeatureSet.open(made[0].features), manifest, features)
+        else:
+            extract(manifest, extracting, features)
+        whole = FeatureSet.open(features)
+        if not _made_from(bank, whole, banking):
+            build_bank(whole, banking, bank, {"command": "bank"})
+        made.append(Inputs(features, bank, banking))
+    return made
+
+
+def _share(whole: FeatureSet, manifest: Path, out: Path) -> None:
+    if (out / artifacts.CONFIG).is_file():
+        found, origin = artifacts.read_json(out / artifacts.CONFIG), read_origin(manifest)
+        if (found.get("resplit_of"), found.get("fold")) == (whole.fingerprint, origin.get("fold")):
+            return
+    resplit(whole, manifest, out)
+
+
+def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
+    if not (bank / artifacts.CONFIG).is_file():
+        return False
+    found = artifacts.read_json(bank / artifacts.CONFIG)
+    same_source = found.get("source", {}).get("fingerprint") == features.fingerprint
+    return same_source and found.get("config") == banking.to_dict()

@@ -1,0 +1,172 @@
+"""A plan: which tables of the GAN paper are run, on which corpus, with what, how often. YAML, under ``eval/plans/``."""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from gandistill.config import Config
+from gandistill.controls.select import METHODS
+from gandistill.gan.settings import GanConfig
+from gandistill.heads.head import MODELS
+from gandistill.heads.training import HeadConfig
+
+LOSSES: dict[str, tuple[str, ...]] = {
+    "baseline": ("diversity", "softmax_matching"),
+    "div": ("softmax_matching",),
+    "sml": ("diversity",),
+    "both": (),
+}
+"""The paper's four kinds of losses (Table 2): which terms of eq. (8) are switched off."""
+Labels = Literal["hard", "soft"]
+Weights = Literal["none", "balanced"]
+
+
+class GeneratorPlan(Config):
+    """A generator that is trained with several kinds of losses."""
+
+    recipe: Path
+    """YAML of ``gandistill train``."""
+    losses: tuple[str, ...] = tuple(LOSSES)
+    """Which of the paper's kinds."""
+    settings: tuple[str, ...] = ()
+    """What differs from the recipe, as ``--set`` takes it."""
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, losses: tuple[str, ...]) -> tuple[str, ...]:
+        if not losses or not set(losses) <= LOSSES.keys():
+            raise ValueError(f"expected some of [{', '.join(LOSSES)}]")
+        return losses
+
+
+class HeadPlan(Config):
+    """A kind of head that judges."""
+
+    kind: str
+    """As ``gandistill heads`` lists them."""
+    seeds: PositiveInt = 3
+    """Trainings on each set of points."""
+    ppc: tuple[PositiveInt, ...] | None = None
+    """Of the plan's points per class those that it judges; none: all."""
+    labels: tuple[Labels, ...] | None = None
+    """Of the plan's kinds of labels those that it learns from; none: all."""
+    draws: PositiveInt | None = None
+    """Of the plan's draws how many it judges; none: all."""
+    tables: tuple[Literal[2, 3], ...] = (2, 3)
+    """Tables that it judges for."""
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        if kind not in MODELS:
+            raise ValueError(f"expected one of [{', '.join(MODELS)}]")
+        return kind
+
+
+class SpeakerPlan(Config):
+    """Who is asked for speakers, in Table 4."""
+
+    corpus: str | None = None
+    """A corpus of its own for the probe, such as voxceleb1; none: the plan's corpus itself."""
+    protocol: str | None = None
+    """Protocol of that corpus."""
+    config: Path | None = None
+    """YAML of ``gandistill probe``; none: its defaults."""
+    head: str = "superb"
+    """Kind of head whose first layer is the speaker embedding."""
+
+
+class Plan(Config):
+    """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
+
+    corpus: str
+    """A reader of ``gandistill prepare``."""
+    protocol: str
+    """A protocol of that corpus."""
+    folds: tuple[PositiveInt, ...] = (1,)
+    """Folds of the protocol: UARs are means over them, tests are on their pooled predictions."""
+    extract: Path
+    """YAML of ``gandistill extract``."""
+    bank: Path
+    """YAML of ``gandistill bank``."""
+    head: Path
+    """YAML of ``gandistill train-head``: the same student budget for every row."""
+    generators: dict[str, GeneratorPlan]
+    """Rows of Table 2."""
+    balanced: str
+    """The generator, with both losses, that stands against real data in Tables 1, 3 and 4."""
+    controls: tuple[str, ...] = ("random", "herding", "k-centre", "class-gaussian", "pooled")
+    """What a distilled set must beat."""
+    ppc: tuple[PositiveInt, ...] = (50, 100, 800, 1800)
+    """Points per class of Table 2."""
+    labels: tuple[Labels, ...] = ("hard", "soft")
+    """What heads learn from: classes, or the mean posterior of the bank, for real and generated points alike."""
+    heads: tuple[HeadPlan, ...] = Field(min_length=1)
+    """What judges."""
+    seeds: PositiveInt = 3
+    """Trainings of each generator."""
+    draws: PositiveInt = 10
+    """Draws of what costs no training: random real points, closed-form samples, untrained generators."""
+    dagger_seed: int = Field(default=0, ge=0)
+    """The seed of generator and head whose tests put the daggers: named here, before there is any result."""
+    margin: float = Field(default=0.03, gt=0, lt=1)
+    """UAR within which two rows are called on par (TOST)."""
+    speakers: SpeakerPlan | None = None
+    """Table 4; none: it cannot be run."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.draws <= self.seeds:
+            raise ValueError(f"draws {self.draws} must be more than seeds {self.seeds}: they cost no training")
+        if self.balanced not in self.generators:
+            raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")
+        without = [name for name, each in self.generators.items() if "both" not in each.losses]
+        if without:
+            raise ValueError(f"generator {without[0]!r} lacks the losses 'both'")
+        bad = [method for method in self.controls if method not in METHODS]
+        if bad:
+            raise ValueError(f"bad control {bad[0]!r}, expected some of [{', '.join(METHODS)}]")
+        if self.dagger_seed >= min(self.seeds, *(head.seeds for head in self.heads)):
+            raise ValueError(f"dagger_seed {self.dagger_seed} is not among the seeds of every head and generator")
+        for head in self.heads:
+            for what, some, every in (("ppc", head.ppc, self.ppc), ("labels", head.labels, self.labels)):
+                if not set(some or ()) <= {*every}:
+                    raise ValueError(f"head {head.kind}: its {what} must be some of the plan's {list(every)}")
+        return self
+
+    def rooted(self, recipes: Path) -> "Plan":
+        """The same plan, every recipe's path made whole."""
+        paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
+        generators = {
+            name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
+        }
+        speakers = self.speakers
+        if speakers is not None and speakers.config is not None:
+            speakers = speakers.model_copy(update={"config": recipes / speakers.config})
+        return self.model_copy(update=paths | {"generators": generators, "speakers": speakers})
+
+    def judges(self, table: int) -> Iterator[tuple[HeadPlan, Labels]]:
+        """Heads of a table, with each kind of labels that they learn from."""
+        for head in self.heads:
+            if table in head.tables:
+                for labels in head.labels or self.labels:
+                    yield head, labels
+
+    def generator_config(self, name: str, losses: str, seed: int) -> GanConfig:
+        """The training of one generator, its inputs not yet named."""
+        config = GanConfig.load(self.generators[name].recipe, self.generators[name].settings)
+        weights = config.losses.model_copy(update=dict.fromkeys(LOSSES[losses], 0.0))
+        training = config.training.model_copy(update={"seed": seed})
+        return config.model_copy(update={"losses": weights, "training": training, "features": None, "bank": None})
+
+    def head_config(self, kind: str, seed: int, labels: Labels, weights: Weights) -> HeadConfig:
+        """The training of one head."""
+        chosen = {"head": kind, "seed": seed, "labels": labels, "class_weights": weights}
+        return self._head.model_copy(update=chosen)
+
+    @cached_property
+    def _head(self) -> HeadConfig:
+        return HeadConfig.load(self.head)

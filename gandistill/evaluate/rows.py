@@ -1,0 +1,222 @@
+"""The rows of the GAN paper's tables, each with the cells that must be computed for it.
+
+S seeds of a source, H seeds of a head.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gandistill.controls.counts import counts_per_class
+from gandistill.evaluate.cells import POOLED, Cell, Counts, Source, Taught
+from gandistill.evaluate.inputs import Inputs
+from gandistill.evaluate.plan import HeadPlan, Labels, Plan, Weights
+from gandistill.evaluate.speakers import ProbeConfig
+from gandistill.features.featureset import FeatureSet
+
+REAL = "real, all of it"
+DRAWN = {
+    "random": "real, random",
+    "random-oversampled": "real, random, oversampled",
+    "class-gaussian": "class-Gaussian",
+    "class-gaussian-mean": "class-Gaussian of means",
+}
+"""Controls that a seed decides."""
+FIXED = {"herding": "real, herding", "k-centre": "real, k-centre"}
+"""Controls that are the same points every time."""
+BASELINE, SML, BOTH, UNTRAINED = "baseline", "sml", "both", "untrained"
+ADDED = {BASELINE: "baseline", "div": "+DIV", SML: "+SML", BOTH: "+both", UNTRAINED: "0 updates"}
+"""What tables call the kinds of losses."""
+Facts = dict[str, Any]
+Wanted = Callable[[Counts], Counts]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row before it is measured: what it is, its cells [folds][S][H], and those of what its training cost."""
+
+    facts: Facts
+    cells: list[list[list[Cell]]]
+    costs: list[Cell]
+
+    def all_cells(self) -> Iterator[Cell]:
+        yield from self.costs
+        yield from (cell for fold in self.cells for source in fold for cell in source)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold's inputs, the counts of its train part, and its test part."""
+
+    inputs: Inputs
+    train: Counts
+    test: FeatureSet
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Fold":
+        features = FeatureSet.open(inputs.features)
+        return cls(inputs, features.training_part().class_counts, features.part("test"))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of every table of a plan. ``within``: bytes that the control ``pooled`` may take."""
+
+    plan: Plan
+    folds: Sequence[Fold]
+    within: int
+
+    def table(self, number: int, speakers: Path | None = None) -> list[Row]:
+        """Rows of a table; ``speakers``: features that Table 4 asks for speakers, if not the plan's own."""
+        rows = {1: self.sizes, 2: self.losses, 3: self.balance, 4: lambda: self.speakers(speakers)}
+        return list(rows[number]())
+
+    def sizes(self) -> Iterator[Row]:
+        """Table 1: the generators that are weighed, of the first fold and the seed of the daggers."""
+        for name in self.plan.generators:
+            source = self.generator(name, BOTH, self.plan.dagger_seed)
+            yield Row(self.named(name, BOTH), [], [Cell("cost", self.folds[0].inputs, source)])
+
+    def losses(self) -> Iterator[Row]:
+        """Table 2: every generator with every kind of losses, beside what it must beat."""
+        plan = self.plan
+        for head, labels in plan.judges(2):
+            yield self.row({"training set": REAL}, head, labels, [Source("real")])
+            if POOLED in plan.controls:
+                source = Source("control", method=POOLED, within=self.within)
+                yield self.row({"training set": "real, time-pooled"}, head, labels, [source])
+            for ppc in head.ppc or plan.ppc:
+                points = {"ppc": ppc}
+                for method in plan.controls:
+                    if method in DRAWN:
+                        yield self.row({"training set": DRAWN[method]} | points, head, labels, self.draws(method), ppc)
+                    elif method in FIXED:
+                        source = Source("control", method=method)
+                        yield self.row({"training set": FIXED[method]} | points, head, labels, [source], ppc)
+                for name, each in plan.generators.items():
+                    for losses in (UNTRAINED, *each.losses):
+                        facts = self.named(name, losses) | points
+                        yield self.row(facts, head, labels, self.generators(name, losses), ppc)
+
+    def balance(self) -> Iterator[Row]:
+        """Table 3: real against generated points, balanced and not, at as many points and at full size."""
+        plan, made = self.plan, self.generators(self.plan.balanced, BOTH)
+        each = min(min(fold.train.values()) for fold in self.folds)
+        generated = self.named(plan.balanced, BOTH)
+        random, dealt = self.draws("random"), self.draws("random-oversampled")
+        rows: list[tuple[str, str, list[Source], Wanted | None, Weights]] = [
+            (REAL, "no", [Source("real")], None, "none"),
+            (f"{REAL}, weighted loss", "no", [Source("real")], None, "balanced"),
+            (DRAWN["random-oversampled"], "yes", dealt, _largest, "none"),
+            (DRAWN["random"], "yes", random, _even(each), "none"),
+            (DRAWN["random"], "no", random, _as_original(each), "none"),
+            (generated["training set"], "yes", made, _even(each), "none"),
+            (generated["training set"], "no", made, _as_original(each), "none"),
+            (generated["training set"], "yes, full size", made, _even(None), "none"),
+            (generated["training set"], "no, full size", made, None, "none"),
+        ]
+        for head, labels in plan.judges(3):
+            for name, balance, sources, wanted, weights in rows:
+                facts = {"training set": name, "balance": balance} | (generated if sources is made else {})
+                yield self.row(facts, head, labels, sources, wanted, weights)
+
+    def speakers(self, features: Path | None) -> Iterator[Row]:
+        """Table 4: what a first layer betrays of speakers, by what it was taught."""
+        plan = self.plan
+        assert plan.speakers is not None
+        head = HeadPlan(kind=plan.speakers.head, seeds=plan.seeds)
+        probing, real, most = ProbeConfig.load(plan.speakers.config), [Source("real")], max(plan.ppc)
+        systems: list[tuple[Facts, Taught, list[Source], int | None]] = [
+            ({"first layer of": "speaker head"}, "speakers", real, None),
+            ({"first layer of": "untrained head"}, "nothing", real, None),
+            ({"first layer of": f"emotion head, {REAL}"}, "emotions", real, None),
+        ]
+        for losses in (BASELINE, BOTH):
+            if losses in plan.generators[plan.balanced].losses:
+                made = self.generators(plan.balanced, losses)
+                facts = {"first layer of": f"emotion head, {plan.balanced} {ADDED[losses]}", "losses": losses}
+                systems.append((facts, "emotions", made, most))
+        for facts, taught, sources, ppc in systems:
+            row = self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc)
+            cells = [[[_probe(c, taught, probing, features) for c in s] for s in fold] for fold in row.cells]
+            yield replace(row, cells=cells)
+
+    def named(self, name: str, losses: str) -> Facts:
+        """What rows of a generator are called, with its architecture and start."""
+        architecture = self.plan.generator_config(name, BOTH, 0).architecture
+        made = {"generator": name, "losses": losses, "kind": architecture.kind, "start": architecture.start}
+        return {"training set": f"{name} {ADDED[losses]}"} | made
+
+    def draws(self, method: str) -> list[Source]:
+        return [Source("control", seed, method) for seed in range(self.plan.draws)]
+
+    def generators(self, name: str, losses: str) -> list[Source]:
+        """A generator by each of its seeds; before its first update, by as many as a control is drawn, where the
+        training set has no part in it either."""
+        if losses != UNTRAINED:
+            return [self.generator(name, losses, seed) for seed in range(self.plan.seeds)]
+        cold = self.plan.generator_config(name, BOTH, 0).architecture.start == "random"
+        seeds = range(self.plan.draws if cold else self.plan.seeds)
+        return [replace(self.generator(name, BOTH, seed), kind="start") for seed in seeds]
+
+    def generator(self, name: str, losses: str, seed: int) -> Source:
+        return Source("generator", seed, config=self.plan.generator_config(name, losses, seed))
+
+    def row(
+        self,
+        facts: Facts,
+        head: HeadPlan,
+        labels: Labels,
+        sources: Sequence[Source],
+        points: int | Wanted | None = None,
+        weights: Weights = "none",
+    ) -> Row:
+        """A row of judged heads. ``points``: per class, or counts by those of the train part; none: all there are.
+
+        Sources that are drawn often, since they cost no training, are judged by one head each, of the same seed.
+        """
+        often = len(sources) == self.plan.draws
+        sources = sources[: head.draws] if often else sources
+        cells, costs = [], []
+        for fold in self.folds:
+            wanted = points(fold.train) if callable(points) else _each(points, fold.train)
+            of_fold = []
+            for source in sources:
+                seeds = [source.seed] if often else range(head.seeds)
+                configs = [self.plan.head_config(head.kind, seed, labels, weights) for seed in seeds]
+                of_fold.append([Cell("judge", fold.inputs, source, wanted, config) for config in configs])
+                if source.kind == "generator":
+                    costs.append(Cell("cost", fold.inputs, source))
+            cells.append(of_fold)
+        return Row({"head": head.kind, "labels": labels} | facts, cells, costs)
+
+
+def _probe(cell: Cell, taught: Taught, probing: ProbeConfig, speakers: Path | None) -> Cell:
+    """The cell of the same head asked for speakers, by the head's own seed."""
+    assert cell.head is not None
+    seeded = probing.model_copy(update={"seed": cell.head.seed})
+    return replace(cell, task="probe", taught=taught, probing=seeded, speakers=speakers)
+
+
+def _even(each: int | None) -> Wanted:
+    """So many points of each class, or together as many as the train part has."""
+
+    def counts(train: Counts) -> Counts:
+        total = sum(train.values()) if each is None else each * len(train)
+        return counts_per_class([*train], train, total=total)
+
+    return counts
+
+
+def _as_original(each: int) -> Wanted:
+    """As many points, in the train part's proportions."""
+    return lambda train: counts_per_class([*train], train, total=each * len(train), as_original=True)
+
+
+def _each(ppc: int | None, train: Counts) -> Counts | None:
+    return None if ppc is None else dict.fromkeys(train, ppc)
+
+
+def _largest(train: Counts) -> Counts:
+    return dict.fromkeys(train, max(train.values()))

@@ -1,0 +1,203 @@
+"""Rows as measured: means, intervals, differences, tests and costs, as plain JSON values, and as tables to read.
+
+S seeds of a source, H seeds of a head.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gandistill.evaluate.cells import Store
+from gandistill.evaluate.plan import Plan
+from gandistill.evaluate.predictions import Predictions, pooled
+from gandistill.evaluate.report import percent
+from gandistill.evaluate.rows import ADDED, BASELINE, DRAWN, REAL, SML, UNTRAINED, Facts, Fold, Row
+from gandistill.evaluate.significance import difference, holm, interval, mcnemar
+
+SIGNIFICANT = 0.05
+GROUPS = ("all", "seen", "unseen")
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """UARs [S, H] of a row, means over folds, and predictions [S][H], folds pooled."""
+
+    row: Row
+    uars: Floats
+    predictions: list[list[Predictions]]
+
+    @classmethod
+    def of(cls, row: Row, folds: Sequence[Fold], store: Store) -> "Measured":
+        uars, predictions = [], []
+        for s, cells in enumerate(row.cells[0]):
+            results = [[store.result(fold[s][h]) for fold in row.cells] for h in range(len(cells))]
+            uars.append([fmean(result["uar"] for result in head) for head in results])
+            found = [[_predictions(f, r) for f, r in zip(folds, head, strict=True)] for head in results]
+            predictions.append([pooled(parts) for parts in found])
+        return cls(row, np.array(uars), predictions)
+
+    @property
+    def every(self) -> list[Predictions]:
+        return [one for source in self.predictions for one in source]
+
+
+def _predictions(fold: Fold, result: dict[str, Any]) -> Predictions:
+    test = fold.test
+    ids, speakers, labels = (test.index[column].to_numpy(str) for column in ("id", "speaker", "label"))
+    return Predictions(ids, speakers, labels, np.array(test.labels)[result["predicted"]], source=str(test.folder))
+
+
+def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan) -> list[Facts]:
+    """What Tables 2 and 3 say of each row.
+
+    ``uar`` in 0..1 with its 95 % t interval ``low`` to ``high`` (over sources where there are several, since heads of
+    one source are not independent; else over heads), ``uars`` [S][H], ``points``, ``cost`` in processor seconds and
+    bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar`` against the losses it adds to.
+    """
+    found = [Measured.of(row, folds, store) for row in rows]
+    table = [_summary(one, store) for one in found]
+    named = {_place(one.row.facts): one for one in found}
+    for one, entry in zip(found, table, strict=True):
+        for rival, facts in _rivals(one.row.facts):
+            if (other := named.get(_place(one.row.facts | facts))) is not None:
+                margin = plan.margin if rival == REAL else None
+                compared = difference(one.every, other.every, margin=margin)
+                entry.setdefault("differences", {})[rival] = compared
+    _add_tests(found, table, named, plan)
+    _add_returns(table)
+    return table
+
+
+def _place(facts: Facts) -> tuple[Any, ...]:
+    """What tells a row from the others."""
+    return tuple(facts.get(key) for key in ("training set", "head", "labels", "ppc", "balance"))
+
+
+def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
+    """What a trained generator's row is compared with, and how that row's facts differ from it."""
+    if facts.get("losses") in (None, UNTRAINED):
+        return []
+    real = {"training set": REAL, "ppc": None} | ({"balance": "no"} if "balance" in facts else {})
+    return [
+        (ADDED[UNTRAINED], {"training set": f"{facts['generator']} {ADDED[UNTRAINED]}"}),
+        (DRAWN["random"], {"training set": DRAWN["random"]}),
+        (DRAWN["class-gaussian"], {"training set": DRAWN["class-gaussian"]}),
+        (REAL, real),
+    ]
+
+
+def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, Measured], plan: Plan) -> None:
+    """McNemar's test of each generator against its baseline and its +SML, per seed of generator and head.
+
+    Holm's correction is over all tests of the table that have the same seeds.
+    """
+    tests: dict[tuple[int, int], list[tuple[int, str, float, float]]] = {}
+    for number, one in enumerate(found):
+        facts = one.row.facts
+        for losses in (BASELINE, SML):
+            rival = named.get(_place(facts | {"training set": f"{facts.get('generator')} {ADDED[losses]}"}))
+            if facts.get("losses") in (None, UNTRAINED, BASELINE, losses) or rival is None:
+                continue
+            for s, heads in enumerate(zip(one.predictions, rival.predictions, strict=True)):
+                for h, (a, b) in enumerate(zip(*heads, strict=True)):
+                    test = number, losses, mcnemar(a, b)["p_value"], a.uar - b.uar
+                    tests.setdefault((s, h), []).append(test)
+    for (s, h), same_seeds in sorted(tests.items()):
+        adjusted = holm([p for _, _, p, _ in same_seeds])
+        for (number, losses, p, gain), corrected in zip(same_seeds, adjusted, strict=True):
+            against = table[number].setdefault("mcnemar", {}).setdefault(losses, [])
+            against.append({"seed": s, "head_seed": h, "p_value": p, "holm": corrected, "uar_difference": gain})
+
+
+def _summary(one: Measured, store: Store) -> Facts:
+    uars = _spread(one.uars)
+    results = [store.result(cell) for fold in one.row.cells for source in fold for cell in source]
+    cost: Facts = {
+        "head_seconds": fmean(result["cost"]["seconds"] for result in results),
+        "peak_bytes": max(result["cost"]["peak_bytes"] for result in results),
+    }
+    seconds = [cost["seconds"] for cost in map(store.result, one.row.costs) if "seconds" in cost]
+    if seconds:
+        cost["generator_seconds"] = fmean(seconds)
+    uars["uar"], uars["uars"] = uars.pop("mean"), uars.pop("values")
+    points = max(sum(result["points"].values()) for result in results)
+    return one.row.facts | {"points": points} | uars | {"cost": cost}
+
+
+def _add_returns(table: list[Facts]) -> None:
+    """After how many trainings of a head a generator has paid for itself; none: real data trains it as fast."""
+    real = {(e["head"], e["labels"]): e["cost"]["head_seconds"] for e in table if e["training set"] == REAL}
+    for entry in table:
+        cost = entry["cost"]
+        if "generator_seconds" in cost:
+            saved = real[entry["head"], entry["labels"]] - cost["head_seconds"]
+            cost["pays_after_heads"] = cost["generator_seconds"] / saved if saved > 0 else None
+
+
+def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
+    """What Table 4 says of each row: ``accuracy`` and ``equal_error_rate`` of all, of seen and of unseen speakers.
+
+    Each with its mean over folds, sources and heads in 0..1, and its 95 % t interval as ``judged`` has it; ``chance``.
+    """
+    table = []
+    for row in rows:
+        results = [[[store.result(cell)["speakers"] for cell in source] for source in fold] for fold in row.cells]
+        entry: Facts = row.facts | {"chance": results[0][0][0]["chance"], "speakers": results[0][0][0]["speakers"]}
+        for group in GROUPS:
+            if any(result[group] is None for fold in results for source in fold for result in source):
+                continue
+            for what in ("accuracy", "equal_error_rate"):
+                values = np.array([[[result[group][what] for result in source] for source in fold] for fold in results])
+                entry.setdefault(group, {})[what] = _spread(values.astype(np.float64).mean(axis=0))
+        table.append(entry)
+    return table
+
+
+def _spread(values: Floats) -> Facts:
+    """Mean of [S, H] and its interval: over sources, since heads of one source are not independent, else over heads."""
+    mean, low, high = interval((values.mean(axis=1) if len(values) > 1 else values[0]).tolist())
+    return {"mean": mean} | ({} if np.isnan(low) else {"low": low, "high": high}) | {"values": values.tolist()}
+
+
+def bounds(entry: Facts) -> tuple[float, float]:
+    """Of an interval, NaN where there is none."""
+    return entry.get("low", math.nan), entry.get("high", math.nan)
+
+
+def wide(
+    table: Sequence[Facts], down: Sequence[str], across: Sequence[str], show: Callable[[Facts], str]
+) -> list[Facts]:
+    """A table to read: a row for each value of the keys ``down``, a column for each of the keys ``across``."""
+    rows: dict[tuple[Any, ...], Facts] = {}
+    columns = list(dict.fromkeys(_heading(entry, across) for entry in table))
+    for entry in table:
+        named = {key: entry.get(key) for key in down}
+        row = rows.setdefault(tuple(named.values()), named | dict.fromkeys(columns))
+        row[_heading(entry, across)] = show(entry)
+    return list(rows.values())
+
+
+def _heading(entry: Facts, across: Sequence[str]) -> str:
+    named = (f"{entry[key]} {key}" if key == "ppc" else f"{key} {entry[key]}" for key in across if entry.get(key))
+    return ", ".join(named) or "all"
+
+
+def shown(entry: Facts, dagger_seed: int) -> str:
+    """UAR in per cent with its interval, and what is significant of the one seed named beforehand.
+
+    A dagger: differs from the baseline, a double one: from +SML (McNemar, Holm over the table), followed by a down
+    arrow where it is worse; an equals sign: on par with all real data (TOST).
+    """
+    text = percent(entry["uar"], *bounds(entry))
+    for losses, sign in ((BASELINE, "†"), (SML, "‡")):
+        for test in entry.get("mcnemar", {}).get(losses, []):
+            if test["seed"] == test["head_seed"] == dagger_seed and test["holm"] < SIGNIFICANT:
+                text += f" {sign}" if test["uar_difference"] > 0 else f" {sign}↓"
+    on_par = entry.get("differences", {}).get(REAL, {}).get("equivalence", {}).get("equivalent")
+    return f"{text} =" if on_par else text
