@@ -16,25 +16,27 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+import paper
+import printed
 
 from gandistill import artifacts
 from gandistill.console import say
+from gandistill.corpora.manifest import SPLITS
 from gandistill.corpora.prepare import prepare
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 from gandistill.evaluate import tables
 from gandistill.evaluate.cells import Store, bytes_of_generator, compute
-from gandistill.evaluate.inputs import make_inputs
+from gandistill.evaluate.inputs import inputs_of_folds
 from gandistill.evaluate.plan import Plan
-from gandistill.evaluate.report import markdown, percent
-from gandistill.evaluate.rows import BOTH, DRAWN, REAL, Facts, Fold, Row, Rows
+from gandistill.evaluate.report import put_table
+from gandistill.evaluate.rows import BOTH, Facts, Fold, Row, Rows
 from gandistill.evaluate.storage import storage_rows
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import Bank, BankConfig
 
 ROOT = Path(__file__).parents[1]
-EXPECTED = ROOT / "eval" / "expected"
+README = ROOT / "README.md"
 
 
 def main() -> None:
@@ -51,37 +53,50 @@ def main() -> None:
     try:
         run(options)
     except InputError as error:
-        sys.exit(f"tables: {error}")
+        fail(error, 2)
+    except RunError as error:
+        fail(error, 1)
+
+
+def fail(error: Exception, code: int) -> None:
+    print(f"tables: {error}", file=sys.stderr)
+    sys.exit(code)
 
 
 def run(options: argparse.Namespace) -> None:
     plan, shard = Plan.load(options.plan).rooted(ROOT / "recipes"), part_of(options.shard)
+    if options.jobs < 1:
+        raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
     work = options.work or Path("work/tables") / options.plan.stem
     extracting, banking = ExtractConfig.load(plan.extract), BankConfig.load(plan.bank)
-    inputs = make_inputs(plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking)
+    speakers = speakers_of(plan, options, work) if options.table == 4 else None
+    inputs = inputs_of_folds(plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking)
     folds, store = [Fold.of(one) for one in inputs], Store(work)
     within = bytes_of_generator(inputs[0], plan.generator_config(plan.balanced, BOTH, 0))
-    speakers = speakers_of(plan, options, work) if options.table == 4 else None
     rows = Rows(plan, folds, within).table(options.table, speakers)
     cells = [cell for row in rows for cell in row.all_cells()]
     missing = compute(cells, store, options.jobs, shard)
     if missing:
-        say(f"{len(missing)} cells belong to other shards: copy their {work / 'cells'} here and run this again")
+        folders = f"{work / 'cells'}{f' and {work / "runs"}' if options.table == 1 else ''}"
+        say(f"{len(missing)} cells belong to other shards: copy their {folders} here and run this again")
         return
     if options.table == 1:
         found = weighed(rows, folds[0], store, work)
     else:
         found = tables.probed(rows, store) if options.table == 4 else tables.judged(rows, folds, store, plan)
-    put(options, plan, folds, [with_paper(row, options.table, plan) for row in found])
+    put(options, plan, folds, [paper.beside(row, options.table, plan) for row in found])
 
 
 def weighed(rows: Sequence[Row], fold: Fold, store: Store, work: Path) -> list[Facts]:
     """Table 1: bytes of the training part and of the generators, by the names of rows."""
     runs = {row.facts["training set"]: store.run(row.costs[0].source, fold.inputs) for row in rows}
-    kinds = {row.facts["training set"]: row.facts["kind"] for row in rows}
     whole, bank = FeatureSet.open(fold.inputs.features), Bank.open(fold.inputs.bank)
     found = storage_rows(fold.inputs.features.with_name("manifest.csv"), whole, runs, work, bank)
-    return [row | {"kind": kinds.get(row["what"].partition(", float32")[0])} for row in found]
+    facts = {f"{row.facts['training set']}, float32": row.facts for row in rows}
+    return [
+        {key: facts[one["what"]][key] for key in ("kind", "start")} | one if one["what"] in facts else one
+        for one in found
+    ]
 
 
 def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | None:
@@ -98,38 +113,6 @@ def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | N
     return work / "speakers" / "features"
 
 
-def with_paper(row: Facts, number: int, plan: Plan) -> Facts:
-    """The row with the paper's value, where it has one, and whether its corpus and features are ours."""
-    paper = yaml.safe_load((EXPECTED / f"gan_paper_table{number}.yaml").read_text())
-    keys = published(row, number)
-    values = [each for each in paper["rows"] if all(each[key] == keys.get(key) for key in paper["keys"])]
-    if not values:
-        return row
-    extracting = ExtractConfig.load(plan.extract)
-    ours = plan.corpus, plan.protocol, list(plan.folds), f"hubert {extracting.hubert.model}"
-    same = ours == (paper["corpus"], paper["protocol"], [paper["fold"]], paper["upstream"])
-    value = {key: values[0][key] for key in ("bytes", "uar", "accuracy") if key in values[0]}
-    where = {} if same else {"other corpus": f"{paper['corpus']}, {paper['protocol']}, {paper['upstream']}"}
-    return row | {"paper": value | where}
-
-
-def published(row: Facts, number: int) -> Facts:
-    """A row in the words of the paper's tables, whose heads are ``superb``, hard labels, no control, no warm start."""
-    if number == 1:
-        return {"what": {"audio, WAV": "audio", "features, float32": "features"}.get(row["what"], row.pop("kind"))}
-    if number == 4:
-        system = {"speaker head": "sid", f"emotion head, {REAL}": "ser-real"}.get(row["first layer of"])
-        return {"system": system or {"baseline": "ser-baseline", BOTH: "ser-gan-att"}.get(row.get("losses", ""))}
-    if row["head"] != "superb" or row["labels"] != "hard" or row.get("start", "random") != "random":
-        return {}
-    if number == 2:
-        return {"generator": row.get("kind"), "losses": row.get("losses"), "ppc": row.get("ppc")}
-    data = row["kind"] if "kind" in row else "real" if row["training set"] in (REAL, DRAWN["random"]) else None
-    full = row["training set"] == REAL or row["balance"].endswith("full size")
-    balance = "balanced" if row["balance"].startswith("yes") else "imbalanced"
-    return {"data": data, "balance": balance, "points": "full" if full else 2447}
-
-
 def put(options: argparse.Namespace, plan: Plan, folds: Sequence[Fold], found: list[Facts]) -> None:
     """Write the table: everything as JSON, and what a person reads as Markdown."""
     out = options.out or ROOT / "eval" / "results" / options.plan.stem
@@ -139,53 +122,22 @@ def put(options: argparse.Namespace, plan: Plan, folds: Sequence[Fold], found: l
         "table": options.table,
         "corpus": whole[0].config["corpus"],
         "protocol": plan.protocol,
-        "folds": [{part: sizes(one.part(part)) for part in ("train", "dev", "test")} for one in whole],
+        "folds": [{part: sizes(one.part(part)) for part in SPLITS if part in {*one.index["split"]}} for one in whole],
         "plan": plan.model_dump(mode="json", exclude={"extract", "bank", "head", "generators", "speakers"}),
         "versions": artifacts.versions(),
     }
     artifacts.write_text(out / f"table{options.table}.json", json.dumps(facts | {"rows": found}, indent=1) + "\n")
-    artifacts.write_text(out / f"table{options.table}.md", f"{caption(facts)}\n\n{shown(options.table, found, plan)}")
+    text = "\n".join([printed.caption(facts), printed.table(options.table, found, plan), paper.table(found)])
+    artifacts.write_text(out / f"table{options.table}.md", text.rstrip() + "\n")
     say(f"Table {options.table}: {out / f'table{options.table}.md'}")
+    if options.out is None and options.table == 2 and options.plan.stem in README.read_text(encoding="utf-8"):
+        put_table(
+            README, f"eval/tables.py {options.plan.stem}", f"{printed.caption(facts)}\n{printed.digest(found, plan)}"
+        )
 
 
 def sizes(part: FeatureSet) -> dict[str, int]:
     return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
-
-
-def caption(facts: Facts) -> str:
-    parts = (f"{part} {n['utterances']} ({n['speakers']})" for part, n in facts["folds"][0].items())
-    return (
-        f"{facts['corpus']}, `{facts['protocol']}`, fold {', '.join(map(str, facts['plan']['folds']))}; utterances "
-        f"(speakers){' of the first' if len(facts['folds']) > 1 else ''}: {', '.join(parts)}."
-    )
-
-
-def shown(number: int, found: list[Facts], plan: Plan) -> str:
-    """The table as Markdown."""
-    if number == 1:
-        return markdown([size_row(row) for row in found])
-    if number == 4:
-        return markdown([probe_row(row) for row in found])
-    seed, across = plan.dagger_seed, ("ppc", "balance")
-    parts = []
-    for head in dict.fromkeys(row["head"] for row in found):
-        mine = [row for row in found if row["head"] == head]
-        table = tables.wide(mine, ("training set", "labels"), across, lambda row: tables.shown(row, seed))
-        parts.append(f"Head `{head}`, UAR in per cent:\n\n{markdown(table)}")
-    return "\n".join(parts)
-
-
-def size_row(row: Facts) -> Facts:
-    shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
-    return {"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares
-
-
-def probe_row(row: Facts) -> Facts:
-    cells = {"first layer of": row["first layer of"]}
-    for group in tables.GROUPS:
-        for what, value in row.get(group, {}).items():
-            cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *tables.bounds(value))
-    return cells | {"chance": percent(row["chance"]["accuracy"])}
 
 
 def part_of(text: str) -> tuple[int, int]:

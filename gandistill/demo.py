@@ -9,20 +9,19 @@ from typing import Any
 from gandistill import artifacts, processes
 from gandistill.console import say, track
 from gandistill.controls.select import select
-from gandistill.corpora.prepare import prepare
 from gandistill.corpora.synthetic import synthesise
-from gandistill.errors import choices
+from gandistill.evaluate.inputs import make_inputs
 from gandistill.evaluate.report import percent, plain
 from gandistill.evaluate.significance import interval
 from gandistill.evaluate.utility import Utility, utility
-from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.training import train, untrained
-from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.heads.bank import BankConfig
 from gandistill.run import CONFIG
 
 HEADS = ("superb", "cnn-attention")
@@ -31,7 +30,6 @@ SEEDS = (0, 1, 2)
 PPC = 50
 TRAINING = Training(updates=150, evaluate_every=50)
 """Enough for a demonstration within minutes on two cores, from a closed-form start; a recipe takes more."""
-PROTOCOLS = {"synthetic": "speaker-independent", "ravdess": "ravdess-dyads", "nemo": "speaker-independent"}
 Maker = Callable[[int], FeatureSet]
 Seeds = Sequence[int]
 
@@ -41,36 +39,23 @@ def with_inputs(config: GanConfig, out: Path) -> GanConfig:
     if config.features is not None or config.bank is not None:
         return config
     with processes.place().main_process_first():
-        features, bank = demo_inputs(None, out.parent / "synthetic")
+        features, bank = inputs(None, out.parent / "synthetic")
     return config.model_copy(update={"features": features, "bank": bank})
 
 
-def inputs(corpus: str, root: Path, work: Path, extracting: ExtractConfig, banking: BankConfig) -> tuple[Path, Path]:
-    """Log-Mels and bank of a corpus, fold 1 of its protocol; what is there already, from the same, is not redone."""
-    if corpus not in PROTOCOLS:
-        raise choices("corpus", corpus, list(PROTOCOLS))
-    manifest, features, bank = work / "manifest.csv", work / "logmel", work / "bank"
-    prepare(corpus, root, manifest, protocol=PROTOCOLS[corpus])
-    extract(manifest, extracting, features)
-    whole = FeatureSet.open(features)
-    if not _made_from(bank, whole, banking):
-        build_bank(whole, banking, bank, {"command": "bank"})
-    return features, bank
-
-
-def demo_inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
+def inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
     """Log-Mels and bank of RAVDESS at ``corpus``, or of a corpus synthesised into ``work``."""
-    if corpus is not None:
-        return inputs("ravdess", corpus, work, ExtractConfig(), BankConfig())
-    if not (work / "corpus" / artifacts.CONFIG).is_file():
+    if corpus is None and not (work / "corpus" / artifacts.CONFIG).is_file():
         synthesise(work / "corpus")
-    return inputs("synthetic", work / "corpus", work, ExtractConfig(), BankConfig())
+    reader, protocol = ("synthetic", "speaker-independent") if corpus is None else ("ravdess", "ravdess-dyads")
+    made = make_inputs(reader, corpus or work / "corpus", protocol, 1, work, ExtractConfig(), BankConfig())
+    return made.features, made.bank
 
 
 def demo(corpus: Path | None, work: Path, as_json: bool) -> None:
     """Run it all in the folder ``work`` and print a table of what heads reach on speakers nobody trained on."""
     start = time.monotonic()
-    features, bank = demo_inputs(corpus, work)
+    features, bank = inputs(corpus, work)
     cold = GanConfig(features=features, bank=bank, training=TRAINING)
     config, run = cold.model_copy(update={"architecture": Architecture(start="closed-form")}), work / "gan"
     train(config, run, resume=(run / CONFIG).is_file())
@@ -155,11 +140,3 @@ def side_by_side(rows: Sequence[Utility]) -> list[dict[str, Any]]:
         cells = table.setdefault((row.row, row.ppc), facts)
         cells[row.head] = percent(*interval(row.uars))
     return list(table.values())
-
-
-def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
-    if not (bank / artifacts.CONFIG).is_file():
-        return False
-    found = artifacts.read_json(bank / artifacts.CONFIG)
-    same_source = found.get("source", {}).get("fingerprint") == features.fingerprint
-    return same_source and found.get("config") == banking.to_dict()

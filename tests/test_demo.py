@@ -65,7 +65,7 @@ def test_the_demo_prints_its_result_as_table_and_as_json(tmp_path: Path, capsys:
 
 def test_a_training_without_inputs_gets_the_synthetic_ones(tmp_path: Path):
     config = demo.with_inputs(GanConfig(), tmp_path / "gan")
-    assert config == GanConfig(features=tmp_path / "synthetic" / "logmel", bank=tmp_path / "synthetic" / "bank")
+    assert config == GanConfig(features=tmp_path / "synthetic" / "features", bank=tmp_path / "synthetic" / "bank")
     assert demo.with_inputs(GanConfig(), tmp_path / "other") == config
 
 

@@ -131,7 +131,7 @@ def paths(text: str) -> list[str]:
     words = [part for code in named(text) for word in code.split() for part in word.split("=")]
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     writers = re.findall(r"<!-- table: (\S+)", text)
-    return [*(word for word in words if "/" in word), *links, *writers]
+    return [*(word for word in words if "/" in word and not re.fullmatch("[0-9]+/[0-9]+", word)), *links, *writers]
 
 
 def execute(line: str, folder: Path) -> str:
@@ -220,13 +220,13 @@ WRONG_NAMES = [
     ("--balanced --out", "--balance --out", "--balance in 'gandistill sample"),
     ("`--resume`", "`--skip-bad`", "--skip-bad in '--skip-bad': no such option"),
     ("`--columns emotion", "`--rename emotion", "--rename in '--rename"),
-    ("nEMO --ppc 50", "nEMO --points 50", "--points in 'python eval/utility.py"),
+    ("--table 2 --jobs 2", "--table 2 --cores 2", "--cores in 'python eval/tables.py"),
     ("`make test`", "`make tests`", "make tests: no such target"),
     ("make demo CORPUS=", "make demo DATA=", "DATA=: the Makefile does not use it"),
     ("(CITATION.cff)", "(CITATIONS.cff)", "CITATIONS.cff: no such path"),
     ("`recipes/iemocap/`", "`recipes/emocap/`", "recipes/emocap/: no such path"),
     ("recipes/ravdess/gan_att.yaml", "recipes/ravdess/gan.yaml", "recipes/ravdess/gan.yaml: no such path"),
-    ("table: eval/utility.py nemo", "table: eval/use.py nemo", "eval/use.py: no such path"),
+    ("table: eval/tables.py ravdess", "table: eval/rows.py ravdess", "eval/rows.py: no such path"),
 ]
 
 

@@ -26,6 +26,7 @@ from benchmark import Row, parser, write
 from gandistill import demo
 from gandistill.console import say
 from gandistill.controls.select import select
+from gandistill.evaluate.inputs import make_inputs
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan import steps
@@ -62,10 +63,11 @@ def inputs(given: argparse.Namespace, work: Path) -> tuple[list[str], FeatureSet
         train_step.inputs(work, 8)
         features, bank, small = work / "features", work / "bank", ["architecture.frames=20", *train_step.NARROW]
     elif given.corpus is None:
-        features, bank = demo.demo_inputs(None, work)
+        features, bank = demo.inputs(None, work)
     else:
         recipes = ExtractConfig.load(RECIPES / "logmel.yaml"), BankConfig.load(RECIPES / "bank.yaml")
-        features, bank = demo.inputs("ravdess", given.corpus, work, *recipes)
+        made = make_inputs("ravdess", given.corpus, "ravdess-dyads", 1, work, *recipes)
+        features, bank = made.features, made.bank
     return [f"features={features}", f"bank={bank}", *small], FeatureSet.open(features)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -23,8 +24,9 @@ from typing import Any, Literal
 import torch
 
 from gandistill import __version__, artifacts
-from gandistill.console import muted, track
+from gandistill.console import muted, say, track
 from gandistill.controls.select import select, select_within
+from gandistill.errors import InputError, RunError
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
 from gandistill.features.featureset import FeatureSet, dump_compact
@@ -130,13 +132,15 @@ def compute(cells: Sequence[Cell], store: Store, jobs: int = 1, shard: tuple[int
 
     Cells that share a generator are one process's, and so are those of all draws of what costs no training; ``jobs``
     such groups are computed at once, each on one thread, so that no digit depends on how many there are. What fails is
-    raised once all others are done.
+    said, and the first of it raised, once all others are done.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in {cell.key: cell for cell in cells}.values():
         facts = cell.source.described()
         if cell.source.kind != "generator":
-            facts.pop("seed")
+            del facts["seed"]
+        if cell.source.kind == "start":
+            del facts["config"]["training"]["seed"]
         groups.setdefault(dump_compact([cell.inputs.fingerprint, facts]), []).append(cell)
     # Generators take longest: first come first served would leave one of them for the end.
     order = sorted(groups, key=lambda name: (groups[name][0].source.kind != "generator", name))
@@ -154,7 +158,7 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
     left = [cell for group in groups for cell in group]
     # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
     with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures: list[Future[None]] = [pool.submit(_compute, group, store) for group in groups]
+        futures: list[Future[None]] = [pool.submit(_compute, group, store, jobs > 1) for group in groups]
         try:
             while left:
                 finished = all(future.done() for future in futures)
@@ -167,21 +171,38 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    for future in futures:
-        future.result()
+    failed = {str(error): error for future in futures if (error := future.exception()) is not None}
+    for also in [*failed][1:]:
+        say(also)
+    for error in failed.values():
+        if isinstance(error, BrokenProcessPool):
+            raise RunError("A process was killed, perhaps for want of memory; what is done is kept: run this again")
+        raise error
 
 
-def _compute(cells: list[Cell], store: Store) -> None:
-    """Cells of one group, in a process of their own."""
+def _compute(cells: list[Cell], store: Store, quiet: bool) -> None:
+    """Cells of one group, in a process of their own, which one of several does in silence.
+
+    What fails is raised once the others are done.
+    """
     torch.set_num_threads(1)
-    with muted(True):
+    failed = None
+    with muted(quiet):
         cells = sorted(cells, key=lambda cell: cell.source.seed)  # the generator's cost stays first
         for source, same in groupby(cells, key=lambda cell: cell.source):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
                 points = _Points(source, cells[0].inputs, store, Path(scratch))
                 for cell in same:
-                    if not store.has(cell):
+                    if store.has(cell):
+                        continue
+                    try:
                         store.put(cell, points.computed(cell))
+                    except (InputError, RunError) as error:
+                        failed = failed or error
+                        if cell.task == "cost":  # without the generator nothing of it can be judged
+                            break
+    if failed is not None:
+        raise failed
 
 
 class _Points:

@@ -32,28 +32,42 @@ def make_inputs(
     corpus: str,
     root: Path,
     protocol: str,
+    fold: int,
+    place: Path,
+    extracting: ExtractConfig,
+    banking: BankConfig,
+    like: Inputs | None = None,
+) -> Inputs:
+    """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays.
+
+    With ``like``, the inputs of another fold, its features are shared instead of extracted anew.
+    """
+    manifest, features, bank = place / "manifest.csv", place / "features", place / "bank"
+    prepare(corpus, root, manifest, protocol=protocol, fold=fold)
+    if like is None:
+        extract(manifest, extracting, features)
+    else:
+        _share(FeatureSet.open(like.features), manifest, features)
+    whole = FeatureSet.open(features)
+    if not _made_from(bank, whole, banking):
+        build_bank(whole, banking, bank, {"command": "bank"})
+    return Inputs(features, bank, banking)
+
+
+def inputs_of_folds(
+    corpus: str,
+    root: Path,
+    protocol: str,
     folds: Sequence[int],
     work: Path,
     extracting: ExtractConfig,
     banking: BankConfig,
 ) -> list[Inputs]:
-    """The inputs of each fold, in folders ``fold1`` and so on below ``work``; what is there from the same stays.
-
-    Features are extracted once, and shared by the folds.
-    """
+    """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all."""
     made: list[Inputs] = []
     for fold in folds:
-        place = work / f"fold{fold}"
-        manifest, features, bank = place / "manifest.csv", place / "features", place / "bank"
-        prepare(corpus, root, manifest, protocol=protocol, fold=fold)
-        if made:
-            _share(FeatureSet.open(made[0].features), manifest, features)
-        else:
-            extract(manifest, extracting, features)
-        whole = FeatureSet.open(features)
-        if not _made_from(bank, whole, banking):
-            build_bank(whole, banking, bank, {"command": "bank"})
-        made.append(Inputs(features, bank, banking))
+        like = made[0] if made else None
+        made.append(make_inputs(corpus, root, protocol, fold, work / f"fold{fold}", extracting, banking, like))
     return made
 
 

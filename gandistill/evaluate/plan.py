@@ -9,8 +9,12 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from gandistill.config import Config
 from gandistill.controls.select import METHODS
+from gandistill.errors import InputError
+from gandistill.evaluate.speakers import ProbeConfig
+from gandistill.features.extract import ExtractConfig
 from gandistill.gan.settings import GanConfig
-from gandistill.heads.head import MODELS
+from gandistill.heads.bank import BankConfig
+from gandistill.heads.head import MODELS, sees
 from gandistill.heads.training import HeadConfig
 
 LOSSES: dict[str, tuple[str, ...]] = {
@@ -78,6 +82,14 @@ class SpeakerPlan(Config):
     head: str = "superb"
     """Kind of head whose first layer is the speaker embedding."""
 
+    @field_validator("head")
+    @classmethod
+    def _begins_with_a_projector(cls, kind: str) -> str:
+        valid = [each for each in MODELS if sees(each) != "spectrogram"]
+        if kind not in valid:
+            raise ValueError(f"expected one of [{', '.join(valid)}]")
+        return kind
+
 
 class Plan(Config):
     """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
@@ -119,6 +131,12 @@ class Plan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        lists = {"folds": self.folds, "ppc": self.ppc, "labels": self.labels, "controls": self.controls}
+        lists["heads"] = tuple(head.kind for head in self.heads)
+        for name, values in lists.items():
+            twice = [value for place, value in enumerate(values) if value in values[:place]]
+            if twice:  # the same row twice would count twice in Holm's correction
+                raise ValueError(f"{name}: {twice[0]!r} is named twice")
         if self.draws <= self.seeds:
             raise ValueError(f"draws {self.draws} must be more than seeds {self.seeds}: they cost no training")
         if self.balanced not in self.generators:
@@ -135,10 +153,16 @@ class Plan(Config):
             for what, some, every in (("ppc", head.ppc, self.ppc), ("labels", head.labels, self.labels)):
                 if not set(some or ()) <= {*every}:
                     raise ValueError(f"head {head.kind}: its {what} must be some of the plan's {list(every)}")
+            if (head.draws or 0) > self.draws:
+                raise ValueError(f"head {head.kind}: its draws {head.draws} are more than the plan's {self.draws}")
         return self
 
     def rooted(self, recipes: Path) -> "Plan":
-        """The same plan, every recipe's path made whole."""
+        """The same plan, every recipe's path made whole.
+
+        Raises InputError if a recipe is missing or bad, or leaves out a loss that a generator is trained with: before
+        any work.
+        """
         paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
         generators = {
             name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
@@ -146,7 +170,21 @@ class Plan(Config):
         speakers = self.speakers
         if speakers is not None and speakers.config is not None:
             speakers = speakers.model_copy(update={"config": recipes / speakers.config})
-        return self.model_copy(update=paths | {"generators": generators, "speakers": speakers})
+        plan = self.model_copy(update=paths | {"generators": generators, "speakers": speakers})
+        plan._read_recipes()
+        return plan
+
+    def _read_recipes(self) -> None:
+        ExtractConfig.load(self.extract)
+        BankConfig.load(self.bank)
+        HeadConfig.load(self.head)
+        if self.speakers is not None:
+            ProbeConfig.load(self.speakers.config)
+        for name, each in self.generators.items():
+            weights = self.generator_config(name, "both", 0).losses.to_dict()
+            lacking = [term for term in LOSSES["baseline"] if not weights[term]]
+            if lacking:
+                raise InputError(f"{each.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
 
     def judges(self, table: int) -> Iterator[tuple[HeadPlan, Labels]]:
         """Heads of a table, with each kind of labels that they learn from."""

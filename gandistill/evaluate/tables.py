@@ -26,10 +26,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """UARs [S, H] of a row, means over folds, and predictions [S][H], folds pooled."""
+    """UARs of a row [folds, S, H], and its predictions [S][H], folds pooled."""
 
     row: Row
-    uars: Floats
+    fold_uars: Floats
     predictions: list[list[Predictions]]
 
     @classmethod
@@ -37,10 +37,15 @@ class Measured:
         uars, predictions = [], []
         for s, cells in enumerate(row.cells[0]):
             results = [[store.result(fold[s][h]) for fold in row.cells] for h in range(len(cells))]
-            uars.append([fmean(result["uar"] for result in head) for head in results])
+            uars.append([[result["uar"] for result in head] for head in results])
             found = [[_predictions(f, r) for f, r in zip(folds, head, strict=True)] for head in results]
             predictions.append([pooled(parts) for parts in found])
-        return cls(row, np.array(uars), predictions)
+        return cls(row, np.moveaxis(np.array(uars), -1, 0), predictions)
+
+    @property
+    def uars(self) -> Floats:
+        """Means over folds [S, H]."""
+        return self.fold_uars.mean(axis=0)
 
     @property
     def every(self) -> list[Predictions]:
@@ -57,8 +62,8 @@ def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan)
     """What Tables 2 and 3 say of each row.
 
     ``uar`` in 0..1 with its 95 % t interval ``low`` to ``high`` (over sources where there are several, since heads of
-    one source are not independent; else over heads), ``uars`` [S][H], ``points``, ``cost`` in processor seconds and
-    bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar`` against the losses it adds to.
+    one source are not independent; else over heads), ``uars`` [S][H] and ``fold_uars`` [folds], ``points``, ``cost``
+    in processor seconds and bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar`` against the losses it adds to.
     """
     found = [Measured.of(row, folds, store) for row in rows]
     table = [_summary(one, store) for one in found]
@@ -126,6 +131,7 @@ def _summary(one: Measured, store: Store) -> Facts:
     if seconds:
         cost["generator_seconds"] = fmean(seconds)
     uars["uar"], uars["uars"] = uars.pop("mean"), uars.pop("values")
+    uars["fold_uars"] = one.fold_uars.mean(axis=(1, 2)).tolist()
     points = max(sum(result["points"].values()) for result in results)
     return one.row.facts | {"points": points} | uars | {"cost": cost}
 

@@ -17,8 +17,11 @@ def resplit(features: FeatureSet, manifest: Path, out: Path) -> FeatureSet:
     """Write a feature set with the frames of ``features`` and the labels, speakers, sessions and splits of a manifest.
 
     Frames are hard links where the file system has them, else copies. Utterances that the manifest lacks are left out.
-    Raises InputError if the manifest names an utterance that has no features, or ``out`` holds something else.
+    Raises InputError if the manifest names an utterance that has no features, or ``out`` is where ``features`` lie or
+    holds something else.
     """
+    if out.resolve() == features.folder.resolve():
+        raise InputError(f"{out} is the feature set itself: choose another folder")
     entries = {entry.id: entry for entry in read_manifest(manifest)}
     index = features.index[features.index["id"].isin(list(entries))].reset_index(drop=True)
     missing = sorted(entries.keys() - set(index["id"]))
