@@ -77,8 +77,7 @@ def run(options: argparse.Namespace) -> None:
     cells = [cell for row in rows for cell in row.all_cells()]
     missing = compute(cells, store, options.jobs, shard)
     if missing:
-        folders = f"{work / 'cells'}{f' and {work / "runs"}' if options.table == 1 else ''}"
-        say(f"{len(missing)} cells belong to other shards: copy their {folders} here and run this again")
+        say(f"{len(missing)} cells belong to other shards: copy their cells and runs into {work} and run this again")
         return
     if options.table == 1:
         found = weighed(rows, folds[0], store, work)

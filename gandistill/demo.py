@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.training import train, untrained
-from gandistill.heads.bank import BankConfig
+from gandistill.heads.bank import Bank, BankConfig
 from gandistill.run import CONFIG
 
 HEADS = ("superb", "cnn-attention")
@@ -31,7 +31,6 @@ PPC = 50
 TRAINING = Training(updates=150, evaluate_every=50)
 """Enough for a demonstration within minutes on two cores, from a closed-form start; a recipe takes more."""
 Maker = Callable[[int], FeatureSet]
-Seeds = Sequence[int]
 
 
 def with_inputs(config: GanConfig, out: Path) -> GanConfig:
@@ -61,60 +60,42 @@ def demo(corpus: Path | None, work: Path, as_json: bool) -> None:
     train(config, run, resume=(run / CONFIG).is_file())
     whole = FeatureSet.open(features)
     generators = {
-        "generator, untrained": [untrained(cold)],
-        "generator, its start": [untrained(config)],
-        "generator": [Sampler.open(run)],
+        "generator, untrained": untrained(cold),
+        "generator, its start": untrained(config),
+        "generator": Sampler.open(run),
     }
-    rows = judge(whole, generators, [PPC], HEADS, work, soft=["generator"])
+    rows = judge(whole, Bank.open(bank), generators, work)
     report(rows, whole, run / GENERATOR, time.monotonic() - start, as_json)
 
 
-def judge(
-    whole: FeatureSet,
-    generators: Mapping[str, Sequence[Sampler]],
-    ppcs: Sequence[int],
-    heads: Sequence[str],
-    work: Path,
-    soft: Collection[str] = (),
-) -> list[Utility]:
-    """UAR on the test part of heads trained on all real data, and at each ppc on each control and on samples.
+def judge(whole: FeatureSet, bank: Bank, generators: Mapping[str, Sampler], work: Path) -> list[Utility]:
+    """UAR on the test part of heads trained on all real data, on controls and on samples, a draw and a head a seed.
 
-    Generators named in ``soft`` are judged a second time, with the bank's soft labels on their samples. Seed s draws
-    from generator s where a name has several, and from the one with seed s otherwise; a name with more generators than
-    there are seeds is judged with a seed for each. What was judged in ``work`` is not judged again.
+    The last generator, and as many real points, are judged a second time with soft labels, the bank's for both. What
+    was judged in ``work`` is not judged again.
     """
-    jobs: list[tuple[str, int | None, Maker, Seeds]] = [("real, all of it", None, lambda seed: whole, SEEDS)]
-    for ppc in ppcs:
-        jobs.append(("real, random", ppc, _selected(whole, "random", ppc, work), SEEDS))
-        jobs.append(("class-Gaussian", ppc, _selected(whole, "class-gaussian", ppc, work), SEEDS))
-        for name, samplers in generators.items():
-            seeds = range(max(len(samplers), len(SEEDS)))
-            jobs.append((name, ppc, _sampled(samplers, ppc, work / _stem(name)), seeds))
-            if name in soft:
-                labelled = f"{name}, soft labels"
-                jobs.append((labelled, ppc, _sampled(samplers, ppc, work / _stem(labelled), soft=True), seeds))
+    counts, last = dict.fromkeys(whole.labels, PPC), [*generators][-1]
+
+    def control(method: str, teacher: Bank | None = None) -> Maker:
+        out = work / f"{method}{'-soft' if teacher else ''}"
+        return lambda seed: select(whole, method, counts, seed, out / str(seed), bank=teacher)
+
+    def samples(name: str, soft: bool = False) -> Maker:
+        def draw(seed: int) -> FeatureSet:
+            out = work / f"{name.replace(', ', '-').replace(' ', '-')}{'-soft' if soft else ''}-samples" / str(seed)
+            sample(generators[name], counts, seed, out, soft)
+            return FeatureSet.open(out)
+
+        return draw
+
+    jobs: dict[str, Maker] = {"real, all of it": lambda seed: whole, "real, random": control("random")}
+    jobs |= {"class-Gaussian": control("class-gaussian")} | {name: samples(name) for name in generators}
+    jobs |= {"real, random, soft labels": control("random", bank), f"{last}, soft labels": samples(last, soft=True)}
     rows, test = [], whole.part("test")
-    for name, ppc, make, seeds in track(jobs, "judging", len(jobs), unit="rows"):
-        rows += utility(name, make, test, heads, seeds, ppc, work / "judged")
+    for name, make in track(jobs.items(), "judging", len(jobs), unit="rows"):
+        ppc = None if name == "real, all of it" else PPC
+        rows += utility(name, make, test, HEADS, SEEDS, ppc, work / "judged")
     return rows
-
-
-def _selected(whole: FeatureSet, method: str, ppc: int, work: Path) -> Maker:
-    counts = dict.fromkeys(whole.labels, ppc)
-    return lambda seed: select(whole, method, counts, seed, work / f"{method}-{ppc}-{seed}")
-
-
-def _sampled(samplers: Sequence[Sampler], ppc: int, stem: Path, soft: bool = False) -> Maker:
-    def draw(seed: int) -> FeatureSet:
-        sampler, out = samplers[seed % len(samplers)], stem.with_name(f"{stem.name}-{ppc}-{seed}")
-        sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, out, soft)
-        return FeatureSet.open(out)
-
-    return draw
-
-
-def _stem(name: str) -> str:
-    return name.replace(", ", "-").replace(" ", "-")
 
 
 def report(rows: list[Utility], whole: FeatureSet, generator: Path, seconds: float, as_json: bool) -> None:

@@ -21,6 +21,7 @@ ROWS = [
     "generator, untrained",
     "generator, its start",
     "generator",
+    "real, random, soft labels",
     "generator, soft labels",
 ]
 

@@ -108,6 +108,7 @@ class Store:
     folder: Path
 
     def path(self, cell: Cell) -> Path:
+        """The file of a cell's result."""
         return self.folder / "cells" / f"{cell.key}.json"
 
     def run(self, source: Source, inputs: Inputs) -> Path:
@@ -116,12 +117,15 @@ class Store:
         return self.folder / "runs" / hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def has(self, cell: Cell) -> bool:
+        """Whether the cell is computed."""
         return self.path(cell).is_file()
 
     def result(self, cell: Cell) -> dict[str, Any]:
+        """What a cell holds. Raises InputError if its file is damaged."""
         return artifacts.read_json(self.path(cell))
 
     def put(self, cell: Cell, result: dict[str, Any]) -> None:
+        """Keep a result, whole or not at all, with what made it."""
         path = self.path(cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         artifacts.write_json(path, result | {"source": cell.source.described(), "versions": artifacts.versions()})

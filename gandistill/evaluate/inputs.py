@@ -13,6 +13,8 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.features.resplit import resplit
 from gandistill.heads.bank import BankConfig, build_bank
 
+MANIFEST = "manifest.csv"
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -36,22 +38,10 @@ def make_inputs(
     place: Path,
     extracting: ExtractConfig,
     banking: BankConfig,
-    like: Inputs | None = None,
 ) -> Inputs:
-    """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays.
-
-    With ``like``, the inputs of another fold, its features are shared instead of extracted anew.
-    """
-    manifest, features, bank = place / "manifest.csv", place / "features", place / "bank"
-    prepare(corpus, root, manifest, protocol=protocol, fold=fold)
-    if like is None:
-        extract(manifest, extracting, features)
-    else:
-        _share(FeatureSet.open(like.features), manifest, features)
-    whole = FeatureSet.open(features)
-    if not _made_from(bank, whole, banking):
-        build_bank(whole, banking, bank, {"command": "bank"})
-    return Inputs(features, bank, banking)
+    """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays."""
+    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+    return _made(place, extracting, banking)
 
 
 def inputs_of_folds(
@@ -63,12 +53,28 @@ def inputs_of_folds(
     extracting: ExtractConfig,
     banking: BankConfig,
 ) -> list[Inputs]:
-    """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all."""
-    made: list[Inputs] = []
-    for fold in folds:
-        like = made[0] if made else None
-        made.append(make_inputs(corpus, root, protocol, fold, work / f"fold{fold}", extracting, banking, like))
-    return made
+    """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all.
+
+    Every fold's manifest is written before any long work, so that one that cannot be is refused at once.
+    """
+    places = [work / f"fold{fold}" for fold in folds]
+    for fold, place in zip(folds, places, strict=True):
+        prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+    first = _made(places[0], extracting, banking)
+    return [first, *(_made(place, extracting, banking, like=first) for place in places[1:])]
+
+
+def _made(place: Path, extracting: ExtractConfig, banking: BankConfig, like: Inputs | None = None) -> Inputs:
+    """Features and bank for the manifest in ``place``; with ``like``, of another fold, its features are shared."""
+    manifest, features, bank = place / MANIFEST, place / "features", place / "bank"
+    if like is None:
+        extract(manifest, extracting, features)
+    else:
+        _share(FeatureSet.open(like.features), manifest, features)
+    whole = FeatureSet.open(features)
+    if not _made_from(bank, whole, banking):
+        build_bank(whole, banking, bank, {"command": "bank"})
+    return Inputs(features, bank, banking)
 
 
 def _share(whole: FeatureSet, manifest: Path, out: Path) -> None:

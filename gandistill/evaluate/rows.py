@@ -41,6 +41,7 @@ class Row:
     costs: list[Cell]
 
     def all_cells(self) -> Iterator[Cell]:
+        """Costs first: a training that a judged cell began would have no cost of its own."""
         yield from self.costs
         yield from (cell for fold in self.cells for source in fold for cell in source)
 
@@ -55,6 +56,7 @@ class Fold:
 
     @classmethod
     def of(cls, inputs: Inputs) -> "Fold":
+        """The fold of these inputs."""
         features = FeatureSet.open(inputs.features)
         return cls(inputs, features.training_part().class_counts, features.part("test"))
 
@@ -149,6 +151,7 @@ class Rows:
         return {"training set": f"{name} {ADDED[losses]}"} | made
 
     def draws(self, method: str) -> list[Source]:
+        """A control by each of the plan's draws."""
         return [Source("control", seed, method) for seed in range(self.plan.draws)]
 
     def generators(self, name: str, losses: str) -> list[Source]:
@@ -161,6 +164,7 @@ class Rows:
         return [replace(self.generator(name, BOTH, seed), kind="start") for seed in seeds]
 
     def generator(self, name: str, losses: str, seed: int) -> Source:
+        """A generator after its training."""
         return Source("generator", seed, config=self.plan.generator_config(name, losses, seed))
 
     def row(

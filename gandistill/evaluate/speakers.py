@@ -67,6 +67,7 @@ class ProbeConfig(Config):
 
     @property
     def schedule(self) -> Schedule:
+        """The classifier's training, in the words of a head's."""
         shared = ("updates", "batch", "accumulation", "learning_rate", "decay", "clip")
         return Schedule(**{name: getattr(self, name) for name in shared}, weight_decay=0.0)
 

@@ -34,6 +34,7 @@ class Measured:
 
     @classmethod
     def of(cls, row: Row, folds: Sequence[Fold], store: Store) -> "Measured":
+        """From what the store holds of the row's cells."""
         uars, predictions = [], []
         for s, cells in enumerate(row.cells[0]):
             results = [[store.result(fold[s][h]) for fold in row.cells] for h in range(len(cells))]
@@ -49,6 +50,7 @@ class Measured:
 
     @property
     def every(self) -> list[Predictions]:
+        """Predictions of all sources and heads, one after another."""
         return [one for source in self.predictions for one in source]
 
 
@@ -63,7 +65,8 @@ def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan)
 
     ``uar`` in 0..1 with its 95 % t interval ``low`` to ``high`` (over sources where there are several, since heads of
     one source are not independent; else over heads), ``uars`` [S][H] and ``fold_uars`` [folds], ``points``, ``cost``
-    in processor seconds and bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar`` against the losses it adds to.
+    in processor seconds and bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar``
+    against the losses it adds to.
     """
     found = [Measured.of(row, folds, store) for row in rows]
     table = [_summary(one, store) for one in found]

@@ -85,10 +85,12 @@ class FeatureSet:
 
     @property
     def dims(self) -> int:
+        """D, features of a frame."""
         return self.config["dims"]
 
     @cached_property
     def fingerprint(self) -> str:
+        """A hash of the folder's content, whatever part of it this is."""
         return artifacts.fingerprint(self.folder)
 
     @cached_property
@@ -248,6 +250,7 @@ def write_feature_set(out: Path, utterances: Iterable[Utterance], config: dict[s
 
 
 def shard_name(number: int) -> str:
+    """The file of shard 0, 1, ..."""
     return f"frames-{number:05d}.safetensors"
 
 

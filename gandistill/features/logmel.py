@@ -71,6 +71,7 @@ class LogMel:
             )
 
     def describe(self) -> dict[str, Any]:
+        """What decides the features, as JSON values."""
         units = "ln(power), Slaney Mel scale"
         return {"name": self.name, "sample_rate": SAMPLE_RATE, **self.config.to_dict(), "units": units}
 
@@ -105,8 +106,10 @@ def mel_filters(bands: int, window: int, fmin: float, fmax: float) -> Tensor:
 
 
 def hz_to_mel(hz: float) -> float:
+    """Slaney's scale: linear below 1 kHz, logarithmic above."""
     return hz / LINEAR_HZ_PER_MEL if hz < BREAK_HZ else BREAK_MEL + math.log(hz / BREAK_HZ) / LOG_STEP
 
 
 def mel_to_hz(mel: Tensor) -> Tensor:
+    """Undo ``hz_to_mel``, for any number of mels."""
     return torch.where(mel < BREAK_MEL, LINEAR_HZ_PER_MEL * mel, BREAK_HZ * ((mel - BREAK_MEL) * LOG_STEP).exp())

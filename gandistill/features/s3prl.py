@@ -35,6 +35,7 @@ class S3prl:
         self.dims = states[-1].shape[1]
 
     def describe(self) -> dict[str, Any]:
+        """What decides the features, as JSON values."""
         return {
             "name": self.name,
             "sample_rate": SAMPLE_RATE,

@@ -40,6 +40,7 @@ class Critic(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, samples: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Scores [B], class logits [B, C] and the maps [B, K, T', D'] of each layer, from samples [B, T, D]."""
         maps, feature_maps = samples.unsqueeze(1), []
         for layer in self.layers:
             maps = layer(maps)

@@ -80,6 +80,7 @@ class BatchNorm(nn.BatchNorm2d):
     counting = True
 
     def forward(self, input: Tensor) -> Tensor:
+        """Maps [B, K, T, F] normalised; B is this process's share of the batch."""
         if not self.training:
             return super().forward(input)
         if processes.world() == 1:
@@ -193,6 +194,8 @@ class TimeAttention(nn.Module):
         self.mix = nn.Conv2d(channels, channels, 1)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """Maps [B, K, T, F], each frame with what it finds in the others added."""
+
         def tokens(conv: nn.Conv2d) -> Tensor:
             return conv(maps).transpose(1, 2).flatten(2)
 

@@ -94,6 +94,7 @@ class Sampler:
 
     @property
     def labels(self) -> list[str]:
+        """Class names; a class's number is its place here."""
         return self.facts["labels"]
 
     @property

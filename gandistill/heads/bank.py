@@ -67,10 +67,12 @@ class Bank:
 
     @property
     def labels(self) -> list[str]:
+        """Class names, in the order of the heads' logits."""
         return self.heads[0].labels
 
     @property
     def dims(self) -> int:
+        """D of the features that the heads take."""
         return self.heads[0].dims
 
     def check_match(self, features: FeatureSet) -> None:
@@ -82,6 +84,7 @@ class Bank:
         return self.heads[int(torch.randint(len(self.heads), (1,), generator=generator))]
 
     def converged(self) -> list[Head]:
+        """The heads at the end of their training, which make soft labels."""
         return [head for head in self.heads if head.trained["stage"] == CONVERGED]
 
     def mean_posterior(self, frames: Tensor, lengths: Tensor) -> Tensor:

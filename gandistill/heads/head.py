@@ -49,6 +49,7 @@ class Head(nn.Module):
 
     @property
     def sees(self) -> str:
+        """What of an utterance reaches it: ``mean``, ``time`` or ``spectrogram``."""
         return sees(self.kind)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
