@@ -12,6 +12,7 @@ from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.resplit import resplit
 from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.run import one_thread
 
 MANIFEST = "manifest.csv"
 
@@ -73,7 +74,8 @@ def _made(place: Path, extracting: ExtractConfig, banking: BankConfig, like: Inp
         _share(FeatureSet.open(like.features), manifest, features)
     whole = FeatureSet.open(features)
     if not _made_from(bank, whole, banking):
-        build_bank(whole, banking, bank, {"command": "bank"})
+        with one_thread():  # on any number of cores the same bits, so that shards agree
+            build_bank(whole, banking, bank, {"command": "bank"})
     return Inputs(features, bank, banking)
 
 

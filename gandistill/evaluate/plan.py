@@ -94,6 +94,8 @@ class SpeakerPlan(Config):
 class Plan(Config):
     """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
 
+    note: str = ""
+    """What every table says of itself first."""
     corpus: str
     """A reader of ``gandistill prepare``."""
     protocol: str

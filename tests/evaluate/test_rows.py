@@ -1,0 +1,155 @@
+"""Which rows the tables of a little plan have, from which sources, by how many seeds and on how many points."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gandistill.evaluate.rows import Row
+
+TRAIN = {"angry": 8, "calm": 16, "sad": 12}
+"""The train part of each fold (tests/evaluate/conftest.py)."""
+TablesOf = Callable[..., Any]
+
+
+def brief(row: Row) -> tuple[Any, ...]:
+    """Head, labels, ppc and name; in each fold the sources' kind, how many, and heads of each; and the counts."""
+    (shape,) = {(len(fold), *{len(source) for source in fold}) for fold in row.cells}
+    (kind,) = {cell.source.kind for fold in row.cells for source in fold for cell in source}
+    counts = [source[0].counts for source in row.cells[0]]
+    assert all(each == counts[0] for each in counts)
+    facts = row.facts
+    return facts["head"], facts["labels"], facts.get("ppc"), facts["training set"], kind, *shape, counts[0]
+
+
+def test_table_2_has_these_rows_and_no_others(tables_of: TablesOf):
+    rows = tables_of().rows(2)
+
+    def expected(head: str, labels: str, heads: int, ppcs: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        whole = [("real, all of it", "real", 1, heads, None), ("real, time-pooled", "control", 1, heads, None)]
+        found = [(head, labels, None, *row) for row in whole]
+        for ppc in ppcs:
+            each = dict.fromkeys(TRAIN, ppc)
+            found += [
+                (head, labels, ppc, *row, each)
+                for row in [
+                    ("real, random", "control", 3, 1),
+                    ("real, herding", "control", 1, heads),
+                    ("real, k-centre", "control", 1, heads),
+                    ("class-Gaussian", "control", 3, 1),
+                    ("cold 0 updates", "start", 3, 1),  # random weights: as often as a control is drawn
+                    ("cold baseline", "generator", 2, heads),
+                    ("cold +DIV", "generator", 2, heads),
+                    ("cold +SML", "generator", 2, heads),
+                    ("cold +both", "generator", 2, heads),
+                    ("warm 0 updates", "start", 2, heads),  # a start that was fitted to the training set
+                    ("warm +both", "generator", 2, heads),
+                ]
+            ]
+        return found
+
+    assert [brief(row) for row in rows] == (
+        expected("superb", "hard", 2, (2, 5))
+        + expected("superb", "soft", 2, (2, 5))
+        + expected("attentive", "hard", 3, (5,))
+    )
+    pooled = [row for row in rows if row.facts["training set"] == "real, time-pooled"]
+    assert {cell.source.within for row in pooled for cell in row.all_cells()} == {4000}
+
+
+def test_a_draw_is_judged_by_the_head_of_its_own_seed_and_a_generator_by_every_seed(tables_of: TablesOf):
+    tables = tables_of(folds=2)
+    rows = {(*brief(row)[:3], row.facts["training set"]): row for row in tables.rows(2)}
+    for fold in rows["superb", "hard", 2, "real, random"].cells:
+        assert [(s[0].source.method, s[0].source.seed, s[0].head.seed) for s in fold] == [
+            ("random", seed, seed) for seed in range(3)
+        ]
+    made = rows["attentive", "hard", 5, "cold +both"]
+    for fold, inputs in zip(made.cells, tables.folds, strict=True):
+        seeds = [[(c.source.seed, c.source.config.training.seed, c.head.seed) for c in source] for source in fold]
+        assert seeds == [[(s, s, h) for h in range(3)] for s in range(2)]
+        assert {cell.inputs for source in fold for cell in source} == {inputs.inputs}
+    assert [(cell.task, cell.source.seed, cell.inputs) for cell in made.costs] == [
+        ("cost", seed, fold.inputs) for fold in tables.folds for seed in range(2)
+    ]
+    assert not any(row.costs for key, row in rows.items() if brief(row)[4] != "generator")
+    start, trained = rows["superb", "hard", 2, "warm 0 updates"], rows["superb", "hard", 2, "warm +both"]
+    assert [s[0].source.config for s in start.cells[0]] == [s[0].source.config for s in trained.cells[0]]
+
+
+def test_a_heads_own_number_of_draws_is_less_and_the_first_of_them(tables_of: TablesOf):
+    heads = [{"kind": "superb", "seeds": 2, "draws": 2, "labels": ["hard"]}]
+    rows = tables_of(heads=heads, ppc=[2]).rows(2)
+    shapes = {row.facts["training set"]: brief(row)[5:7] for row in rows}
+    assert shapes["real, random"] == shapes["class-Gaussian"] == shapes["cold 0 updates"] == (2, 1)
+    assert shapes["warm 0 updates"] == shapes["cold +both"] == (2, 2), "these are not drawn"
+    random = next(row for row in rows if row.facts["training set"] == "real, random")
+    assert [source[0].source.seed for source in random.cells[0]] == [0, 1]
+
+
+def test_table_3_has_real_and_generated_points_balanced_and_not(tables_of: TablesOf):
+    rows = tables_of(heads=[{"kind": "superb", "seeds": 2}], labels=["hard"]).rows(3)
+    # 8 of the smallest class: 24 points; as the corpus, 24 * 8 / 36, 24 * 16 / 36 and 24 * 12 / 36, rounded to 24.
+    even, natural = {"angry": 8, "calm": 8, "sad": 8}, {"angry": 6, "calm": 10, "sad": 8}
+    largest, full = {"angry": 16, "calm": 16, "sad": 16}, {"angry": 12, "calm": 12, "sad": 12}
+    found = [(row.facts["balance"], *brief(row)[3:], row.cells[0][0][0].head.class_weights) for row in rows]
+    assert found == [
+        ("no", "real, all of it", "real", 1, 2, None, "none"),
+        ("no", "real, all of it, weighted loss", "real", 1, 2, None, "balanced"),
+        ("yes", "real, random, oversampled", "control", 3, 1, largest, "none"),
+        ("yes", "real, random", "control", 3, 1, even, "none"),
+        ("no", "real, random", "control", 3, 1, natural, "none"),
+        ("yes", "cold +both", "generator", 2, 2, even, "none"),
+        ("no", "cold +both", "generator", 2, 2, natural, "none"),
+        ("yes, full size", "cold +both", "generator", 2, 2, full, "none"),
+        ("no, full size", "cold +both", "generator", 2, 2, None, "none"),
+    ]
+    assert sum(even.values()) == sum(natural.values())
+    assert sum(full.values()) == sum(TRAIN.values())
+
+
+def test_table_4_asks_every_kind_of_first_layer(tables_of: TablesOf):
+    tables = tables_of(folds=2)
+    rows = tables.rows(4)
+    systems = []
+    for row in rows:
+        cells = [cell for fold in row.cells for source in fold for cell in source]
+        assert {(cell.task, cell.head.head, cell.head.labels) for cell in cells} == {("probe", "superb", "hard")}
+        assert all(cell.probing.seed == cell.head.seed and cell.probing.updates == 6 for cell in cells)
+        assert all(cell.speakers is None for cell in cells)
+        (taught,), (shape,) = {c.taught for c in cells}, {(len(f), len(f[0])) for f in row.cells}
+        (counts,) = {str(cell.counts) for cell in cells}
+        systems.append((row.facts["first layer of"], taught, cells[0].source.kind, shape, counts))
+    most = str(dict.fromkeys(TRAIN, 5))
+    assert systems == [
+        ("speaker head", "speakers", "real", (1, 2), "None"),
+        ("untrained head", "nothing", "real", (1, 2), "None"),
+        ("emotion head, real, all of it", "emotions", "real", (1, 2), "None"),
+        ("emotion head, cold baseline", "emotions", "generator", (2, 2), most),
+        ("emotion head, cold +both", "emotions", "generator", (2, 2), most),
+    ]
+    assert len({cell.key for row in rows for cell in row.all_cells()}) == 2 * (3 * 2 + 2 * 4 + 2 * 2)
+
+
+def test_table_1_weighs_each_generator_once(tables_of: TablesOf):
+    rows = tables_of(folds=2, dagger_seed=1).rows(1)
+    assert [(row.facts["training set"], row.facts["start"], row.cells) for row in rows] == [
+        ("cold +both", "random", []),
+        ("warm +both", "closed-form", []),
+    ]
+    assert [[(cell.task, cell.source.seed) for cell in row.costs] for row in rows] == [[("cost", 1)]] * 2
+
+
+def test_every_head_of_a_table_gets_the_same_budget(tables_of: TablesOf):
+    tables = tables_of(folds=2)
+    for table in (2, 3, 4):
+        heads = {cell.head for row in tables.rows(table) for cell in row.all_cells() if cell.head is not None}
+        free = {"head": "", "seed": 0, "labels": "hard", "class_weights": "none"}
+        assert len({str(head.to_dict() | free) for head in heads}) == 1
+        assert {head.updates for head in heads} == {6}
+
+
+def test_no_two_pieces_of_work_share_a_key_unless_they_are_the_same(tables_of: TablesOf):
+    tables = tables_of(folds=2)
+    every = [cell for table in (1, 2, 3, 4) for row in tables.rows(table) for cell in row.all_cells()]
+    cells = {cell.key: cell for cell in every}
+    said = {str((c.task, c.inputs.features, c.source, c.counts, c.head, c.probing, c.taught)): c.key for c in every}
+    assert len(said) == len(cells) == len(set(said.values()))

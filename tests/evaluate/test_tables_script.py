@@ -1,0 +1,153 @@
+"""``python eval/tables.py``: four tables of a tiny corpus, in parts or whole, and what it refuses."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gandistill.corpora.synthetic import synthesise
+
+EVAL = Path(__file__).parents[2] / "eval"
+GAN = {
+    "architecture": {"kind": "gan-att", "frames": 20, "channels": [8, 8, 8], "critic_channels": [4] * 8},
+    "training": {"updates": 2, "batch": 4, "evaluate_every": 2, "evaluate_heads": ["superb"], "evaluate_ppc": 2},
+}
+PLAN: dict[str, Any] = {
+    "corpus": "synthetic",
+    "protocol": "speaker-independent",
+    "extract": "ravdess/logmel.yaml",
+    "balanced": "GAN-ATT",
+    "controls": ["random", "pooled"],
+    "ppc": [2],
+    "labels": ["hard"],
+    "heads": [{"kind": "superb", "seeds": 1}],
+    "seeds": 1,
+    "draws": 2,
+}
+Script = Callable[..., None]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    recipes = {
+        "bank": {"heads": ["superb"], "seeds": 1, "updates": 3, "half_trained": 1},
+        "head": {"updates": 5},
+        "probe": {"updates": 5},
+        "gan": GAN,
+    }
+    for name, values in recipes.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
+    values = PLAN | {name: str(tmp_path / f"{name}.yaml") for name in ("bank", "head")}
+    values["generators"] = {"GAN-ATT": {"recipe": str(tmp_path / "gan.yaml"), "losses": ["baseline", "both"]}}
+    values["speakers"] = {"config": str(tmp_path / "probe.yaml")}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values))
+    return tmp_path / "tiny.yaml"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, here: None) -> Script:
+    """The script's ``main`` on a command line, in this process."""
+    monkeypatch.syspath_prepend(str(EVAL))
+    spec = spec_from_file_location("tables_script", EVAL / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["tables.py", *map(str, arguments)])
+        module.main()
+
+    return run
+
+
+def without_costs(path: Path) -> str:
+    """The table's text but for seconds and bytes of memory, which no two runs share."""
+    table = json.loads(path.read_text())
+    for row in table["rows"]:
+        assert row.pop("cost").keys() >= {"head_seconds", "peak_bytes"}
+    return json.dumps(table, indent=1)
+
+
+def test_four_tables_in_parts_and_whole(plan: Path, tmp_path: Path, script: Script, capfd: pytest.CaptureFixture[str]):
+    corpus = synthesise(tmp_path / "corpus", sessions=4, per_class=2)
+
+    def run(table: int, work: str, *more: object) -> None:
+        script(plan, corpus, "--table", table, "--work", tmp_path / work, "--out", tmp_path / f"out-{work}", *more)
+
+    for number, work in ((1, "one"), (2, "two")):
+        run(2, work, "--shard", f"{number}/2")
+        assert not (tmp_path / f"out-{work}").exists(), "a part is no table"
+        assert (
+            f"cells belong to other shards: copy their cells and runs into {tmp_path / work}" in capfd.readouterr().err
+        )
+    shutil.copytree(tmp_path / "two" / "cells", tmp_path / "one" / "cells", dirs_exist_ok=True)
+    run(2, "one")
+    for table in (2, 3, 4, 1):
+        run(table, "whole")
+    outs = [tmp_path / "out-one", tmp_path / "out-whole"]
+    assert without_costs(outs[0] / "table2.json") == without_costs(outs[1] / "table2.json")
+    written = {path.name: path.read_bytes() for path in outs[1].iterdir()}
+    assert written.keys() == {f"table{table}.{kind}" for table in (1, 2, 3, 4) for kind in ("json", "md")}
+    cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "whole" / "cells").iterdir()}
+    run(2, "whole")
+    assert (outs[1] / "table2.json").read_bytes() == written["table2.json"], "of the same cells the same table"
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "whole" / "cells").iterdir()} == cells
+    assert not (EVAL / "results" / "tiny").exists(), "results go where --out says"
+
+    tables = {number: json.loads(written[f"table{number}.json"]) for number in (1, 2, 3, 4)}
+    names = [row["training set"] for row in tables[2]["rows"]]
+    assert names[:3] == ["real, all of it", "real, time-pooled", "real, random"]
+    assert names[3:] == ["GAN-ATT 0 updates", "GAN-ATT baseline", "GAN-ATT +both"]
+    for table in (2, 3):
+        text = written[f"table{table}.md"].decode()
+        assert all(f"| {row['training set']}" in text for row in tables[table]["rows"])
+    assert tables[2]["folds"][0]["train"]["utterances"] > 0
+    assert {row["paper"]["uar"] for row in tables[2]["rows"] if "paper" in row} == set(), "the paper has no 2 points"
+    weighed = {row["what"]: row["bytes"] for row in tables[1]["rows"]}
+    runs = [path.parent for path in (tmp_path / "whole" / "runs").glob("*/config.yaml")]
+    (trained,) = (run for run in runs if yaml.safe_load((run / "config.yaml").read_text())["losses"]["diversity"])
+    files = [path for path in (trained / "generator").rglob("*") if path.is_file()]
+    assert weighed["GAN-ATT +both, float32"] == sum(path.stat().st_size for path in files)
+    assert [row["first layer of"] for row in tables[4]["rows"]][:2] == ["speaker head", "untrained head"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--table", "2", "--shard", "3/2"], "Bad --shard '3/2', expected i/n such as 3/8"),
+        (["--table", "2", "--shard", "half"], "Bad --shard 'half', expected i/n such as 3/8"),
+        (["--table", "2", "--jobs", "0"], "Bad --jobs 0, expected 1 or more"),
+        (["--table", "2"], "corpus"),
+        (["--table", "4"], "voxceleb1: --speakers path/to/it"),
+    ],
+)
+def test_what_cannot_be_run_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, plan: Path, tmp_path: Path, script: Script, capfd: pytest.CaptureFixture[str]
+):
+    values = yaml.safe_load(plan.read_text())
+    values["speakers"] |= {"corpus": "voxceleb1", "protocol": "superb-sid"}
+    plan.write_text(yaml.safe_dump(values))
+    with pytest.raises(SystemExit) as ended:
+        script(plan, tmp_path / "corpus", "--work", tmp_path / "work", "--out", tmp_path / "out", *arguments)
+    out, err = capfd.readouterr()
+    assert ended.value.code == 2
+    assert said in err
+    assert err.startswith("tables: ")
+    assert (out, err.count("\n")) == ("", 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_table_4_of_a_plan_without_speakers_is_refused(
+    plan: Path, tmp_path: Path, script: Script, capfd: pytest.CaptureFixture[str]
+):
+    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | {"speakers": None}))
+    with pytest.raises(SystemExit):
+        script(plan, tmp_path / "corpus", "--table", 4)
+    assert capfd.readouterr().err == f"tables: {plan} has no 'speakers', which Table 4 needs\n"
