@@ -6,20 +6,19 @@ from functools import partial
 from gandistill.evaluate import tables
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.report import markdown, percent
-from gandistill.evaluate.rows import DRAWN, REAL, Facts
+from gandistill.evaluate.rows import DRAWN, REAL, TIME_POOLED, Facts
 
-MAIN = (REAL, "real, time-pooled", DRAWN["random"], DRAWN["class-gaussian"])
+MAIN = (REAL, TIME_POOLED, DRAWN["random"], DRAWN["class-gaussian"])
 """Controls of the short table."""
 
 
-def caption(facts: Facts) -> str:
-    """What a table is of."""
-    parts = (f"{part} {n['utterances']} ({n['speakers']})" for part, n in facts["folds"][0].items())
-    first = " of the first" if len(facts["folds"]) > 1 else ""
-    folds = ", ".join(map(str, facts["plan"]["folds"]))
-    return (
-        f"{facts['corpus']}, `{facts['protocol']}`, fold {folds}; utterances (speakers){first}: {', '.join(parts)}.\n"
-    )
+def caption(facts: Facts, note: str) -> str:
+    """What a table is of, and the plan's note."""
+    fold, first = next(iter(facts["folds"].items()))
+    parts = ", ".join(f"{part} {n['utterances']} ({n['speakers']})" for part, n in first.items())
+    folds = ", ".join(facts["folds"])
+    text = f"{facts['corpus']}, `{facts['protocol']}` fold {folds}; utterances (speakers) of fold {fold}: {parts}.\n"
+    return f"{note}\n\n{text}" if note else text
 
 
 def table(number: int, found: Sequence[Facts], plan: Plan) -> str:
@@ -33,7 +32,7 @@ def table(number: int, found: Sequence[Facts], plan: Plan) -> str:
     text = (
         "UAR of generators beyond that of other rows of the same head, labels and points, in percentage points with "
         "95 % bootstrap intervals (the trained models held fixed); on par: within "
-        f"{percent(plan.margin)} of all real data (TOST). Seconds are of one processor."
+        f"{percent(plan.margin)} of all real data (TOST). What rows cost is in costs.csv."
     )
     parts.append(f"{text}\n\n{markdown(versus)}")
     return "\n".join(parts)
@@ -60,24 +59,13 @@ def _versus(row: Facts) -> Facts:
         for rival, found in row["differences"].items()
     }
     on_par = row["differences"].get(REAL, {}).get("equivalence", {}).get("equivalent")
-    cost = row["cost"]
-    after = cost.get("pays_after_heads")
-    return (
-        named
-        | gaps
-        | {
-            "on par": {True: "yes", False: "not shown", None: ""}[on_par],
-            "generator, s": f"{cost['generator_seconds']:.0f}" if "generator_seconds" in cost else "",
-            "head, s": f"{cost['head_seconds']:.1f}",
-            "pays after heads": "never" if after is None else f"{after:,.0f}",
-            "memory, MB": f"{cost['peak_bytes'] / 1e6:.0f}",
-        }
-    )
+    return named | gaps | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
 
 
 def _size(row: Facts) -> Facts:
     shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
-    return {"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares
+    uar = {"UAR": percent(row["uar"], *tables.bounds(row)) if "uar" in row else ""}
+    return {"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares | uar
 
 
 def _probe(row: Facts) -> Facts:

@@ -5,23 +5,21 @@
 
 Work is a set of cells, kept in the folder ``--work``: a later run, or one after a kill, computes only what is missing,
 and shards that were computed on other machines are merged by copying their folders into one. When no cell is missing,
-the table goes to ``eval/results/PLAN/tableN.json`` and ``.md``. The paper's values stand beside ours where the corpus
+the table's files go to ``eval/results/PLAN/``. The paper's values stand beside ours where the corpus
 is the same, and under "other corpus" where it is not.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import kept
 import paper
 import printed
 
-from gandistill import artifacts
 from gandistill.console import say
-from gandistill.corpora.manifest import SPLITS
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError, RunError
 from gandistill.evaluate import tables
@@ -29,8 +27,9 @@ from gandistill.evaluate.cells import Store, bytes_of_generator, compute
 from gandistill.evaluate.inputs import inputs_of_folds
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.report import put_table
-from gandistill.evaluate.rows import BOTH, Facts, Fold, Row, Rows
+from gandistill.evaluate.rows import BOTH, REAL, TIME_POOLED, Facts, Fold, Row, Rows
 from gandistill.evaluate.storage import storage_rows
+from gandistill.evaluate.tables import Measured
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import Bank, BankConfig
@@ -80,22 +79,43 @@ def run(options: argparse.Namespace) -> None:
         say(f"{len(missing)} cells belong to other shards: copy their cells and runs into {work} and run this again")
         return
     if options.table == 1:
-        found = weighed(rows, folds[0], store, work)
+        found = weighed(rows, folds, store, plan, work)
     else:
         found = tables.probed(rows, store) if options.table == 4 else tables.judged(rows, folds, store, plan)
-    put(options, plan, folds, [paper.beside(row, options.table, plan) for row in found])
+    found = [paper.beside(row, options.table, plan) for row in found]
+    made = [Measured.of(row, folds, store) for row in rows] if options.table in (2, 3) else []
+    name, out = options.plan.stem, options.out or ROOT / "eval" / "results" / options.plan.stem
+    caption = kept.keep(options.table, name, plan, folds, found, made, out)
+    say(f"Table {options.table}: {out / f'table{options.table}.md'}")
+    maker = f"eval/tables.py {name}"
+    if options.out is None and options.table == 2 and f"table: {maker} " in README.read_text(encoding="utf-8"):
+        put_table(README, maker, f"{caption}\n{printed.digest(found, plan)}")
 
 
-def weighed(rows: Sequence[Row], fold: Fold, store: Store, work: Path) -> list[Facts]:
-    """Table 1: bytes of the training part and of the generators, by the names of rows."""
-    runs = {row.facts["training set"]: store.run(row.costs[0].source, fold.inputs) for row in rows}
-    whole, bank = FeatureSet.open(fold.inputs.features), Bank.open(fold.inputs.bank)
-    found = storage_rows(fold.inputs.features.with_name("manifest.csv"), whole, runs, work, bank)
-    facts = {f"{row.facts['training set']}, float32": row.facts for row in rows}
-    return [
-        {key: facts[one["what"]][key] for key in ("kind", "start")} | one if one["what"] in facts else one
-        for one in found
-    ]
+def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan, work: Path) -> list[Facts]:
+    """Table 1: bytes of the training part and of the generators, and what the forms that heads were trained on reach.
+
+    Full features and generators with the bank are worth what their soft labels teach, others what hard ones do.
+    """
+    weighing, judging = [row for row in rows if not row.cells], [row for row in rows if row.cells]
+    names = {row.facts["training set"]: row.facts for row in weighing}
+    inputs = folds[0].inputs
+    runs = {name: store.run(row.costs[0].source, inputs) for name, row in zip(names, weighing, strict=True)}
+    whole, bank = FeatureSet.open(inputs.features), Bank.open(inputs.bank)
+    found = storage_rows(inputs.features.with_name("manifest.csv"), whole, runs, work, bank)
+    forms: dict[tuple[str, str], str] = {}
+    for labels, beside, without in (("hard", "", ", without bank"), ("soft", ", soft labels", "")):
+        forms |= {(REAL, labels): f"features, float16{beside}"}
+        forms |= {(TIME_POOLED, labels): f"features, time-pooled, float16{beside}"}
+        forms |= {(name, labels): f"{name}, float32{without}" for name in names}
+    worth = {forms[row["training set"], row["labels"]]: row for row in tables.judged(judging, folds, store, plan)}
+    for row in found:
+        judged = worth.get(row["what"], {})
+        row |= {key: judged[key] for key in ("uar", "low", "high", "labels", "ppc") if key in judged}
+        if row["what"].removesuffix(", float32") in names:
+            facts = names[row["what"].removesuffix(", float32")]
+            row |= {key: facts[key] for key in ("kind", "start")}
+    return found
 
 
 def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | None:
@@ -110,33 +130,6 @@ def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | N
     prepare(plan.speakers.corpus, options.speakers, manifest, protocol=plan.speakers.protocol)
     extract(manifest, ExtractConfig.load(plan.extract), work / "speakers" / "features")
     return work / "speakers" / "features"
-
-
-def put(options: argparse.Namespace, plan: Plan, folds: Sequence[Fold], found: list[Facts]) -> None:
-    """Write the table: everything as JSON, and what a person reads as Markdown."""
-    out = options.out or ROOT / "eval" / "results" / options.plan.stem
-    out.mkdir(parents=True, exist_ok=True)
-    whole = [FeatureSet.open(fold.inputs.features) for fold in folds]
-    facts = {
-        "table": options.table,
-        "corpus": whole[0].config["corpus"],
-        "protocol": plan.protocol,
-        "folds": [{part: sizes(one.part(part)) for part in SPLITS if part in {*one.index["split"]}} for one in whole],
-        "plan": plan.model_dump(mode="json", exclude={"extract", "bank", "head", "generators", "speakers"}),
-        "versions": artifacts.versions(),
-    }
-    artifacts.write_text(out / f"table{options.table}.json", json.dumps(facts | {"rows": found}, indent=1) + "\n")
-    text = "\n".join([printed.caption(facts), printed.table(options.table, found, plan), paper.table(found)])
-    artifacts.write_text(out / f"table{options.table}.md", text.rstrip() + "\n")
-    say(f"Table {options.table}: {out / f'table{options.table}.md'}")
-    if options.out is None and options.table == 2 and options.plan.stem in README.read_text(encoding="utf-8"):
-        put_table(
-            README, f"eval/tables.py {options.plan.stem}", f"{printed.caption(facts)}\n{printed.digest(found, plan)}"
-        )
-
-
-def sizes(part: FeatureSet) -> dict[str, int]:
-    return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
 
 
 def part_of(text: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -187,6 +187,23 @@ class Plan(Config):
             lacking = [term for term in LOSSES["baseline"] if not weights[term]]
             if lacking:
                 raise InputError(f"{each.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
+
+    def resolved(self) -> dict[str, Any]:
+        """The plan with the content of its recipes in place of their names: all that decides what is run."""
+        generators = {
+            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in each.losses}
+            for name, each in self.generators.items()
+        }
+        contents: dict[str, Any] = {
+            "extract": ExtractConfig.load(self.extract).to_dict(),
+            "bank": BankConfig.load(self.bank).to_dict(),
+            "head": self._head.to_dict(),
+            "generators": generators,
+        }
+        if self.speakers is not None:
+            probing = ProbeConfig.load(self.speakers.config)
+            contents["speakers"] = self.speakers.model_dump(mode="json") | {"config": probing.to_dict()}
+        return self.model_dump(mode="json") | contents
 
     def judges(self, table: int) -> Iterator[tuple[HeadPlan, Labels]]:
         """Heads of a table, with each kind of labels that they learn from."""

@@ -16,6 +16,7 @@ from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.features.featureset import FeatureSet
 
 REAL = "real, all of it"
+TIME_POOLED = "real, time-pooled"
 DRAWN = {
     "random": "real, random",
     "random-oversampled": "real, random, oversampled",
@@ -75,10 +76,20 @@ class Rows:
         return list(rows[number]())
 
     def sizes(self) -> Iterator[Row]:
-        """Table 1: the generators that are weighed, of the first fold and the seed of the daggers."""
-        for name in self.plan.generators:
-            source = self.generator(name, BOTH, self.plan.dagger_seed)
+        """Table 1: the generators that are weighed, of the first fold and the seed of the daggers.
+
+        Then rows of Table 2 that say what some of the sizes are worth: the first head's, at the most points.
+        """
+        plan = self.plan
+        for name in plan.generators:
+            source = self.generator(name, BOTH, plan.dagger_seed)
             yield Row(self.named(name, BOTH), [], [Cell("cost", self.folds[0].inputs, source)])
+        worth = {REAL, TIME_POOLED, *(self.named(name, BOTH)["training set"] for name in plan.generators)}
+        for row in self.losses():
+            facts = row.facts
+            most = facts.get("ppc") in (None, max(plan.heads[0].ppc or plan.ppc))
+            if most and facts["head"] == plan.heads[0].kind and facts["training set"] in worth:
+                yield row
 
     def losses(self) -> Iterator[Row]:
         """Table 2: every generator with every kind of losses, beside what it must beat."""
@@ -87,7 +98,7 @@ class Rows:
             yield self.row({"training set": REAL}, head, labels, [Source("real")])
             if POOLED in plan.controls:
                 source = Source("control", method=POOLED, within=self.within)
-                yield self.row({"training set": "real, time-pooled"}, head, labels, [source])
+                yield self.row({"training set": TIME_POOLED}, head, labels, [source])
             for ppc in head.ppc or plan.ppc:
                 points = {"ppc": ppc}
                 for method in plan.controls:

@@ -16,7 +16,7 @@ PLANS = sorted((ROOT / "eval" / "plans").glob("*.yaml"))
 HEAD = {"kind": "superb", "seeds": 2}
 GENERATOR = {"recipe": "gan.yaml"}
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "a key": ({"seed": 1}, "unknown key 'seed', expected one of [corpus, protocol, folds, "),
+    "a key": ({"seed": 1}, "unknown key 'seed', expected one of [note, corpus, protocol, folds, "),
     "a key of a head": ({"heads": [HEAD | {"kinds": 1}]}, "unknown key 'heads.0.kinds', expected one of [kind, seeds,"),
     "losses": ({"generators": {"cold": GENERATOR | {"losses": ["both", "dvi"]}}}, "some of [baseline, div, sml, both]"),
     "no losses": ({"generators": {"cold": GENERATOR | {"losses": []}}}, "some of [baseline, div, sml, both]"),

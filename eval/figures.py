@@ -1,0 +1,109 @@
+"""Figures of the tables, as SVG: sizes, UAR against points, confusions, speakers."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gandistill import artifacts
+from gandistill.evaluate.rows import REAL, Facts
+from gandistill.evaluate.tables import GROUPS, Measured, bounds
+from gandistill.metrics import confusion_matrix
+
+
+def draw(number: int, found: Sequence[Facts], made: Sequence[Measured], out: Path) -> None:
+    """Write the figure of Table ``number``."""
+    with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time
+        figure = {1: sizes, 2: curves, 3: lambda rows: confusions(rows, made), 4: speakers}[number](found)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    artifacts.write_text(out, text.getvalue())
+
+
+def sizes(found: Sequence[Facts]) -> Figure:
+    """Bytes against UAR, where a row's form was judged."""
+    shown = [row for row in found if "uar" in row]
+    figure, (axes,) = canvas(1, 1)
+    for row in shown:
+        axes.plot(row["bytes"], 100 * row["uar"], "o", markersize=4)
+        axes.annotate(row["what"], (row["bytes"], 100 * row["uar"]), (3, 3), textcoords="offset points", fontsize=6)
+    axes.set(xscale="log", xlabel="bytes", ylabel="UAR, %")
+    axes.margins(x=0.4)
+    return figure
+
+
+def curves(found: Sequence[Facts]) -> Figure:
+    """UAR against points per class with intervals, all real data as a line; a panel for each head and labels."""
+    panels = list(dict.fromkeys((row["head"], row["labels"]) for row in found))
+    figure, axes = canvas(len(panels), 2)
+    for panel, place in zip(axes, panels, strict=True):
+        mine = [row for row in found if (row["head"], row["labels"]) == place]
+        names = list(dict.fromkeys(row["training set"] for row in mine if row.get("ppc")))
+        for nth, name in enumerate(names):
+            rows = [row for row in mine if row["training set"] == name]
+            aside = 1.02 ** (nth - len(names) / 2)  # so that intervals do not hide each other
+            interval(panel, [row["ppc"] * aside for row in rows], rows, name)
+        for row in mine:
+            if row["training set"] == REAL:
+                panel.axhline(100 * row["uar"], color="black", linewidth=0.8, label=REAL)
+        panel.set(xscale="log", xlabel="points per class", ylabel="UAR, %", title=f"{place[0]}, {place[1]} labels")
+    axes[0].legend(fontsize=5)
+    return figure
+
+
+def confusions(found: Sequence[Facts], made: Sequence[Measured]) -> Figure:
+    """What the first head takes each class for, in per cent, means over all seeds: real data beside generated."""
+    mine = [(row, one) for row, one in zip(found, made, strict=True) if row["head"] == found[0]["head"]]
+    mine = [(row, one) for row, one in mine if row["labels"] == found[0]["labels"]]
+    mine = [(row, one) for row, one in mine if row["training set"] == REAL or "generator" in row]
+    figure, axes = canvas(len(mine), 3)
+    for panel, (row, one) in zip(axes, mine, strict=True):
+        classes = sorted(set(one.every[0].labels.tolist()))
+        numbers = [(np.searchsorted(classes, p.labels), np.searchsorted(classes, p.predicted)) for p in one.every]
+        shares = np.mean([confusion_matrix(*pair, len(classes)) for pair in numbers], axis=0)
+        shares = 100 * shares / shares.sum(axis=1, keepdims=True)
+        panel.imshow(shares, vmin=0, vmax=100, cmap="Blues")
+        for i, j in np.ndindex(shares.shape):
+            panel.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6)
+        ticks = range(len(classes))
+        panel.set_xticks(ticks, classes, rotation=45)
+        panel.set_yticks(ticks, classes)
+        panel.set(title=f"{row['training set']}\nbalanced: {row['balance']}", xlabel="recognised as", ylabel="is")
+    return figure
+
+
+def speakers(found: Sequence[Facts]) -> Figure:
+    """Accuracy and equal error rate of each first layer, for all, seen and unseen speakers."""
+    figure, axes = canvas(2, 2)
+    for panel, what in zip(axes, ("accuracy", "equal_error_rate"), strict=True):
+        for nth, group in enumerate(GROUPS):
+            rows = [row[group][what] for row in found if group in row]
+            interval(panel, [i + nth / 5 for i in range(len(rows))], rows, f"{group} speakers", "mean", "none")
+        panel.axhline(100 * found[0]["chance"][what], color="black", linewidth=0.8, label="chance")
+        panel.set(ylabel=f"{what.replace('_', ' ')}, %")
+        panel.set_xticks(
+            range(len(found)), [row["first layer of"] for row in found], rotation=30, ha="right", fontsize=5
+        )
+    axes[0].legend(fontsize=5)
+    return figure
+
+
+def interval(
+    panel: Axes, x: Sequence[float], rows: Sequence[Facts], name: str, key: str = "uar", line: str = "-"
+) -> None:
+    """Points in per cent with their intervals."""
+    mean = np.array([row[key] for row in rows])
+    low, high = (np.array([bounds(row)[side] for row in rows]) for side in (0, 1))
+    errors = np.nan_to_num(100 * np.array([mean - low, high - mean]))
+    panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
+
+
+def canvas(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels in rows of so many columns."""
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.5 * min(columns, panels), 3.5 * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, min(columns, panels), place + 1) for place in range(panels)]
