@@ -25,6 +25,8 @@ from gandistill.features.featureset import FeatureSet, dump_compact
 
 ROOT = Path(__file__).parents[1]
 COSTS = "costs.csv"
+CODE = ("gandistill", "recipes", "eval/*.py", "eval/plans", "eval/expected")
+"""What decides a result, in words that git takes."""
 
 
 def keep(
@@ -74,9 +76,12 @@ def described(number: int, name: str, plan: Plan, folds: Sequence[Fold]) -> Fact
 
 def commit() -> str:
     """Of this checkout, with a mark where it has changes; unknown where it is none."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=, changed"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+
+    def said(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    head, changed = said("rev-parse", "HEAD"), said("status", "--porcelain", "--", *CODE)
+    return f"{head or 'unknown'}{', changed' if changed else ''}"
 
 
 def size(part: FeatureSet) -> dict[str, int]:

@@ -59,7 +59,9 @@ def _versus(row: Facts) -> Facts:
         for rival, found in row["differences"].items()
     }
     on_par = row["differences"].get(REAL, {}).get("equivalence", {}).get("equivalent")
-    return named | gaps | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
+    kept = {"updates kept": ", ".join(map(str, row["updates_kept"]))} if "updates_kept" in row else {}
+    by = {"intervals by": next(iter(row["differences"].values()))["bootstrap"]}
+    return named | kept | gaps | by | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
 
 
 def _size(row: Facts) -> Facts:

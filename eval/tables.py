@@ -111,6 +111,8 @@ def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan
     worth = {forms[row["training set"], row["labels"]]: row for row in tables.judged(judging, folds, store, plan)}
     for row in found:
         judged = worth.get(row["what"], {})
+        if judged.get("training set") == TIME_POOLED and judged["points"] < sum(folds[0].train.values()):
+            continue  # as many as fit, not all that are weighed here
         row |= {key: judged[key] for key in ("uar", "low", "high", "labels", "ppc") if key in judged}
         if row["what"].removesuffix(", float32") in names:
             facts = names[row["what"].removesuffix(", float32")]

@@ -294,7 +294,7 @@ def _probed(cell: Cell, points: _Points) -> dict[str, Any]:
     if cell.taught == "emotions":
         head = train_head(points.drawn(cell)[0], cell.head)
     else:
-        head = untrained_head(points.features.training_part(), cell.head.seed)
+        head = untrained_head(points.features, cell.head)
     asked = FeatureSet.open(cell.speakers or cell.inputs.features)
     return {"speakers": probe(head, asked, cell.probing, train_projector=cell.taught == "speakers")}
 

@@ -17,6 +17,7 @@ from gandistill.features.featureset import FeatureSet
 
 REAL = "real, all of it"
 TIME_POOLED = "real, time-pooled"
+WEIGHTED = f"{REAL}, weighted loss"
 DRAWN = {
     "random": "real, random",
     "random-oversampled": "real, random, oversampled",
@@ -116,14 +117,16 @@ class Rows:
         """Table 3: real against generated points, balanced and not, at as many points and at full size."""
         plan, made = self.plan, self.generators(self.plan.balanced, BOTH)
         each = min(min(fold.train.values()) for fold in self.folds)
-        generated = self.named(plan.balanced, BOTH)
+        generated, start = self.named(plan.balanced, BOTH), self.named(plan.balanced, UNTRAINED)
         random, dealt = self.draws("random"), self.draws("random-oversampled")
         rows: list[tuple[str, str, list[Source], Wanted | None, Weights]] = [
             (REAL, "no", [Source("real")], None, "none"),
-            (f"{REAL}, weighted loss", "no", [Source("real")], None, "balanced"),
+            (WEIGHTED, "no", [Source("real")], None, "balanced"),
             (DRAWN["random-oversampled"], "yes", dealt, _largest, "none"),
             (DRAWN["random"], "yes", random, _even(each), "none"),
             (DRAWN["random"], "no", random, _as_original(each), "none"),
+            (DRAWN["class-gaussian"], "yes", self.draws("class-gaussian"), _even(each), "none"),
+            (start["training set"], "yes", self.generators(plan.balanced, UNTRAINED), _even(each), "none"),
             (generated["training set"], "yes", made, _even(each), "none"),
             (generated["training set"], "no", made, _as_original(each), "none"),
             (generated["training set"], "yes, full size", made, _even(None), "none"),
@@ -138,7 +141,7 @@ class Rows:
         """Table 4: what a first layer betrays of speakers, by what it was taught."""
         plan = self.plan
         assert plan.speakers is not None
-        head = HeadPlan(kind=plan.speakers.head, seeds=plan.seeds)
+        head = HeadPlan(kind=plan.speakers.head, seeds=plan.heads[0].seeds)
         probing, real, most = ProbeConfig.load(plan.speakers.config), [Source("real")], max(plan.ppc)
         systems: list[tuple[Facts, Taught, list[Source], int | None]] = [
             ({"first layer of": "speaker head"}, "speakers", real, None),

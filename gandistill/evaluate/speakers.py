@@ -93,13 +93,13 @@ def probe_head(folder: Path, features: FeatureSet, target: str, config: ProbeCon
     return {"target": target, "head": head} | found
 
 
-def untrained_head(features: FeatureSet, seed: int) -> Head:
-    """A superb head as it is before training: the control that tells what training did to a projector.
+def untrained_head(features: FeatureSet, config: HeadConfig) -> Head:
+    """A head as it is before training: the control that tells what training did to a projector.
 
-    Frames are standardised by the training part's moments, as for a head that is trained on it.
+    Where the config standardises, frames are by the training part's moments, as for a head that is trained on it.
     """
-    with seeded(seed):
-        return untrained(features.training_part(), "superb", HeadConfig())
+    with seeded(config.seed):
+        return untrained(features.training_part(), config.head, config)
 
 
 def probe(head: Head, features: FeatureSet, config: ProbeConfig, train_projector: bool = False) -> dict[str, Any]:

@@ -16,7 +16,19 @@ from gandistill.evaluate.cells import Store
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.predictions import Predictions, pooled
 from gandistill.evaluate.report import percent
-from gandistill.evaluate.rows import ADDED, BASELINE, DRAWN, REAL, SML, UNTRAINED, Facts, Fold, Row
+from gandistill.evaluate.rows import (
+    ADDED,
+    BASELINE,
+    DRAWN,
+    REAL,
+    SML,
+    TIME_POOLED,
+    UNTRAINED,
+    WEIGHTED,
+    Facts,
+    Fold,
+    Row,
+)
 from gandistill.evaluate.significance import difference, holm, interval, mcnemar
 
 SIGNIFICANT = 0.05
@@ -91,12 +103,12 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
     """What a trained generator's row is compared with, and how that row's facts differ from it."""
     if facts.get("losses") in (None, UNTRAINED):
         return []
-    real = {"training set": REAL, "ppc": None} | ({"balance": "no"} if "balance" in facts else {})
+    whole = {"ppc": None} | ({"balance": "no"} if "balance" in facts else {})
     return [
         (ADDED[UNTRAINED], {"training set": f"{facts['generator']} {ADDED[UNTRAINED]}"}),
-        (DRAWN["random"], {"training set": DRAWN["random"]}),
-        (DRAWN["class-gaussian"], {"training set": DRAWN["class-gaussian"]}),
-        (REAL, real),
+        *((name, {"training set": name}) for name in (DRAWN["random"], DRAWN["class-gaussian"])),
+        *((name, {"training set": name} | whole) for name in (REAL, WEIGHTED, TIME_POOLED)),
+        (DRAWN["random-oversampled"], {"training set": DRAWN["random-oversampled"], "balance": "yes"}),
     ]
 
 
@@ -105,7 +117,7 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
 
     Holm's correction is over all tests of the table that have the same seeds.
     """
-    tests: dict[tuple[int, int], list[tuple[int, str, float, float]]] = {}
+    tests: dict[tuple[int, int], list[tuple[int, str, float, int]]] = {}
     for number, one in enumerate(found):
         facts = one.row.facts
         for losses in (BASELINE, SML):
@@ -114,13 +126,13 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
                 continue
             for s, heads in enumerate(zip(one.predictions, rival.predictions, strict=True)):
                 for h, (a, b) in enumerate(zip(*heads, strict=True)):
-                    test = number, losses, mcnemar(a, b)["p_value"], a.uar - b.uar
+                    test = number, losses, mcnemar(a, b)["p_value"], int(a.right.sum()) - int(b.right.sum())
                     tests.setdefault((s, h), []).append(test)
     for (s, h), same_seeds in sorted(tests.items()):
         adjusted = holm([p for _, _, p, _ in same_seeds])
         for (number, losses, p, gain), corrected in zip(same_seeds, adjusted, strict=True):
             against = table[number].setdefault("mcnemar", {}).setdefault(losses, [])
-            against.append({"seed": s, "head_seed": h, "p_value": p, "holm": corrected, "uar_difference": gain})
+            against.append({"seed": s, "head_seed": h, "p_value": p, "holm": corrected, "more_right": gain})
 
 
 def _summary(one: Measured, store: Store) -> Facts:
@@ -128,25 +140,35 @@ def _summary(one: Measured, store: Store) -> Facts:
     results = [store.result(cell) for fold in one.row.cells for source in fold for cell in source]
     cost: Facts = {
         "head_seconds": fmean(result["cost"]["seconds"] for result in results),
-        "peak_bytes": max(result["cost"]["peak_bytes"] for result in results),
+        "drawing_seconds": fmean(result["cost"]["drawing_seconds"] for result in results),
+        "process_peak_bytes": max(result["cost"]["peak_bytes"] for result in results),
     }
-    seconds = [cost["seconds"] for cost in map(store.result, one.row.costs) if "seconds" in cost]
-    if seconds:
-        cost["generator_seconds"] = fmean(seconds)
+    trained = [store.result(cell) for cell in one.row.costs]
+    if trained and all("seconds" in result for result in trained):
+        cost["generator_seconds"] = fmean(result["seconds"] for result in trained)
+    kept = {"updates_kept": [result["trained"]["updates"] for result in trained]} if trained else {}
     uars["uar"], uars["uars"] = uars.pop("mean"), uars.pop("values")
     uars["fold_uars"] = one.fold_uars.mean(axis=(1, 2)).tolist()
     points = max(sum(result["points"].values()) for result in results)
-    return one.row.facts | {"points": points} | uars | {"cost": cost}
+    classes = len(results[0]["points"])
+    return one.row.facts | {"points": points, "classes": classes} | kept | uars | {"cost": cost}
 
 
 def _add_returns(table: list[Facts]) -> None:
-    """After how many trainings of a head a generator has paid for itself; none: real data trains it as fast."""
-    real = {(e["head"], e["labels"]): e["cost"]["head_seconds"] for e in table if e["training set"] == REAL}
+    """After how many trainings of a head a generator has paid for itself; none: real data trains it as fast.
+
+    A training on samples includes drawing them, one on real data reading them; the bank's own training is left out.
+    """
+    whole = {(e["head"], e["labels"]): _seconds(e) for e in table if e["training set"] == REAL}
     for entry in table:
         cost = entry["cost"]
         if "generator_seconds" in cost:
-            saved = real[entry["head"], entry["labels"]] - cost["head_seconds"]
+            saved = whole[entry["head"], entry["labels"]] - _seconds(entry)
             cost["pays_after_heads"] = cost["generator_seconds"] / saved if saved > 0 else None
+
+
+def _seconds(entry: Facts) -> float:
+    return entry["cost"]["head_seconds"] + entry["cost"]["drawing_seconds"]
 
 
 def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
@@ -204,9 +226,11 @@ def shown(entry: Facts, dagger_seed: int) -> str:
     arrow where it is worse; an equals sign: on par with all real data (TOST).
     """
     text = percent(entry["uar"], *bounds(entry))
+    if entry["points"] < entry.get("ppc", 0) * entry["classes"]:
+        text += f" ({entry['points']} points)"
     for losses, sign in ((BASELINE, "†"), (SML, "‡")):
         for test in entry.get("mcnemar", {}).get(losses, []):
             if test["seed"] == test["head_seed"] == dagger_seed and test["holm"] < SIGNIFICANT:
-                text += f" {sign}" if test["uar_difference"] > 0 else f" {sign}↓"
+                text += f" {sign}" if test["more_right"] > 0 else f" {sign}↓"
     on_par = entry.get("differences", {}).get(REAL, {}).get("equivalence", {}).get("equivalent")
     return f"{text} =" if on_par else text

@@ -19,6 +19,9 @@ from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
 from gandistill.run import CONFIG, Run, check_folder, no_tf32, stop_asked
 
+SCORING = 2000
+"""Seed of the samples and heads that score on dev. Judging ones have others, so that none has chosen its generator."""
+
 
 def configured(path: Path | None, settings: list[str], out: Path, resume: bool) -> GanConfig:
     """The settings of a training: from a YAML file, or when resuming without one, the run's own.
@@ -112,9 +115,9 @@ def dev_scores(sampler: Sampler, dev: FeatureSet, training: Training) -> dict[st
     """UAR on dev of one head of each scoring kind, trained on samples alone."""
     with tempfile.TemporaryDirectory() as scratch:
         distilled = Path(scratch) / "distilled"
-        sample(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), training.seed, distilled)
+        sample(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), SCORING, distilled)
         samples = FeatureSet.open(distilled)
-        heads = {kind: train_head(samples, HeadConfig(head=kind)) for kind in training.evaluate_heads}
+        heads = {kind: train_head(samples, HeadConfig(head=kind, seed=SCORING)) for kind in training.evaluate_heads}
     return {kind: head_score(head, dev)["uar"] for kind, head in heads.items()}
 
 
