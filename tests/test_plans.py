@@ -65,8 +65,8 @@ def table(number: int, plan: str, work: Path, *options: object) -> dict[str, Any
 
 def test_iemocap_by_superbs_folds_with_hubert(small: Path):
     found = table(2, "iemocap", small)
-    assert [fold["test"]["utterances"] for fold in found["folds"]] == [1085, 1023]
-    assert found["folds"][0]["train"] == {"utterances": 3556, "speakers": 8}
+    assert [fold["test"]["utterances"] for fold in found["folds"].values()] == [1085, 1023]
+    assert found["folds"]["1"]["train"] == {"utterances": 3556, "speakers": 8}
     rows = {row["training set"]: row for row in found["rows"]}
     assert list(rows) == [
         "real, all of it",

@@ -97,6 +97,8 @@ def test_table_3_has_real_and_generated_points_balanced_and_not(tables_of: Table
         ("yes", "real, random, oversampled", "control", 3, 1, largest, "none"),
         ("yes", "real, random", "control", 3, 1, even, "none"),
         ("no", "real, random", "control", 3, 1, natural, "none"),
+        ("yes", "class-Gaussian", "control", 3, 1, even, "none"),
+        ("yes", "cold 0 updates", "start", 3, 1, even, "none"),
         ("yes", "cold +both", "generator", 2, 2, even, "none"),
         ("no", "cold +both", "generator", 2, 2, natural, "none"),
         ("yes, full size", "cold +both", "generator", 2, 2, full, "none"),
@@ -129,13 +131,21 @@ def test_table_4_asks_every_kind_of_first_layer(tables_of: TablesOf):
     assert len({cell.key for row in rows for cell in row.all_cells()}) == 2 * (3 * 2 + 2 * 4 + 2 * 2)
 
 
-def test_table_1_weighs_each_generator_once(tables_of: TablesOf):
+def test_table_1_weighs_each_generator_once_and_says_what_the_forms_are_worth(tables_of: TablesOf):
     rows = tables_of(folds=2, dagger_seed=1).rows(1)
-    assert [(row.facts["training set"], row.facts["start"], row.cells) for row in rows] == [
-        ("cold +both", "random", []),
-        ("warm +both", "closed-form", []),
+    weighed, judged = [row for row in rows if not row.cells], [row for row in rows if row.cells]
+    assert [(row.facts["training set"], row.facts["start"]) for row in weighed] == [
+        ("cold +both", "random"),
+        ("warm +both", "closed-form"),
     ]
-    assert [[(cell.task, cell.source.seed) for cell in row.costs] for row in rows] == [[("cost", 1)]] * 2
+    assert [[(cell.task, cell.source.seed) for cell in row.costs] for row in weighed] == [[("cost", 1)]] * 2
+    assert {row.facts["training set"] for row in judged} == {
+        "real, all of it",
+        "real, time-pooled",
+        "cold +both",
+        "warm +both",
+    }
+    assert {(row.facts["head"], row.facts.get("ppc")) for row in judged} == {("superb", None), ("superb", 5)}
 
 
 def test_every_head_of_a_table_gets_the_same_budget(tables_of: TablesOf):

@@ -28,7 +28,7 @@ from gandistill.evaluate.speakers import (
 )
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.heads.head import MODELS, Head, save_head
-from gandistill.heads.training import seeded
+from gandistill.heads.training import HeadConfig, seeded
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "probe" / "superb_sid.yaml"
 DIMS = 6
@@ -160,7 +160,7 @@ def test_many_pairs_are_drawn_from(monkeypatch: pytest.MonkeyPatch):
 
 def test_speakers_far_apart_are_all_told_and_results_are_json(make: Make):
     features = make()
-    found = probe(untrained_head(features, 0), features, QUICK)
+    found = probe(untrained_head(features, HeadConfig(seed=0)), features, QUICK)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     for group, speakers in (("all", 8), ("seen", 6), ("unseen", 2)):
         assert found[group]["accuracy"] == 1
@@ -177,7 +177,7 @@ def test_speakers_far_apart_are_all_told_and_results_are_json(make: Make):
 
 def test_noise_is_told_by_chance(make: Make):
     features = make(gap=0.0, each=40)
-    found = probe(untrained_head(features, 0), features, QUICK)
+    found = probe(untrained_head(features, HeadConfig(seed=0)), features, QUICK)
     for group in ("all", "seen", "unseen"):
         low, high = found[group]["accuracy_interval"]
         assert low <= 1 / 8 <= high < 0.4
@@ -188,7 +188,7 @@ def test_noise_is_told_by_chance(make: Make):
 def test_accuracy_is_that_of_logistic_regression(make: Make):
     """An oracle: the same convex problem on the same embeddings, solved to its end by L-BFGS."""
     features, config = make(gap=0.5, each=24), ProbeConfig(updates=1500, learning_rate=0.03)
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     parts = split_speakers(features, config)
     x, held = (head.embed(part.means()).detach().double() for part in (parts.training, parts.test))
     layer = torch.nn.Linear(256, 8).double()
@@ -210,7 +210,7 @@ def test_accuracy_is_that_of_logistic_regression(make: Make):
 def test_a_projector_that_sees_nothing_tells_nobody(make: Make):
     """The probe sees what the projector lets through, not the features."""
     features = make()
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     with torch.no_grad():
         head.projector.weight.zero_()
     found = probe(head, features, QUICK)
@@ -224,7 +224,7 @@ def test_a_projector_that_sees_nothing_tells_nobody(make: Make):
 
 def test_a_frozen_projector_is_not_changed(make: Make):
     features = make()
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     before = {name: tensor.clone() for name, tensor in head.state_dict().items()}
     parts = split_speakers(features, QUICK)
     for train_projector in (False, True):
@@ -237,7 +237,7 @@ def test_a_frozen_projector_is_not_changed(make: Make):
 
 def test_small_weights_do_not_hide_speakers(make: Make):
     features = make(gap=1.0)
-    head, small = untrained_head(features, 0), untrained_head(features, 0)
+    head, small = untrained_head(features, HeadConfig(seed=0)), untrained_head(features, HeadConfig(seed=0))
     with torch.no_grad():
         small.projector.weight.mul_(1e-3)
         small.projector.bias.fill_(1.0)
@@ -272,15 +272,15 @@ def test_the_embedding_is_the_mean_of_projected_frames(make: Make):
 def test_the_same_seed_gives_the_same_result(make: Make):
     features = make(gap=0.4)
     before = torch.random.get_rng_state()
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     found = probe(head, features, QUICK)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(3)
-    assert probe(untrained_head(features, 0), features, QUICK) == found
+    assert probe(untrained_head(features, HeadConfig(seed=0)), features, QUICK) == found
     other = probe(head, features, QUICK.model_copy(update={"seed": 1}))
     assert other["seed"] == 1
     assert other["all"] != found["all"]
-    assert probe(untrained_head(features, 1), features, QUICK)["all"] != found["all"]
+    assert probe(untrained_head(features, HeadConfig(seed=1)), features, QUICK)["all"] != found["all"]
 
 
 def test_seen_speakers_are_those_of_the_train_part(make: Make):
@@ -294,7 +294,7 @@ def test_seen_speakers_are_those_of_the_train_part(make: Make):
     # Where no split was made, all may have been met.
     whole = make("whole", split=lambda *_: "")
     assert split_speakers(whole, QUICK).seen.all()
-    assert probe(untrained_head(whole, 0), whole, QUICK)["unseen"] is None
+    assert probe(untrained_head(whole, HeadConfig(seed=0)), whole, QUICK)["unseen"] is None
 
 
 @settings(deadline=None, max_examples=100)
@@ -344,7 +344,7 @@ def test_a_given_split_is_kept(make: Make, capsys: pytest.CaptureFixture[str]):
 def test_superbs_recipe_takes_a_step(make: Make):
     features = make(speakers=3, split=lambda _, i: "test" if i < 4 else "train", frame_rate=50.0)
     config = ProbeConfig.load(RECIPE, ["updates=1"])
-    found = probe(untrained_head(features, 0), features, config, train_projector=True)
+    found = probe(untrained_head(features, HeadConfig(seed=0)), features, config, train_projector=True)
     assert found["split"] == "given"
     assert found["utterances"] == {"training": 24, "test": 12}
     whole = ProbeConfig.load(RECIPE)
@@ -369,7 +369,7 @@ def test_long_training_utterances_are_cropped(make: Make):
 
 def test_a_small_group_has_no_rate_but_an_accuracy(make: Make):
     features = make(speakers=2, each=2, split=lambda *_: "train")
-    found = probe(untrained_head(features, 0), features, QUICK)["all"]
+    found = probe(untrained_head(features, HeadConfig(seed=0)), features, QUICK)["all"]
     assert (found["equal_error_rate"], found["equal_error_rate_interval"]) == (None, None)
     assert (found["target_trials"], found["other_trials"], found["accuracy"]) == (0, 1, 1)
 
@@ -388,7 +388,7 @@ def test_what_is_left_out_is_said(make: Make, capsys: pytest.CaptureFixture[str]
 
 def test_bad_input_is_refused(make: Make, tmp_path: Path):
     features = make()
-    save_head(tmp_path / "head", untrained_head(features, 0), {"command": "test"})
+    save_head(tmp_path / "head", untrained_head(features, HeadConfig(seed=0)), {"command": "test"})
     with pytest.raises(InputError, match=r"Bad target 'gender', expected one of \[speaker\]"):
         probe_head(tmp_path / "head", features, "gender", QUICK)
     with seeded(0):
@@ -397,7 +397,7 @@ def test_bad_input_is_refused(make: Make, tmp_path: Path):
         probe(narrow, features, QUICK)
     with pytest.raises(InputError, match="no projector"):
         probe(cnn, features, QUICK)
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     with pytest.raises(InputError, match="names no speaker"):
         probe(head, make("nameless", speaker=lambda *_: ""), QUICK)
     with pytest.raises(InputError, match="fewer than two speakers"):
@@ -411,7 +411,7 @@ def test_bad_input_is_refused(make: Make, tmp_path: Path):
 
 def test_a_head_on_disk(make: Make, tmp_path: Path):
     features = make()
-    head = untrained_head(features, 0)
+    head = untrained_head(features, HeadConfig(seed=0))
     save_head(tmp_path / "head", head, {"command": "test"})
     found = probe_head(tmp_path / "head", features, "speaker", QUICK)
     assert found["head"] == {"name": "head", "fingerprint": artifacts.fingerprint(tmp_path / "head")}
@@ -422,7 +422,7 @@ def test_the_speakers_bootstrap_equals_its_definition(make: Make, monkeypatch: p
     """Resampled speaker by speaker, copies of a speaker counting as different ones: the pairs written out."""
     monkeypatch.setattr(room, "RESAMPLES", 2000)
     features = make(gap=0.6, each=16)
-    head, parts = untrained_head(features, 0), split_speakers(features, QUICK)
+    head, parts = untrained_head(features, HeadConfig(seed=0)), split_speakers(features, QUICK)
     right, unit = judge(fit(head, parts.training, QUICK, False), parts)
     speakers, draws, rates = parts.test.targets, np.random.default_rng(5), []
     members = [np.flatnonzero(speakers == speaker) for speaker in range(8)]

@@ -8,6 +8,7 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import STAGES, Bank, BankConfig, build_bank, heads_config, load_heads, save_heads
+from gandistill.heads.training import HeadConfig, Schedule, train_head
 
 QUICK = BankConfig(heads=("superb", "cnn-attention"), seeds=2, updates=25, half_trained=2, batch=8, window=12)
 
@@ -30,9 +31,20 @@ def test_the_default_has_at_least_24_heads_of_3_kinds():
     assert len(config.heads) * config.seeds * len(STAGES) >= 24
 
 
+def test_no_judge_has_the_weights_of_a_head_in_the_bank(bank: Bank, shared_features: FeatureSet):
+    """The same seed and schedule would give them: the judge would be what the generator was trained to please."""
+    assert BankConfig().seed >= 1000
+    schedule = {key: value for key, value in QUICK.to_dict().items() if key in Schedule.model_fields}
+    for seed in range(3):
+        judge = train_head(shared_features, HeadConfig(head="superb", seed=seed, **schedule))
+        for head in bank.converged():
+            same = head.kind == "superb" and torch.equal(head.model.projector.weight, judge.model.projector.weight)
+            assert not same
+
+
 def test_it_holds_every_kind_seed_and_stage_frozen(bank: Bank):
     found = Counter((head.kind, head.trained["seed"], head.trained["stage"]) for head in bank.heads)
-    assert found == {(k, s, stage): 1 for k in QUICK.heads for s in (0, 1) for stage in STAGES}
+    assert found == {(k, s, stage): 1 for k in QUICK.heads for s in (1000, 1001) for stage in STAGES}
     assert not any(p.requires_grad for head in bank.heads for p in head.parameters())
     assert not any(head.training for head in bank.heads)
     assert len(bank.converged()) == 4
@@ -115,7 +127,7 @@ def test_a_damaged_bank_is_refused(bank: Bank, folder: Path):
     wrong = [entry | {"seed": 7} for entry in config["heads"]]
     with pytest.raises(InputError, match=r"tensor .* is missing"):
         load_heads(path, config | {"heads": wrong})
-    with pytest.raises(InputError, match=r"tensor '11-cnn-attention-1-converged\..*' is not expected"):
+    with pytest.raises(InputError, match=r"tensor '11-cnn-attention-1001-converged\..*' is not expected"):
         load_heads(path, config | {"heads": config["heads"][:-1]})
 
 
