@@ -51,7 +51,10 @@ def curves(found: Sequence[Facts]) -> Figure:
             if row["training set"] == REAL:
                 panel.axhline(100 * row["uar"], color="black", linewidth=0.8, label=REAL)
         panel.set(xscale="log", xlabel="points per class", ylabel="UAR, %", title=f"{place[0]}, {place[1]} labels")
-    axes[0].legend(fontsize=5)
+        panel.set(ylim=(0, 100), xticks=sorted({row["ppc"] for row in mine if row.get("ppc")}))
+        panel.xaxis.set_major_formatter("{x:.0f}")
+        panel.minorticks_off()
+    explain(figure, axes)
     return figure
 
 
@@ -88,7 +91,7 @@ def speakers(found: Sequence[Facts]) -> Figure:
         panel.set_xticks(
             range(len(found)), [row["first layer of"] for row in found], rotation=30, ha="right", fontsize=5
         )
-    axes[0].legend(fontsize=5)
+    explain(figure, axes)
     return figure
 
 
@@ -100,6 +103,14 @@ def interval(
     low, high = (np.array([bounds(row)[side] for row in rows]) for side in (0, 1))
     errors = np.nan_to_num(100 * np.array([mean - low, high - mean]))
     panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
+
+
+def explain(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend for all panels, below them."""
+    handles = {
+        label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=6)
 
 
 def canvas(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
