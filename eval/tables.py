@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
 def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan, work: Path) -> list[Facts]:
     """Table 1: bytes of the training part and of the generators, and what the forms that heads were trained on reach.
 
-    Features with soft labels, and generators with their bank, are worth what soft labels teach; others what hard ones do.
+    Features with soft labels and generators with their bank are worth what soft labels teach, others what hard ones do.
     """
     weighing, judging = [row for row in rows if not row.cells], [row for row in rows if row.cells]
     names = {row.facts["training set"]: row.facts for row in weighing}
