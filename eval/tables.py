@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> None:
     work = options.work or Path("work/tables") / options.plan.stem
     extracting, banking = ExtractConfig.load(plan.extract), BankConfig.load(plan.bank)
     speakers = speakers_of(plan, options, work) if options.table == 4 else None
-    inputs = inputs_of_folds(plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking)
+    inputs = inputs_of_folds(
+        plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking, plan.ppc
+    )
     folds, store = [Fold.of(one) for one in inputs], Store(work)
     within = bytes_of_generator(inputs[0], plan.generator_config(plan.balanced, BOTH, 0))
     rows = Rows(plan, folds, within).table(options.table, speakers)
@@ -103,12 +105,7 @@ def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan
     runs = {name: store.run(row.costs[0].source, inputs) for name, row in zip(names, weighing, strict=True)}
     whole, bank = FeatureSet.open(inputs.features), Bank.open(inputs.bank)
     found = storage_rows(inputs.features.with_name("manifest.csv"), whole, runs, work, bank)
-    forms: dict[tuple[str, str], str] = {}
-    for labels, beside, without in (("hard", "", ", without bank"), ("soft", ", soft labels", "")):
-        forms |= {(REAL, labels): f"features, float16{beside}"}
-        forms |= {(TIME_POOLED, labels): f"features, time-pooled, float16{beside}"}
-        forms |= {(name, labels): f"{name}, float32{without}" for name in names}
-    worth = {forms[row["training set"], row["labels"]]: row for row in tables.judged(judging, folds, store, plan)}
+    worth = {form(row): row for row in tables.judged(judging, folds, store, plan)}
     for row in found:
         judged = worth.get(row["what"], {})
         if judged.get("training set") == TIME_POOLED and judged["points"] < sum(folds[0].train.values()):
@@ -118,6 +115,15 @@ def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan
             facts = names[row["what"].removesuffix(", float32")]
             row |= {key: facts[key] for key in ("kind", "start")}
     return found
+
+
+def form(row: Facts) -> str:
+    """What of Table 1 a row of judged heads was trained on."""
+    soft = row["labels"] == "soft"
+    if "precision" in row:
+        return f"{row['training set']}, {row['precision']}{'' if soft else ', without bank'}"
+    pooled = "time-pooled, " if row["training set"] == TIME_POOLED else ""
+    return f"features, {pooled}float16{', soft labels' if soft else ''}"
 
 
 def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | None:

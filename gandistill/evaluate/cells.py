@@ -30,6 +30,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
 from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.gan.compression import compress
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
@@ -38,6 +39,7 @@ from gandistill.heads.bank import Bank
 from gandistill.heads.head import posteriors
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
+from gandistill.precision import FULL, PRECISIONS
 from gandistill.run import CONFIG
 
 POOLED = "pooled"
@@ -51,7 +53,8 @@ class Source:
     """Where training points come from, and the seed of it.
 
     All real data (``real``), a control (``control``, ``method`` its name), or a generator (``config``) before its first
-    update (``start``) or after its last (``generator``). ``within`` is the bytes that the control ``pooled`` may take.
+    update (``start``) or after its last (``generator``), stored in ``precision``. ``within`` is the bytes that the
+    control ``pooled`` may take.
     """
 
     kind: Literal["real", "control", "start", "generator"]
@@ -59,6 +62,7 @@ class Source:
     method: str = ""
     config: GanConfig | None = None
     within: int = 0
+    precision: str = FULL
 
     def described(self) -> dict[str, Any]:
         """What decides its points, beside features, bank and counts."""
@@ -69,6 +73,8 @@ class Source:
             facts["within"] = self.within
         if self.config is not None:
             facts["config"] = self.config.shareable()
+        if self.precision != FULL:
+            facts["precision"] = self.precision
         return facts
 
 
@@ -88,6 +94,15 @@ class Cell:
     probing: ProbeConfig | None = None
     taught: Taught = "emotions"
     speakers: Path | None = None
+
+    def __str__(self) -> str:
+        """What it is, in few words, for whoever must find it."""
+        points = "all points" if self.counts is None else f"{sum(self.counts.values())} points"
+        source = f"{self.source.method or self.source.kind} {self.source.seed}"
+        if self.source.config is not None:
+            source += f" ({self.source.config.architecture.kind})"
+        head = "" if self.head is None else f", head {self.head.head} {self.head.seed}, {self.head.labels} labels"
+        return f"{self.task} of {source}, {points}{head}, {self.inputs.features}"
 
     @cached_property
     def key(self) -> str:
@@ -135,8 +150,8 @@ def compute(cells: Sequence[Cell], store: Store, jobs: int = 1, shard: tuple[int
     """Compute the missing cells of part ``shard`` (which, of how many) and return those that are still missing.
 
     Cells that share a generator are one process's, and so are those of all draws of what costs no training; ``jobs``
-    such groups are computed at once, each on one thread, so that no digit depends on how many there are. What fails is
-    said, and the first of it raised, once all others are done.
+    such groups are computed at once, each on one thread, so that no digit depends on how many there are. A cell that
+    fails is said by name and leaves the others; once they are done, an InputError or a RunError says how many failed.
     """
     groups: dict[str, list[Cell]] = {}
     for cell in {cell.key: cell for cell in cells}.values():
@@ -145,6 +160,7 @@ def compute(cells: Sequence[Cell], store: Store, jobs: int = 1, shard: tuple[int
             del facts["seed"]
         if cell.source.kind == "start":
             del facts["config"]["training"]["seed"]
+        facts.pop("precision", None)  # one training serves all precisions
         groups.setdefault(dump_compact([cell.inputs.fingerprint, facts]), []).append(cell)
     # Generators take longest: first come first served would leave one of them for the end.
     order = sorted(groups, key=lambda name: (groups[name][0].source.kind != "generator", name))
@@ -162,7 +178,7 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
     left = [cell for group in groups for cell in group]
     # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
     with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures: list[Future[None]] = [pool.submit(_compute, group, store, jobs > 1) for group in groups]
+        futures: list[Future[list[Failure]]] = [pool.submit(_compute, group, store, jobs > 1) for group in groups]
         try:
             while left:
                 finished = all(future.done() for future in futures)
@@ -175,24 +191,32 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    failed = {str(error): error for future in futures if (error := future.exception()) is not None}
-    for also in [*failed][1:]:
-        say(also)
-    for error in failed.values():
-        if isinstance(error, BrokenProcessPool):
-            raise RunError("A process was killed, perhaps for want of memory; what is done is kept: run this again")
-        raise error
+    if any(isinstance(future.exception(), BrokenProcessPool) for future in futures):
+        raise RunError("A process was killed, perhaps for want of memory; what is done is kept: run this again")
+    failures = [failure for future in futures for failure in future.result()]
+    for failure in failures:
+        say(f"failed: {failure.cell}: {failure.message}")
+    if failures:
+        error = InputError if all(failure.is_input for failure in failures) else RunError
+        raise error(f"{len(failures)} cells failed, the others are kept; the first: {failures[0].message}")
 
 
-def _compute(cells: list[Cell], store: Store, quiet: bool) -> None:
-    """Cells of one group, in a process of their own, which one of several does in silence.
+@dataclass(frozen=True)
+class Failure:
+    """A cell that could not be computed: its name, why, and whether its input is to blame."""
 
-    What fails is raised once the others are done.
-    """
+    cell: str
+    message: str
+    is_input: bool
+
+
+def _compute(cells: list[Cell], store: Store, quiet: bool) -> list[Failure]:
+    """Cells of one group, in a process of their own, which one of several does in silence; give those that failed."""
     torch.set_num_threads(1)
-    failed = None
+    failures = []
     with muted(quiet):
-        cells = sorted(cells, key=lambda cell: cell.source.seed)  # the generator's cost stays first
+        # The generator's cost stays first, and its full precision.
+        cells = sorted(cells, key=lambda cell: (cell.source.seed, PRECISIONS.index(cell.source.precision)))
         for source, same in groupby(cells, key=lambda cell: cell.source):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
                 points = _Points(source, cells[0].inputs, store, Path(scratch))
@@ -201,12 +225,13 @@ def _compute(cells: list[Cell], store: Store, quiet: bool) -> None:
                         continue
                     try:
                         store.put(cell, points.computed(cell))
-                    except (InputError, RunError) as error:
-                        failed = failed or error
+                    except Exception as error:  # whatever it is, the other cells are worth computing
+                        kind = "" if isinstance(error, (InputError, RunError)) else f"{type(error).__name__}: "
+                        message = kind + " ".join(str(error).split())
+                        failures.append(Failure(str(cell), message, isinstance(error, InputError)))
                         if cell.task == "cost":  # without the generator nothing of it can be judged
-                            break
-    if failed is not None:
-        raise failed
+                            return failures
+    return failures
 
 
 class _Points:
@@ -232,7 +257,11 @@ class _Points:
         if self.source.kind == "start":
             return untrained(self.config)
         train(self.config, self.run, resume=(self.run / CONFIG).is_file())
-        return Sampler.open(self.run)
+        if self.source.precision == FULL:
+            return Sampler.open(self.run)
+        with muted(True):  # where it lies for a moment is nothing to say
+            compress(self.run, self.source.precision, self.scratch / GENERATOR)
+        return Sampler.open(self.scratch / GENERATOR)
 
     def computed(self, cell: Cell) -> dict[str, Any]:
         """The cell's result."""
@@ -296,7 +325,9 @@ def _probed(cell: Cell, points: _Points) -> dict[str, Any]:
     else:
         head = untrained_head(points.features, cell.head)
     asked = FeatureSet.open(cell.speakers or cell.inputs.features)
-    return {"speakers": probe(head, asked, cell.probing, train_projector=cell.taught == "speakers")}
+    start = time.process_time()
+    found = probe(head, asked, cell.probing, train_projector=cell.taught == "speakers")
+    return {"speakers": found, "cost": {"seconds": time.process_time() - start, "peak_bytes": _peak()}}
 
 
 def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:

@@ -1,13 +1,15 @@
 """What every table starts from, for each fold: features with the fold's splits, and a bank of its train part."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from gandistill import artifacts
-from gandistill.corpora.manifest import read_origin
+from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.corpora.prepare import prepare
+from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.resplit import resplit
@@ -15,6 +17,7 @@ from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.run import one_thread
 
 MANIFEST = "manifest.csv"
+BANK_COST = "bank-cost.json"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Inputs:
     def fingerprint(self) -> str:
         """Of the features."""
         return artifacts.fingerprint(self.features)
+
+    @property
+    def bank_seconds(self) -> float | None:
+        """Processor seconds that building the bank took, where that is known: it was built here."""
+        cost = self.bank.with_name(BANK_COST)
+        return artifacts.read_json(cost)["seconds"] if cost.is_file() else None
 
 
 def make_inputs(
@@ -53,14 +62,21 @@ def inputs_of_folds(
     work: Path,
     extracting: ExtractConfig,
     banking: BankConfig,
+    ppc: Sequence[int] = (),
 ) -> list[Inputs]:
     """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all.
 
-    Every fold's manifest is written before any long work, so that one that cannot be is refused at once.
+    Every fold's manifest is written before any long work, so that one that cannot be is refused at once, as is a
+    number of points per class in ``ppc`` beyond the train part: one class would outnumber the corpus.
     """
     places = [work / f"fold{fold}" for fold in folds]
     for fold, place in zip(folds, places, strict=True):
         prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+        most = sum(entry.split == "train" for entry in read_manifest(place / MANIFEST))
+        if max(ppc, default=0) > most:
+            raise InputError(
+                f"Bad ppc {max(ppc)}, expected at most {most}: so many utterances train in fold {fold} of {protocol}"
+            )
     first = _made(places[0], extracting, banking)
     return [first, *(_made(place, extracting, banking, like=first) for place in places[1:])]
 
@@ -74,8 +90,10 @@ def _made(place: Path, extracting: ExtractConfig, banking: BankConfig, like: Inp
         _share(FeatureSet.open(like.features), manifest, features)
     whole = FeatureSet.open(features)
     if not _made_from(bank, whole, banking):
+        start = time.process_time()
         with one_thread():  # on any number of cores the same bits, so that shards agree
             build_bank(whole, banking, bank, {"command": "bank"})
+        artifacts.write_json(place / BANK_COST, {"seconds": time.process_time() - start})
     return Inputs(features, bank, banking)
 
 

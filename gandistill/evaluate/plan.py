@@ -139,8 +139,6 @@ class Plan(Config):
             twice = [value for place, value in enumerate(values) if value in values[:place]]
             if twice:  # the same row twice would count twice in Holm's correction
                 raise ValueError(f"{name}: {twice[0]!r} is named twice")
-        if self.draws <= self.seeds:
-            raise ValueError(f"draws {self.draws} must be more than seeds {self.seeds}: they cost no training")
         if self.balanced not in self.generators:
             raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")
         without = [name for name, each in self.generators.items() if "both" not in each.losses]

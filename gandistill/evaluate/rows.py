@@ -14,6 +14,7 @@ from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.plan import HeadPlan, Labels, Plan, Weights
 from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.features.featureset import FeatureSet
+from gandistill.precision import PRECISIONS
 
 REAL = "real, all of it"
 TIME_POOLED = "real, time-pooled"
@@ -79,18 +80,22 @@ class Rows:
     def sizes(self) -> Iterator[Row]:
         """Table 1: the generators that are weighed, of the first fold and the seed of the daggers.
 
-        Then rows of Table 2 that say what some of the sizes are worth: the first head's, at the most points.
+        Then rows of Table 2 that say what some of the sizes are worth: the first head's, at the most points, from
+        generators in every precision.
         """
         plan = self.plan
         for name in plan.generators:
             source = self.generator(name, BOTH, plan.dagger_seed)
             yield Row(self.named(name, BOTH), [], [Cell("cost", self.folds[0].inputs, source)])
-        worth = {REAL, TIME_POOLED, *(self.named(name, BOTH)["training set"] for name in plan.generators)}
+        generated = {self.named(name, BOTH)["training set"] for name in plan.generators}
         for row in self.losses():
             facts = row.facts
             most = facts.get("ppc") in (None, max(plan.heads[0].ppc or plan.ppc))
-            if most and facts["head"] == plan.heads[0].kind and facts["training set"] in worth:
-                yield row
+            if most and facts["head"] == plan.heads[0].kind:
+                if facts["training set"] in (REAL, TIME_POOLED):
+                    yield row
+                if facts["training set"] in generated:
+                    yield from (_stored(row, precision) for precision in PRECISIONS)
 
     def losses(self) -> Iterator[Row]:
         """Table 2: every generator with every kind of losses, beside what it must beat."""
@@ -148,6 +153,8 @@ class Rows:
             ({"first layer of": "untrained head"}, "nothing", real, None),
             ({"first layer of": f"emotion head, {REAL}"}, "emotions", real, None),
         ]
+        drawn = {"first layer of": f"emotion head, {DRAWN['random']}"}
+        systems.append((drawn, "emotions", self.draws("random"), most))
         for losses in (BASELINE, BOTH):
             if losses in plan.generators[plan.balanced].losses:
                 made = self.generators(plan.balanced, losses)
@@ -173,8 +180,8 @@ class Rows:
         training set has no part in it either."""
         if losses != UNTRAINED:
             return [self.generator(name, losses, seed) for seed in range(self.plan.seeds)]
-        cold = self.plan.generator_config(name, BOTH, 0).architecture.start == "random"
-        seeds = range(self.plan.draws if cold else self.plan.seeds)
+        start = replace(self.generator(name, BOTH, 0), kind="start")
+        seeds = range(self.plan.draws if _is_drawn(start) else self.plan.seeds)
         return [replace(self.generator(name, BOTH, seed), kind="start") for seed in seeds]
 
     def generator(self, name: str, losses: str, seed: int) -> Source:
@@ -192,9 +199,9 @@ class Rows:
     ) -> Row:
         """A row of judged heads. ``points``: per class, or counts by those of the train part; none: all there are.
 
-        Sources that are drawn often, since they cost no training, are judged by one head each, of the same seed.
+        Sources that are drawn at random, which costs no training, are judged by one head each, of the same seed.
         """
-        often = len(sources) == self.plan.draws
+        often = _is_drawn(sources[0])
         sources = sources[: head.draws] if often else sources
         cells, costs = [], []
         for fold in self.folds:
@@ -210,11 +217,25 @@ class Rows:
         return Row({"head": head.kind, "labels": labels} | facts, cells, costs)
 
 
+def _is_drawn(source: Source) -> bool:
+    """Whether its seed is all that decides its points: a control by chance, or a generator's random weights."""
+    if source.kind == "start":
+        assert source.config is not None
+        return source.config.architecture.start == "random"
+    return source.method in DRAWN
+
+
 def _probe(cell: Cell, taught: Taught, probing: ProbeConfig, speakers: Path | None) -> Cell:
     """The cell of the same head asked for speakers, by the head's own seed."""
     assert cell.head is not None
     seeded = probing.model_copy(update={"seed": cell.head.seed})
     return replace(cell, task="probe", taught=taught, probing=seeded, speakers=speakers)
+
+
+def _stored(row: Row, precision: str) -> Row:
+    """The row of the same generators stored in another precision."""
+    cells = [[[replace(c, source=replace(c.source, precision=precision)) for c in s] for s in f] for f in row.cells]
+    return replace(row, facts=row.facts | {"precision": precision}, cells=cells)
 
 
 def _even(each: int | None) -> Wanted:

@@ -138,7 +138,7 @@ def _scratch(work: Path) -> TemporaryDirectory[str]:
 
 def _encoded(entry: Entry) -> tuple[int, int]:
     """Samples of an utterance, and bytes of its Opus file."""
-    samples = load(entry.path)
+    samples = load(entry.path, entry.channel)
     return len(samples), opus_bytes(samples)
 
 

@@ -26,7 +26,7 @@ class Training(Config):
     chunks: PositiveInt = 1
     """Parts that a batch is computed in, one after another, to save memory: the same gradients but for rounding.
     Doubled, and said, when memory runs out."""
-    penalty_every: PositiveInt = 8
+    penalty_every: PositiveInt = 4
     """Critic updates between two gradient penalties, each weighted by as much; it is half of a critic update's time."""
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     """Arithmetic of generator and critic. bfloat16, in mixed precision, is quicker where the processor knows it; the
