@@ -51,7 +51,8 @@ def keep(
     artifacts.write_text(out / f"{stem}.md", text.rstrip() + "\n")
     figures.draw(number, found, made, out / f"{stem}.svg")
     if made:
-        artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(made)))
+        artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(made, plan, folds)))
+    if costs:
         others = [row for row in read_csv(out / COSTS) if row["table"] != str(number)]
         together = sorted([*others, *costs], key=lambda row: (int(row["table"]), int(row["row"])))
         artifacts.write_text(out / COSTS, as_csv(together))
@@ -88,10 +89,12 @@ def size(part: FeatureSet) -> dict[str, int]:
     return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
 
 
-def predicted(made: Sequence[Measured]) -> list[Facts]:
+def predicted(made: Sequence[Measured], plan: Plan, folds: Sequence[Fold]) -> list[Facts]:
     """A row for each test utterance; what each head said of it, in columns named by row, source and head: ``3.0.2``."""
     first = made[0].every[0]
-    columns: dict[str, Any] = {"id": first.ids, "speaker": first.speakers, "label": first.labels}
+    tested = {name: number for number, fold in zip(plan.folds, folds, strict=True) for name in fold.test.index["id"]}
+    columns: dict[str, Any] = {"id": first.ids, "fold": [tested[name] for name in first.ids]}
+    columns |= {"speaker": first.speakers, "label": first.labels}
     for place, row in enumerate(made):
         for s, heads in enumerate(row.predictions):
             columns |= {f"{place}.{s}.{h}": one.in_order_of(first).predicted for h, one in enumerate(heads)}

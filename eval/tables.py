@@ -27,7 +27,7 @@ from gandistill.evaluate.cells import Store, bytes_of_generator, compute
 from gandistill.evaluate.inputs import inputs_of_folds
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.report import put_table
-from gandistill.evaluate.rows import BOTH, REAL, TIME_POOLED, Facts, Fold, Row, Rows
+from gandistill.evaluate.rows import BOTH, TIME_POOLED, Facts, Fold, Row, Rows
 from gandistill.evaluate.storage import storage_rows
 from gandistill.evaluate.tables import Measured
 from gandistill.features.extract import ExtractConfig, extract

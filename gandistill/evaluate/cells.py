@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from multiprocessing import get_context
@@ -100,7 +100,9 @@ class Cell:
         points = "all points" if self.counts is None else f"{sum(self.counts.values())} points"
         source = f"{self.source.method or self.source.kind} {self.source.seed}"
         if self.source.config is not None:
-            source += f" ({self.source.config.architecture.kind})"
+            config = self.source.config
+            without = "".join(f", no {term}" for term, weight in config.losses.to_dict().items() if not weight)
+            source += f" ({config.architecture.kind}, {config.architecture.start} start{without})"
         head = "" if self.head is None else f", head {self.head.head} {self.head.seed}, {self.head.labels} labels"
         return f"{self.task} of {source}, {points}{head}, {self.inputs.features}"
 
@@ -127,8 +129,9 @@ class Store:
         return self.folder / "cells" / f"{cell.key}.json"
 
     def run(self, source: Source, inputs: Inputs) -> Path:
-        """Where a generator is trained."""
-        facts = dump_compact([inputs.fingerprint, inputs.banking.to_dict(), source.described()])
+        """Where a generator is trained, whatever precision it is stored in then."""
+        trained = replace(source, precision=FULL).described()
+        facts = dump_compact([inputs.fingerprint, inputs.banking.to_dict(), trained])
         return self.folder / "runs" / hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def has(self, cell: Cell) -> bool:
@@ -198,7 +201,7 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
         say(f"failed: {failure.cell}: {failure.message}")
     if failures:
         error = InputError if all(failure.is_input for failure in failures) else RunError
-        raise error(f"{len(failures)} cells failed, the others are kept; the first: {failures[0].message}")
+        raise error(f"{len(failures)} cells failed, what is done is kept; the first: {failures[0].message}")
 
 
 @dataclass(frozen=True)

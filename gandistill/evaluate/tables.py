@@ -4,7 +4,7 @@ S seeds of a source, H seeds of a head.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -19,6 +19,7 @@ from gandistill.evaluate.report import percent
 from gandistill.evaluate.rows import (
     ADDED,
     BASELINE,
+    BOTH,
     DRAWN,
     REAL,
     SML,
@@ -78,7 +79,7 @@ def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan)
     ``uar`` in 0..1 with its 95 % t interval ``low`` to ``high`` (over sources where there are several, since heads of
     one source are not independent; else over heads), ``uars`` [S][H] and ``fold_uars`` [folds], ``points``, ``cost``
     in processor seconds and bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar``
-    against the losses it adds to.
+    against the losses it adds to and against those rivals.
     """
     found = [Measured.of(row, folds, store) for row in rows]
     table = [_summary(one, store) for one in found]
@@ -113,26 +114,47 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
 
 
 def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, Measured], plan: Plan) -> None:
-    """McNemar's test of each generator against its baseline and its +SML, per seed of generator and head.
+    """McNemar's test of each generator against its baseline and its +SML, per seed of generator and head; and against
+    what it must beat.
 
-    Holm's correction is over all tests of the table that have the same seeds.
+    Holm's correction is over all tests of the table that have the same seeds; the paper's two, which put the daggers,
+    are a family of their own.
     """
-    tests: dict[tuple[int, int], list[tuple[int, str, float, int]]] = {}
+    tests: dict[tuple[str, int, int], list[tuple[int, str, float, int]]] = {}
     for number, one in enumerate(found):
         facts = one.row.facts
-        for losses in (BASELINE, SML):
-            rival = named.get(_place(facts | {"training set": f"{facts.get('generator')} {ADDED[losses]}"}))
-            if facts.get("losses") in (None, UNTRAINED, BASELINE, losses) or rival is None:
+        pairs = [
+            ("losses", losses, {"training set": f"{facts.get('generator')} {ADDED[losses]}"})
+            for losses in (BASELINE, SML)
+            if facts.get("losses") not in (None, UNTRAINED, BASELINE, losses)
+        ]
+        pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
+        for family, name, differing in pairs:
+            if (rival := named.get(_place(facts | differing))) is None:
                 continue
-            for s, heads in enumerate(zip(one.predictions, rival.predictions, strict=True)):
-                for h, (a, b) in enumerate(zip(*heads, strict=True)):
-                    test = number, losses, mcnemar(a, b)["p_value"], int(a.right.sum()) - int(b.right.sum())
-                    tests.setdefault((s, h), []).append(test)
-    for (s, h), same_seeds in sorted(tests.items()):
+            for s, h, a, b in _of_same_seeds(one.predictions, rival.predictions):
+                test = number, name, mcnemar(a, b)["p_value"], int(a.right.sum()) - int(b.right.sum())
+                tests.setdefault((family, s, h), []).append(test)
+    for (_, s, h), same_seeds in sorted(tests.items()):
         adjusted = holm([p for _, _, p, _ in same_seeds])
-        for (number, losses, p, gain), corrected in zip(same_seeds, adjusted, strict=True):
-            against = table[number].setdefault("mcnemar", {}).setdefault(losses, [])
+        for (number, name, p, gain), corrected in zip(same_seeds, adjusted, strict=True):
+            against = table[number].setdefault("mcnemar", {}).setdefault(name, [])
             against.append({"seed": s, "head_seed": h, "p_value": p, "holm": corrected, "more_right": gain})
+
+
+def _of_same_seeds(
+    mine: list[list[Predictions]], rivals: list[list[Predictions]]
+) -> Iterator[tuple[int, int, Predictions, Predictions]]:
+    """Predictions [S][H] beside a rival's of the same seeds: [S][H] too, [1][H], or [draws][1], each draw judged by the
+    head of its own seed."""
+    for s, heads in enumerate(mine):
+        for h, one in enumerate(heads):
+            if len(rivals) == len(mine) and len(rivals[0]) == len(heads):
+                yield s, h, one, rivals[s][h]
+            elif len(rivals) == 1:
+                yield s, h, one, rivals[0][h]
+            elif h < len(rivals):
+                yield s, h, one, rivals[h][0]
 
 
 def _summary(one: Measured, store: Store) -> Facts:
@@ -146,6 +168,9 @@ def _summary(one: Measured, store: Store) -> Facts:
     trained = [store.result(cell) for cell in one.row.costs]
     if trained and all("seconds" in result for result in trained):
         cost["generator_seconds"] = fmean(result["seconds"] for result in trained)
+    banks = [fold[0][0].inputs.bank_seconds for fold in one.row.cells]
+    if _needs_bank(one.row.facts) and None not in banks:
+        cost["bank_seconds"] = fmean(seconds for seconds in banks if seconds is not None)
     kept = {"updates_kept": [result["trained"]["updates"] for result in trained]} if trained else {}
     uars["uar"], uars["uars"] = uars.pop("mean"), uars.pop("values")
     uars["fold_uars"] = one.fold_uars.mean(axis=(1, 2)).tolist()
@@ -157,14 +182,21 @@ def _summary(one: Measured, store: Store) -> Facts:
 def _add_returns(table: list[Facts]) -> None:
     """After how many trainings of a head a generator has paid for itself; none: real data trains it as fast.
 
-    A training on samples includes drawing them, one on real data reading them; the bank's own training is left out.
+    A training on samples includes drawing them, one on real data reading them. The bank's own training counts where
+    the generator or its soft labels need one.
     """
     whole = {(e["head"], e["labels"]): _seconds(e) for e in table if e["training set"] == REAL}
     for entry in table:
         cost = entry["cost"]
-        if "generator_seconds" in cost:
+        if "generator_seconds" in cost and ("bank_seconds" in cost or not _needs_bank(entry)):
             saved = whole[entry["head"], entry["labels"]] - _seconds(entry)
-            cost["pays_after_heads"] = cost["generator_seconds"] / saved if saved > 0 else None
+            spent = cost["generator_seconds"] + cost.get("bank_seconds", 0.0)
+            cost["pays_after_heads"] = spent / saved if saved > 0 else None
+
+
+def _needs_bank(facts: Facts) -> bool:
+    """Whether a row's points need a bank: for their generator's softmax matching loss, or for soft labels."""
+    return facts.get("losses") in (SML, BOTH) or facts["labels"] == "soft"
 
 
 def _seconds(entry: Facts) -> float:
@@ -174,12 +206,16 @@ def _seconds(entry: Facts) -> float:
 def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
     """What Table 4 says of each row: ``accuracy`` and ``equal_error_rate`` of all, of seen and of unseen speakers.
 
-    Each with its mean over folds, sources and heads in 0..1, and its 95 % t interval as ``judged`` has it; ``chance``.
+    Each with its mean over folds, sources and heads in 0..1, and its 95 % t interval as ``judged`` has it; ``chance``,
+    and ``cost`` of the probe.
     """
     table = []
     for row in rows:
         results = [[[store.result(cell)["speakers"] for cell in source] for source in fold] for fold in row.cells]
         entry: Facts = row.facts | {"chance": results[0][0][0]["chance"], "speakers": results[0][0][0]["speakers"]}
+        costs = [store.result(cell)["cost"] for fold in row.cells for source in fold for cell in source]
+        seconds, peak = fmean(c["seconds"] for c in costs), max(c["peak_bytes"] for c in costs)
+        entry["cost"] = {"probe_seconds": seconds, "process_peak_bytes": peak}
         for group in GROUPS:
             if any(result[group] is None for fold in results for source in fold for result in source):
                 continue

@@ -42,9 +42,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def make(tmp_path: Path) -> Make:
     corpus = synthesise(tmp_path / "corpus", sessions=3, per_class=1)
 
-    def inputs(folds: tuple[int, ...] = (1, 2), banking: BankConfig = BANK, work: str = "work") -> list[Inputs]:
+    def inputs(
+        folds: tuple[int, ...] = (1, 2), banking: BankConfig = BANK, work: str = "work", ppc: tuple[int, ...] = ()
+    ) -> list[Inputs]:
         return inputs_of_folds(
-            "synthetic", corpus, "speaker-independent", folds, tmp_path / work, ExtractConfig(), banking
+            "synthetic", corpus, "speaker-independent", folds, tmp_path / work, ExtractConfig(), banking, ppc
         )
 
     return inputs
@@ -79,6 +81,26 @@ def test_the_same_corpus_elsewhere_gives_the_same_features_and_banks(make: Make)
     for one, same in zip(here, there, strict=True):
         heads = zip(Bank.open(one.bank).heads, Bank.open(same.bank).heads, strict=True)
         assert all(torch.equal(a.embed(torch.ones(1, a.dims)), b.embed(torch.ones(1, b.dims))) for a, b in heads)
+
+
+def test_what_a_bank_cost_is_kept_beside_it(make: Make):
+    (first, _) = make()
+    seconds = first.bank_seconds
+    assert seconds is not None
+    assert seconds > 0
+    assert make()[0].bank_seconds == seconds
+    first.bank.with_name("bank-cost.json").unlink()
+    assert first.bank_seconds is None, "a bank that came from elsewhere"
+
+
+def test_more_points_per_class_than_utterances_train_are_refused_before_any_long_work(make: Make, done: Counter[str]):
+    train = len(FeatureSet.open(make()[0].features).part("train"))
+    done.clear()
+    make(ppc=(1, train))
+    refused = f"^Bad ppc {train + 1}, expected at most {train}: so many utterances train in fold 1 of speaker-independ"
+    with pytest.raises(InputError, match=refused):
+        make(work="other", ppc=(1, train + 1, 2))
+    assert not done["build_bank"]
 
 
 def test_a_fold_that_there_is_not_is_refused_before_any_long_work(make: Make, done: Counter[str]):

@@ -10,6 +10,7 @@ from gandistill.corpora import splits
 from gandistill.corpora.prepare import READERS
 from gandistill.errors import InputError
 from gandistill.evaluate.plan import LOSSES, Plan
+from gandistill.heads.head import MODELS
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / "eval" / "plans").glob("*.yaml"))
@@ -21,7 +22,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "losses": ({"generators": {"cold": GENERATOR | {"losses": ["both", "dvi"]}}}, "some of [baseline, div, sml, both]"),
     "no losses": ({"generators": {"cold": GENERATOR | {"losses": []}}}, "some of [baseline, div, sml, both]"),
     "without both": ({"generators": {"cold": GENERATOR | {"losses": ["div"]}}}, "'cold' lacks the losses 'both'"),
-    "a head": ({"heads": [{"kind": "supreb"}]}, "expected one of [superb, attentive, cnn-attention, cnn]"),
+    "a head": ({"heads": [{"kind": "supreb"}]}, f"expected one of [{', '.join(MODELS)}]"),
     "no head": ({"heads": []}, "heads"),
     "a control": ({"controls": ["random", "k-center"]}, "bad control 'k-center', expected some of [random, "),
     "labels": ({"labels": ["hard", "firm"]}, "'labels.1'"),
@@ -32,7 +33,6 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a fold twice": ({"folds": [1, 1]}, "folds: 1 is named twice"),
     "dagger": ({"dagger_seed": 2}, "dagger_seed 2 is not among the seeds of every head and generator"),
     "dagger of a head": ({"dagger_seed": 1, "heads": [HEAD | {"seeds": 1}]}, "dagger_seed 1 is not among"),
-    "draws": ({"draws": 2}, "draws 2 must be more than seeds 2"),
     "draws of a head": ({"heads": [HEAD | {"draws": 4}]}, "head superb: its draws 4 are more than the plan's 3"),
     "ppc of a head": ({"heads": [HEAD | {"ppc": [5, 7]}]}, "head superb: its ppc must be some of the plan's [2, 5]"),
     "labels of a head": (

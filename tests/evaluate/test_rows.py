@@ -125,10 +125,11 @@ def test_table_4_asks_every_kind_of_first_layer(tables_of: TablesOf):
         ("speaker head", "speakers", "real", (1, 2), "None"),
         ("untrained head", "nothing", "real", (1, 2), "None"),
         ("emotion head, real, all of it", "emotions", "real", (1, 2), "None"),
+        ("emotion head, real, random", "emotions", "control", (3, 1), most),
         ("emotion head, cold baseline", "emotions", "generator", (2, 2), most),
         ("emotion head, cold +both", "emotions", "generator", (2, 2), most),
     ]
-    assert len({cell.key for row in rows for cell in row.all_cells()}) == 2 * (3 * 2 + 2 * 4 + 2 * 2)
+    assert len({cell.key for row in rows for cell in row.all_cells()}) == 2 * (3 * 2 + 3 + 2 * 4 + 2 * 2)
 
 
 def test_table_1_weighs_each_generator_once_and_says_what_the_forms_are_worth(tables_of: TablesOf):
@@ -146,6 +147,11 @@ def test_table_1_weighs_each_generator_once_and_says_what_the_forms_are_worth(ta
         "warm +both",
     }
     assert {(row.facts["head"], row.facts.get("ppc")) for row in judged} == {("superb", None), ("superb", 5)}
+    for name in ("cold +both", "warm +both"):
+        stored = [row for row in judged if (row.facts["training set"], row.facts["labels"]) == (name, "hard")]
+        assert [row.facts["precision"] for row in stored] == ["float32", "float16", "int8"]
+        for row in stored:
+            assert {c.source.precision for f in row.cells for s in f for c in s} == {row.facts["precision"]}
 
 
 def test_every_head_of_a_table_gets_the_same_budget(tables_of: TablesOf):

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from gandistill.evaluate import tables
 from gandistill.evaluate.cells import Cell, Store
+from gandistill.evaluate.inputs import Inputs
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 
 TablesOf = Callable[..., Any]
@@ -144,7 +145,9 @@ def test_table_3_compares_with_the_row_of_the_same_balance(tables_of: TablesOf, 
     full = named(found, "cold +both", balance="yes, full size")
     assert full["differences"].keys() == whole, "random points are not so many"
     assert full["differences"]["real, all of it"]["uar_b"] == pytest.approx(named(found, "real, all of it")["uar"])
-    assert not any("mcnemar" in entry for entry in found)
+    tested = [entry for entry in found if "mcnemar" in entry]
+    assert [entry["mcnemar"].keys() for entry in tested] == [entry["differences"].keys() for entry in tested]
+    assert [entry["training set"] for entry in tested] == ["cold +both"] * 4, "no dagger: no losses to add to"
 
 
 def test_mcnemar_is_per_seed_and_holm_over_the_table(tables_of: TablesOf, tmp_path: Path):
@@ -172,8 +175,8 @@ def test_mcnemar_is_per_seed_and_holm_over_the_table(tables_of: TablesOf, tmp_pa
     said = {}
     names = {"baseline": "cold baseline", "sml": "cold +SML"}
     for entry in found:
-        for losses, tests in entry.get("mcnemar", {}).items():
-            for t in tests:
+        for losses in names.keys() & entry.get("mcnemar", {}).keys():
+            for t in entry["mcnemar"][losses]:
                 key = entry["training set"], names[losses], entry["ppc"], t["seed"], t["head_seed"]
                 said[key] = t["p_value"], t["holm"]
                 i, j = place[key[0], key[2]], place[key[1], key[2]]
@@ -227,7 +230,9 @@ def test_on_par_is_only_what_lies_within_the_margin(tables_of: TablesOf, tmp_pat
     assert "=" not in tables.shown(named(found, "cold +SML"), 0)
 
 
-def test_a_generator_pays_for_itself_after_so_many_heads(tables_of: TablesOf, tmp_path: Path):
+def test_a_generator_pays_for_itself_after_so_many_heads(
+    tables_of: TablesOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     seconds = {
         "real, all of it": [5.0, 7.0],
         "cold +both": [1.0, 3.0],
@@ -247,6 +252,7 @@ def test_a_generator_pays_for_itself_after_so_many_heads(tables_of: TablesOf, tm
             return {}  # it was interrupted
         return {"seconds": 20.0 + 20 * cell.source.seed}
 
+    monkeypatch.setattr(Inputs, "bank_seconds", 6.0)
     found = Written(tables_of(folds=2, **ONE_HEAD), 2, tmp_path, result, cost).judged()
     made = named(found, "cold +both")
     assert made["cost"] == {
@@ -254,8 +260,10 @@ def test_a_generator_pays_for_itself_after_so_many_heads(tables_of: TablesOf, tm
         "drawing_seconds": 1.0,
         "process_peak_bytes": 101,
         "generator_seconds": 30.0,
-        "pays_after_heads": 10.0,  # 30 seconds at 6 - (2 + 1) a head
+        "bank_seconds": 6.0,
+        "pays_after_heads": 12.0,  # 30 + 6 seconds at 6 - (2 + 1) a head
     }
+    assert "bank_seconds" not in named(found, "cold +DIV")["cost"], "without softmax matching no bank is needed"
     assert made["points"] == 5, "the most of any source"
     assert named(found, "cold +SML")["cost"]["pays_after_heads"] is None, "heads train no faster on its samples"
     assert named(found, "cold +DIV")["cost"]["pays_after_heads"] is None
@@ -265,16 +273,18 @@ def test_a_generator_pays_for_itself_after_so_many_heads(tables_of: TablesOf, tm
 
 def test_table_4_has_means_over_folds_with_intervals_over_sources(tables_of: TablesOf, tmp_path: Path):
     def result(row: Any, f: int, s: int, h: int) -> dict[str, Any]:
-        accuracy = [[0.1, 0.3], [0.5, 0.7]][s][h] + 0.2 * f
+        accuracy = [[0.1, 0.3], [0.5, 0.7], [0.9]][s][h] + 0.2 * f
         group = {"accuracy": accuracy, "equal_error_rate": 1 - accuracy}
         unseen = None if row.facts["first layer of"] == "speaker head" and f == 1 else group
         chance = {"accuracy": 0.25, "equal_error_rate": 0.5}
-        return {"speakers": {"all": group, "seen": group, "unseen": unseen, "chance": chance, "speakers": 6}}
+        found = {"all": group, "seen": group, "unseen": unseen, "chance": chance, "speakers": 6}
+        return {"speakers": found, "cost": {"seconds": 1.0 + h, "peak_bytes": 7 + f}}
 
     written = Written(tables_of(folds=2, **ONE_HEAD), 4, tmp_path, result)
     found = tables.probed(written.rows, written.store)
     first, made = found[0], found[-1]
     assert first["chance"]["accuracy"] == 0.25
+    assert first["cost"] == {"probe_seconds": 1.5, "process_peak_bytes": 8}
     assert "unseen" not in first, "a group that a fold lacks has no mean over folds"
     assert first["all"]["accuracy"]["values"] == [pytest.approx([0.2, 0.4])]
     assert first["all"]["equal_error_rate"]["mean"] == pytest.approx(0.7)

@@ -110,6 +110,9 @@ def test_four_tables_in_parts_and_whole(plan: Path, tmp_path: Path, script: Scri
     files = [path for path in (trained / "generator").rglob("*") if path.is_file()]
     assert weighed["GAN-ATT +both, float32"] == sum(path.stat().st_size for path in files)
     assert [row["first layer of"] for row in tables[4]["rows"]][:2] == ["speaker head", "untrained head"]
+    judged = [row["what"] for row in tables[1]["rows"] if "uar" in row]
+    stored = [f"GAN-ATT +both, {precision}, without bank" for precision in ("float32", "float16", "int8")]
+    assert judged == ["features, float16", "features, time-pooled, float16", *stored]
 
 
 @pytest.mark.parametrize(
