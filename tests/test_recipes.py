@@ -21,9 +21,19 @@ from gandistill.gan.sampling import Sampler
 from gandistill.gan.training import GanConfig, train
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.training import HeadConfig
+from gandistill.trajectory.distillation import distil
+from gandistill.trajectory.evaluation import judged
+from gandistill.trajectory.settings import TrajectoryConfig
+from gandistill.trajectory.teachers import teach
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-KINDS = {"logmel": ExtractConfig, "hubert": ExtractConfig, "bank": BankConfig, "superb_sid": ProbeConfig}
+KINDS = {
+    "logmel": ExtractConfig,
+    "mtt_logmel": ExtractConfig,
+    "hubert": ExtractConfig,
+    "bank": BankConfig,
+    "superb_sid": ProbeConfig,
+}
 LAUNCHERS = sorted((RECIPES / "accelerate").glob("*.yaml"))
 ALL = sorted(set(RECIPES.glob("*/*.yaml")) - set(LAUNCHERS))
 CORPORA = ("ravdess", "nemo", "iemocap", "demos")
@@ -33,7 +43,9 @@ NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[
 
 
 def kind_of(recipe: Path) -> Any:
-    return HeadConfig if recipe.parent.name == "heads" else KINDS.get(recipe.stem, GanConfig)
+    if recipe.parent.name == "heads":
+        return HeadConfig
+    return KINDS.get(recipe.stem, TrajectoryConfig if recipe.stem.startswith("mtt_") else GanConfig)
 
 
 def name_of(recipe: Path) -> str:
@@ -133,6 +145,50 @@ def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path
         assert (folder / recipe.stem / "checkpoints" / "000000001").is_dir()
         kept = sampler.facts["trained"]["updates"]
         assert kept == 1 or (kept == 0 and config.architecture.start == "closed-form"), "a start is a candidate too"
+
+
+BRIEF = ["teach.epochs=1", "teach.trajectories=1", "distil.ppc=1", "distil.steps=1", "distil.updates=1"]
+BRIEF += ["distil.ahead=1", "distil.latest_start=0", "evaluate.epochs=1", "evaluate.seeds=1"]
+
+
+def test_the_papers_values_of_trajectory_matching():
+    """Section 4.2 of arXiv 2406.15119."""
+    config = TrajectoryConfig.load(RECIPES / "demos" / "mtt_cnn6.yaml")
+    teach, distil, evaluate = config.teach, config.distil, config.evaluate
+    assert (teach.head, teach.trajectories, teach.epochs, teach.learning_rate) == ("cnn6", 5, 50, 1e-3)
+    assert (teach.decay, teach.decay_every) == (0.7, 5)
+    assert (distil.ppc, distil.steps, distil.updates, distil.ahead, distil.latest_start) == (150, 60, 20, 3, 30)
+    assert (distil.rate, distil.rate_learning_rate, distil.clips_learning_rate) == (1e-3, 1e-3, 1000.0)
+    assert (distil.labels, distil.keep_every) == ("hard", 10)
+    assert (evaluate.students, evaluate.seeds, evaluate.epochs) == (("cnn6", "resnet9", "vgg15"), 3, 30)
+
+
+@pytest.mark.parametrize("recipe", ["ravdess/mtt_quick", "nemo/mtt_quick", "nemo/mtt_soft", "nemo/mtt_pool"])
+def test_trajectory_recipes_take_one_step(recipe: str, tmp_path: Path):
+    """On clips of noise, with the teachers that the recipe names, the first of which mtt_quick teaches."""
+    synthesise(tmp_path / "corpus", sessions=3, per_class=2)
+    prepare("synthetic", tmp_path / "corpus", tmp_path / "manifest.csv", protocol="speaker-independent")
+    extract(tmp_path / "manifest.csv", ExtractConfig(clip=16000), tmp_path / "clips")
+    brief = [*BRIEF, f"features={tmp_path / 'clips'}"]
+    path = RECIPES / f"{recipe}.yaml"
+    teachers = [tmp_path / folder.name for folder in TrajectoryConfig.load(path).teachers]
+    for own, out in zip((RECIPES / "ravdess" / "mtt_quick.yaml", path), teachers, strict=False):
+        teach(TrajectoryConfig.load(own, brief).teaching(), out)
+    config = TrajectoryConfig.load(path, [*brief, f"teachers=[{', '.join(map(str, teachers))}]"])
+    distil(config, tmp_path / "run")
+    made = FeatureSet.open(tmp_path / "run" / "distilled")
+    assert (made.soft is not None) == recipe.endswith("soft")
+    assert len(made.config["distilled_by"]["teachers"]) == 1 + recipe.endswith("pool")
+    assert len(judged(made, FeatureSet.open(tmp_path / "clips"), config)) == 2
+
+
+def test_train_trajectory_is_the_distil_command(tmp_path: Path):
+    """``accelerate launch recipes/train_trajectory.py``."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    script = [str(RECIPES / "train_trajectory.py"), "--out", str(tmp_path / "mtt")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*launch, *script], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert "gandistill: Distilling needs a feature set and teachers" in done.stderr
 
 
 def test_train_gan_is_the_train_command(tmp_path: Path):

@@ -3,8 +3,9 @@
 import filecmp
 import math
 import os
+import re
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from enum import StrEnum
@@ -45,6 +46,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated or damaged"
     SAMPLE_RATE = "absurd sample rate"
     CHANNELS = "zero channels"
+    NO_CHANNEL = "no such channel"
     SHORT = f"shorter than {SHORTEST_SECONDS * 1000:.0f} ms"
     NOT_FINITE = "NaN or infinite samples"
     SILENT = "all samples are zero"
@@ -68,14 +70,16 @@ class AudioError(InputError):
         return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
 
 
-def load(path: Path) -> NDArray[np.float32]:
+def load(path: Path, channel: int | None = None) -> NDArray[np.float32]:
     """Samples [samples] of a WAV or FLAC file (or anything else libsndfile decodes), mono, 16 kHz, about -1..1.
 
-    Channels are averaged, other sample rates resampled by a polyphase filter. Raises AudioError.
+    Of several channels the one asked for is taken (1 is the first), or their average: right for channels that carry
+    the same sound or different speakers, wrong for microphones that stand apart, whose channels partly cancel, so the
+    reader of such a corpus asks for one. Other sample rates are resampled by a polyphase filter. Raises AudioError.
     """
     try:
         _check_header(path)
-        samples, rate = _decode(path)
+        samples, rate = _decode(path, channel)
     except (FileNotFoundError, NotADirectoryError):
         raise AudioError(path, Reason.MISSING) from None
     except PermissionError:
@@ -164,9 +168,41 @@ def without_copies(files: Iterable[Path], identity: Callable[[Path], str]) -> li
     return sorted(kept)
 
 
+def find_speech(
+    root: Path,
+    corpus: str,
+    names: re.Pattern[str],
+    example: str,
+    other: Callable[[Path], str | None] = lambda file: None,
+    suffixes: tuple[str, ...] = SUFFIXES,
+) -> dict[Path, re.Match[str]]:
+    """The speech of a corpus whose file names say everything: files below a folder whose stem ``names`` matches.
+
+    By path, with what the name says. Left out, which is said, are files of other names, and those of which ``other``
+    says what else they are ("video files"). A second copy of a file, which some downloads carry, is read once.
+
+    Raises InputError if there is no such folder or no speech in it (``example`` tells what was expected), or two files
+    of one name differ.
+    """
+    speech, left_out = dict[Path, re.Match[str]](), defaultdict[str, list[Path]](list)
+    for file in find_files(root, suffixes):
+        found = names.fullmatch(file.stem)
+        if found is None:
+            left_out[f"files not named as {corpus} names them"].append(file)
+        elif kind := other(file):
+            left_out[kind].append(file)
+        else:
+            speech[file] = found
+    for kind, files in sorted(left_out.items()):
+        say(f"{corpus}: left out {len(files)} {kind}, the first is {files[0]}")
+    if not speech:
+        raise InputError(f"{root}: no {corpus} speech found, expected files such as {example}")
+    return {file: speech[file] for file in without_copies(speech, lambda file: file.stem)}
+
+
 def _judge(entry: Entry) -> Entry | AudioError:
     try:
-        seconds = len(load(entry.path)) / SAMPLE_RATE
+        seconds = len(load(entry.path, entry.channel)) / SAMPLE_RATE
     except AudioError as error:
         return error
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
@@ -239,8 +275,11 @@ def _check_data(path: Path, promised: int, there: int) -> None:
         raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} bytes of samples, {there} are there")
 
 
-def _decode(path: Path) -> tuple[NDArray[np.float32], int]:
-    """Samples [samples], channels averaged, and their rate in Hz. Read by blocks: a header may promise any size."""
+def _decode(path: Path, channel: int | None) -> tuple[NDArray[np.float32], int]:
+    """Samples [samples] of a channel, or of the average of all, and their rate in Hz.
+
+    Read by blocks: a header may promise any size.
+    """
     try:
         file = soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
@@ -249,9 +288,12 @@ def _decode(path: Path) -> tuple[NDArray[np.float32], int]:
     with file, np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
         rate, promised = file.samplerate, file.frames
         _check_rate(path, rate)
+        if channel is not None and not 1 <= channel <= file.channels:
+            raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
+        heard = slice(None) if channel is None else slice(channel - 1, channel)
         try:
             while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                blocks.append(block.mean(axis=1))
+                blocks.append(block[:, heard].mean(axis=1))
         except soundfile.LibsndfileError as error:
             raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
     samples = np.concatenate(blocks)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import say
-from gandistill.corpora.audio import find_files, without_copies
+from gandistill.corpora.audio import find_speech
 from gandistill.corpora.manifest import SPLITS, Entry
 from gandistill.errors import InputError, choices
 
@@ -34,7 +34,7 @@ EMOTIONS = {
     "sor": "surprise",
     "neu": "neutral",
 }
-FILE = re.compile(rf"(?:(?:NP|PR)_)?([fm])_(\d\d)_({'|'.join(EMOTIONS)})(\d\d[a-z])")
+NAMES = re.compile(rf"(?:(?:NP|PR)_)?([fm])_(\d\d)_({'|'.join(EMOTIONS)})(\d\d[a-z])")
 
 TABLE1 = {
     "anger": (586, 531, 360),
@@ -59,17 +59,8 @@ def read(root: Path) -> list[Entry]:
 
     Raises InputError if there is nothing of DEMoS below ``root``, or two files of one name differ.
     """
-    speech, others = {}, []
-    for file in find_files(root):
-        if found := FILE.fullmatch(file.stem):
-            speech[file] = found
-        else:
-            others.append(file)
-    if not speech:
-        raise InputError(f"{root}: no DEMoS speech found, expected files such as DEMOS/NP_f_01_col07b.wav")
-    if others:
-        say(f"{NAME}: left out {len(others)} files not named as DEMoS names them, the first is {others[0]}")
-    return [_entry(file, speech[file]) for file in without_copies(speech, lambda file: file.stem)]
+    speech = find_speech(root, NAME, NAMES, "DEMOS/NP_f_01_col07b.wav")
+    return [_entry(file, name) for file, name in speech.items()]
 
 
 def _entry(file: Path, name: re.Match[str]) -> Entry:

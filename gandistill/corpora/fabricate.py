@@ -1,7 +1,8 @@
 """Corpora for tests: the folders, names and annotation files of the real ones, with noise instead of speech.
 
-Every file is a valid 16 kHz mono WAV of its own: a tone whose pitch depends on the emotion, under noise that depends
-on the name. ``limit`` keeps a tree small: at most so many utterances of each emotion by each speaker.
+Every file is a valid 16 kHz mono WAV of its own (EMOVO's: 48 kHz, stereo): a tone whose pitch depends on the emotion,
+under noise that depends on the name. ``limit`` keeps a tree small: at most so many utterances of each emotion by each
+speaker.
 """
 
 import io
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from gandistill.corpora import demos, iemocap
+from gandistill.corpora import cremad, demos, emodb, emovo, iemocap
 from gandistill.corpora.audio import SAMPLE_RATE
 
 SECONDS = 0.05
@@ -23,6 +24,10 @@ RAVDESS_EMOTIONS = ("01", "02", "03", "04", "05", "06", "07", "08")
 NEMO_SPEAKERS = ("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0")
 NEMO_MEN = ("KS0", "MP0", "SM0", "TP0", "WR0")
 NEMO_EMOTIONS = ("anger", "fear", "happiness", "neutral", "sadness", "surprised")
+EMODB_TEXTS = ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03", "b09", "b10")
+EMOVO_ACTORS = ("f1", "f2", "f3", "m1", "m2", "m3")
+EMOVO_SENTENCES = ("b1", "b2", "b3", "d1", "d2", "l1", "l2", "l3", "l4", "n1", "n2", "n3", "n4", "n5")
+EMOVO_RATE = 48_000
 
 
 def fabricate_iemocap(root: Path, limit: int | None = None, seconds: float = SECONDS) -> Path:
@@ -127,6 +132,55 @@ def fabricate_nemo(root: Path, sentences: int = 3, seconds: float = SECONDS) -> 
     return root
 
 
+def fabricate_emodb(root: Path, limit: int | None = None, seconds: float = SECONDS) -> Path:
+    """EMO-DB's ``wav/`` under ``root``; returns ``root``.
+
+    Each of the ten speakers says each of the ten texts in each of the seven emotions: the real corpus has 535 of these
+    700, those that listeners recognised.
+    """
+    for speaker in emodb.GENDERS:
+        for emotion in emodb.EMOTIONS:
+            for text in EMODB_TEXTS[:limit]:
+                _write(root / "wav" / f"{speaker}{text}{emotion}a.wav", emotion, seconds)
+    return root
+
+
+def fabricate_emovo(root: Path, limit: int | None = None, seconds: float = SECONDS) -> Path:
+    """EMOVO's six folders under ``root``, 588 utterances in all; returns ``root``.
+
+    Stereo, and worse than the real microphones: each channel is the other's negative, so their average is silence.
+    """
+    for actor in EMOVO_ACTORS:
+        for emotion in emovo.EMOTIONS:
+            for sentence in EMOVO_SENTENCES[:limit]:
+                path = root / actor / f"{emotion}-{actor}-{sentence}.wav"
+                _write(path, emotion, seconds, rate=EMOVO_RATE, channels=(1, -1))
+    return root
+
+
+def fabricate_cremad(root: Path, actors: int = 91, limit: int | None = None, seconds: float = SECONDS) -> Path:
+    """CREMA-D's ``AudioWAV/`` and ``VideoDemographics.csv`` under ``root``; returns ``root``.
+
+    Twelve sentences in six emotions of each actor, one of them at three levels where it is not neutral: 82 utterances,
+    as most of the real actors have. Every other actor is a woman.
+    """
+    lines = ['"ActorID","Age","Sex","Race","Ethnicity"\n']
+    for actor in range(1001, 1001 + actors):
+        for emotion in cremad.EMOTIONS:
+            spoken = [
+                (sentence, level)
+                for sentence in cremad.SENTENCES
+                for level in (("LO", "MD", "HI") if sentence == "IEO" and emotion != "NEU" else ("XX",))
+            ]
+            for sentence, level in spoken[:limit]:
+                mistaken = (actor, sentence, emotion) == (1040, "ITH", "SAD")  # so in the real corpus
+                name = f"{actor}_{sentence}_{emotion}_{'X' if mistaken else level}.wav"
+                _write(root / "AudioWAV" / name, emotion, seconds)
+        lines.append(f'{actor},30,"{"Male" if actor % 2 else "Female"}","Unknown","Not Hispanic"\n')
+    (root / cremad.DEMOGRAPHICS).write_text("".join(lines), encoding="utf-8")
+    return root
+
+
 def fabricate_voxceleb1(
     root: Path, speakers: int = 4, utterances: int = 2, merged: bool = False, seconds: float = SECONDS
 ) -> Path:
@@ -150,11 +204,20 @@ def fabricate_voxceleb1(
     return root
 
 
-def _write(path: Path, emotion: str, seconds: float, name: str = "") -> None:
+def _write(
+    path: Path,
+    emotion: str,
+    seconds: float,
+    name: str = "",
+    rate: int = SAMPLE_RATE,
+    channels: tuple[float, ...] = (1,),
+) -> None:
+    """A WAV file; ``channels`` says what each channel multiplies the sound by."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pitch = 150 + zlib.crc32(emotion.encode()) % 1000
-    tone = np.sin(2 * np.pi * pitch / SAMPLE_RATE * np.arange(round(seconds * SAMPLE_RATE)))
+    tone = np.sin(2 * np.pi * pitch / rate * np.arange(round(seconds * rate)))
     noise = np.random.default_rng(zlib.crc32((name or path.name).encode())).standard_normal(len(tone))
+    samples = np.outer(0.1 * tone + 0.03 * noise, channels)
     sound = io.BytesIO()  # given a path, libsndfile writes in many small steps: fifty times slower
-    soundfile.write(sound, 0.1 * tone + 0.03 * noise, SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    soundfile.write(sound, samples, rate, format="WAV", subtype="PCM_16")
     path.write_bytes(sound.getvalue())

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,18 @@ from gandistill import artifacts
 from gandistill.errors import InputError, choices
 
 COLUMNS = ("id", "path", "emotion", "speaker", "gender", "session", "text", "duration", "split")
+CHANNEL = "channel"
+"""A column that only the manifest of a corpus that asks for a channel has."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test."""
+    """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test.
+
+    ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all.
+    """
 
     id: str
     path: Path
@@ -29,6 +35,7 @@ class Entry:
     text: str = ""
     duration: float | None = None
     split: str = ""
+    channel: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,9 @@ class Row:
 
 def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all, its paths absolute. Raises InputError if a path is not UTF-8."""
-    write_table(path, COLUMNS, ([_cell(entry, column) for column in COLUMNS] for entry in entries))
+    entries = list(entries)
+    columns = COLUMNS if all(entry.channel is None for entry in entries) else (*COLUMNS, CHANNEL)
+    write_table(path, columns, ([_cell(entry, column) for column in columns] for entry in entries))
 
 
 def read_manifest(path: Path) -> list[Entry]:
@@ -67,7 +76,7 @@ def to_entries(path: Path, rows: Iterable[Row]) -> list[Entry]:
     """Utterances from the rows of the table at ``path``, which need the columns id, path, emotion and speaker.
 
     Raises InputError, naming the line, for an empty id, path or emotion, an id given twice, a split other than train,
-    dev, test or none, or a duration that is not a positive number.
+    dev, test or none, a duration that is not a positive number, or a channel that is not a number from 1.
     """
     entries, lines = [], {}
     for row in rows:
@@ -139,6 +148,8 @@ def _cell(entry: Entry, column: str) -> str:
         return str(entry.path.absolute())
     if column == "duration":
         return "" if entry.duration is None else f"{entry.duration:.3f}"
+    if column == CHANNEL:
+        return "" if entry.channel is None else str(entry.channel)
     return getattr(entry, column)
 
 
@@ -159,6 +170,7 @@ def _entry(row: Row, path: Path) -> Entry:
         text=cells["text"],
         duration=_duration(cells["duration"], path, row.line),
         split=cells["split"],
+        channel=_channel(row.cells.get(CHANNEL, ""), path, row.line),
     )
 
 
@@ -172,3 +184,11 @@ def _duration(cell: str, path: Path, line: int) -> float | None:
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"{path}, line {line}: bad duration {cell!r}, expected seconds such as 3.271")
     return seconds
+
+
+def _channel(cell: str, path: Path, line: int) -> int | None:
+    if not cell:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,3}", cell):
+        raise InputError(f"{path}, line {line}: bad channel {cell!r}, expected 1, 2, ... or nothing for all of them")
+    return int(cell)

@@ -13,7 +13,18 @@ from gandistill.corpora import audio, splits
 from gandistill.corpora.manifest import Entry, origin_path, write_manifest
 from gandistill.errors import InputError, choices
 
-READERS = ("ravdess", "nemo", "iemocap", "demos", "voxceleb1", "tabular", "synthetic")
+READERS = (
+    "ravdess",
+    "nemo",
+    "iemocap",
+    "demos",
+    "emodb",
+    "emovo",
+    "cremad",
+    "voxceleb1",
+    "tabular",
+    "synthetic",
+)
 """The corpora: each is a module of this package with ``read``, ``NAME`` and ``LICENCE``, imported when it is asked."""
 QUARANTINE = "quarantine.csv"
 

@@ -8,13 +8,10 @@ https://zenodo.org/records/1188976. On disk, anywhere below ROOT:
 """
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
-from gandistill.console import say
-from gandistill.corpora.audio import SUFFIXES, find_files, without_copies
+from gandistill.corpora.audio import SUFFIXES, find_speech
 from gandistill.corpora.manifest import Entry
-from gandistill.errors import InputError
 
 NAME = "RAVDESS"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -29,7 +26,7 @@ EMOTIONS = {
     "08": "surprise",
 }
 VIDEO = (".mp4",)
-NAMES = re.compile(r"(0[1-3])-(0[12])-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1\d|2[0-4])")
+NAMES = re.compile(r"0[1-3]-0[12]-(0[1-8])-0[12]-(0[12])-0[12]-(0[1-9]|1\d|2[0-4])")
 
 
 def read(root: Path) -> list[Entry]:
@@ -40,28 +37,19 @@ def read(root: Path) -> list[Entry]:
 
     Raises InputError if there is no speech of RAVDESS below ``root``, or two files of one name differ.
     """
-    kinds = defaultdict[str, list[Path]](list)
-    for file in find_files(root, SUFFIXES + VIDEO):
-        kinds[_kind(file)].append(file)
-    speech = kinds.pop("speech", [])
-    for kind, files in sorted(kinds.items()):
-        say(f"{NAME}: left out {len(files)} {kind}, the first is {files[0]}")
-    if not speech:
-        raise InputError(f"{root}: no RAVDESS speech found, expected files such as Actor_01/03-01-05-01-02-01-01.wav")
-    return [_entry(file) for file in without_copies(speech, lambda file: file.stem)]
+    example = "Actor_01/03-01-05-01-02-01-01.wav"
+    speech = find_speech(root, NAME, NAMES, example, _other, SUFFIXES + VIDEO)
+    return [_entry(file, name) for file, name in speech.items()]
 
 
-def _kind(file: Path) -> str:
-    found = NAMES.fullmatch(file.stem)
-    if found is None:
-        return f"files not named as {NAME} names them"
+def _other(file: Path) -> str | None:
     if file.suffix.lower() in VIDEO:
         return "video files"
-    return "speech" if found[1] == "03" and found[2] == "01" else "song recordings"
+    return None if file.stem.startswith("03-01") else "song recordings"
 
 
-def _entry(file: Path) -> Entry:
-    _, _, emotion, _, statement, _, actor = file.stem.split("-")
+def _entry(file: Path, name: re.Match[str]) -> Entry:
+    emotion, statement, actor = name.groups()
     return Entry(
         id=file.stem,
         path=file,

@@ -34,6 +34,7 @@ from gandistill.config import Config
 from gandistill.corpora import audio
 from gandistill.corpora.manifest import Entry, read_manifest, read_origin
 from gandistill.errors import InputError, choices
+from gandistill.features.clips import Clipped
 from gandistill.features.featureset import (
     INDEX,
     KIND,
@@ -72,6 +73,9 @@ class ExtractConfig(Config):
     """Settings of the upstream hubert."""
     s3prl: LayerChoice = LayerChoice()
     """Settings of the upstreams s3prl:NAME."""
+    clip: int = Field(default=0, ge=0)
+    """Samples at 16 kHz that every clip is brought to before the upstream sees it, by repeating itself from its start
+    or by losing its end; 0 leaves clips as they are."""
     shard: int = Field(default=256, ge=1)
     """Utterances in one shard file: what a worker takes at a time, holds in memory, and can lose."""
 
@@ -82,10 +86,14 @@ class ExtractConfig(Config):
             return name
         raise choices("upstream", name, UPSTREAMS)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved values as plain JSON types; a ``clip`` of 0 is not named, so that hashes of them still hold."""
+        return {key: value for key, value in super().to_dict().items() if key != "clip" or value}
+
 
 @dataclass(frozen=True)
 class Shard:
-    """Utterances that share a file, and what it is made from: upstream, and id and SHA-256 of each audio file."""
+    """Utterances that share a file, and what it is made from: upstream, and id, SHA-256 and channel of each file."""
 
     name: str
     entries: list[Entry]
@@ -153,12 +161,14 @@ def extract(
 
 
 def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
-    """The upstream that the config names. Raises InputError if it cannot be had here."""
+    """The upstream that the config names, clips prepared as it says. Raises InputError if it cannot be had here."""
     if config.upstream == "logmel":
-        return LogMel(config.logmel, device)
-    if config.upstream == "hubert":
-        return Hubert(config.hubert, device)
-    return S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
+        upstream = LogMel(config.logmel, device)
+    elif config.upstream == "hubert":
+        upstream = Hubert(config.hubert, device)
+    else:
+        upstream = S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
+    return Clipped(upstream, config.clip) if config.clip else upstream
 
 
 def _check_out(out: Path) -> None:
@@ -176,9 +186,14 @@ def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
     shards, description = [], upstream.describe()
     for number, start in enumerate(range(0, len(entries), size)):
         part = entries[start : start + size]
-        files = [[entry.id, digest] for entry, digest in zip(part, digests[start : start + size], strict=True)]
+        files = [_source(entry, digest) for entry, digest in zip(part, digests[start : start + size], strict=True)]
         shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
     return shards
+
+
+def _source(entry: Entry, digest: str) -> list[str]:
+    """Id and hash of a file, and its channel where one was chosen."""
+    return [entry.id, digest] if entry.channel is None else [entry.id, digest, f"channel {entry.channel}"]
 
 
 def _facts(upstream: Upstream, labels: list[str], origin: dict[str, Any], shards: list[Shard]) -> dict[str, Any]:
@@ -311,7 +326,7 @@ def _one_thread_each(workers: int) -> Iterator[Callable[..., Iterator[Tensor]]]:
 
 def _features(upstream: Upstream, entry: Entry) -> Tensor:
     """Frames [T, D] of one file as half floats in main memory."""
-    frames = upstream(torch.from_numpy(audio.load(entry.path)))
+    frames = upstream(torch.from_numpy(audio.load(entry.path, entry.channel)))
     half = frames.half().cpu()
     if not len(half):
         raise InputError(f"{entry.path}: too short for {upstream.name}, it gives no frame")

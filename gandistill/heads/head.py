@@ -15,17 +15,21 @@ from gandistill import artifacts
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, labels_and_dims
 from gandistill.heads.sequence import Attentive, CNNAttention
-from gandistill.heads.spectrogram import CNN
+from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9
 from gandistill.heads.superb import Superb
 
 KIND = "head"
 TENSORS = "head.safetensors"
-Model = Superb | Attentive | CNNAttention | CNN
+Projecting = Superb | Attentive | CNNAttention
+Model = Projecting | CNN | CNN6 | ResNet9 | VGG15
 MODELS: dict[str, type[Model]] = {
     "superb": Superb,
     "attentive": Attentive,
     "cnn-attention": CNNAttention,
     "cnn": CNN,
+    "cnn6": CNN6,
+    "resnet9": ResNet9,
+    "vgg15": VGG15,
 }
 """Every kind of head. A model's ``sees`` says what of an utterance reaches it: its mean, time, or a spectrogram."""
 
@@ -59,10 +63,10 @@ class Head(nn.Module):
     @property
     def projector(self) -> nn.Linear:
         """The first layer, Linear(D, 256). Raises InputError naming the kinds that have one."""
-        if isinstance(self.model, CNN):
-            with_one = [kind for kind in MODELS if sees(kind) != "spectrogram"]
-            raise InputError(f"A {self.kind} head has no projector, only [{', '.join(with_one)}] begin with one")
-        return self.model.projector
+        if isinstance(self.model, Projecting):
+            return self.model.projector
+        with_one = [kind for kind in MODELS if sees(kind) != "spectrogram"]
+        raise InputError(f"A {self.kind} head has no projector, only [{', '.join(with_one)}] begin with one")
 
     def embed(self, means: Tensor) -> Tensor:
         """What the projector makes of utterances, averaged over time [N, 256], from their mean frames [N, D].

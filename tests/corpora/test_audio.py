@@ -150,6 +150,44 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(load(tmp_path / "a.wav"), tone() / 2, atol=1e-7)
 
 
+def test_one_channel_can_be_asked_for(tmp_path: Path) -> None:
+    left, right = tone(), tone()[::-1] / 2
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(load(tmp_path / "a.wav", 1), left.astype(np.float32))
+    np.testing.assert_array_equal(load(tmp_path / "a.wav", 2), right.astype(np.float32))
+
+
+def test_channels_that_cancel_keep_their_level_apart(tmp_path: Path) -> None:
+    """48 kHz, as two microphones apart would hear a voice in opposite phase."""
+    loud = tone(1, 48_000)
+    soundfile.write(tmp_path / "a.wav", np.stack([loud, -loud], axis=1), 48_000, subtype="FLOAT")
+    with pytest.raises(AudioError, match="all samples are zero"):
+        load(tmp_path / "a.wav")
+    for channel in (1, 2):
+        assert load(tmp_path / "a.wav", channel).std() == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)
+
+
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 48_000])
+def test_the_first_channel_of_a_mono_file_is_the_file(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(0.5, rate), rate)
+    np.testing.assert_array_equal(load(tmp_path / "a.flac", 1), load(tmp_path / "a.flac"))
+
+
+@pytest.mark.parametrize("channel", [-1, 0, 3])
+def test_a_channel_that_is_not_there(tmp_path: Path, channel: int) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), tone()], axis=1), SAMPLE_RATE)
+    with pytest.raises(AudioError, match=rf"no such channel \(channel {channel} is asked for, the file has 2\)$"):
+        load(tmp_path / "a.wav", channel)
+
+
+def test_scan_listens_to_the_channel_that_the_manifest_names(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(), np.zeros(8000)], axis=1), SAMPLE_RATE)
+    entries = [Entry(str(channel), tmp_path / "a.wav", "happy", "s1", channel=channel) for channel in (None, 1, 2, 3)]
+    good, errors = scan(entries)
+    assert [(entry.id, entry.channel) for entry in good] == [("None", None), ("1", 1)]
+    assert [error.reason for error in errors] == [Reason.SILENT, Reason.NO_CHANNEL]
+
+
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
 def test_other_rates_become_16_khz(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1, rate), rate, subtype="FLOAT")

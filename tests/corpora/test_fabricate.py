@@ -5,7 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from gandistill.corpora.audio import load
-from gandistill.corpora.fabricate import fabricate_demos, fabricate_iemocap, fabricate_nemo, fabricate_ravdess
+from gandistill.corpora.fabricate import (
+    fabricate_cremad,
+    fabricate_demos,
+    fabricate_emodb,
+    fabricate_emovo,
+    fabricate_iemocap,
+    fabricate_nemo,
+    fabricate_ravdess,
+)
 
 
 def names(root: Path) -> set[str]:
@@ -43,3 +51,6 @@ def test_limits_keep_trees_small(tmp_path: Path) -> None:
     ]
     assert len(kept) == 10 * 4 * 2
     assert len(names(fabricate_demos(tmp_path / "demos", limit=2))) == 6 * 8 * 2
+    assert len(names(fabricate_emodb(tmp_path / "emodb", limit=2))) == 10 * 7 * 2
+    assert len(names(fabricate_emovo(tmp_path / "emovo", limit=2))) == 6 * 7 * 2
+    assert len(names(fabricate_cremad(tmp_path / "cremad", actors=3, limit=2))) == 3 * 6 * 2

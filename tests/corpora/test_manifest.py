@@ -25,6 +25,7 @@ entries = st.builds(
     text=free,
     duration=st.none() | st.integers(1, 10**7).map(lambda ms: ms / 1000),
     split=st.sampled_from(["", "train", "dev", "test"]),
+    channel=st.none() | st.integers(1, 64),
 )
 
 
@@ -49,6 +50,20 @@ def test_worked_example(tmp_path: Path) -> None:
     )
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines == [HEADER, "a,/c/a.wav,happy,s1,,,,1.235,", "b,/b,sad,,,,,,"]
+
+
+def test_the_channel_has_a_column_where_one_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    write_manifest(path, iter([Entry("a", Path("/a"), "happy", "s1", channel=2), Entry("b", Path("/b"), "sad", "s1")]))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{HEADER},channel", "a,/a,happy,s1,,,,,,2", "b,/b,sad,s1,,,,,,"]
+    assert [entry.channel for entry in read_manifest(path)] == [2, None]
+
+
+@pytest.mark.parametrize("channel", ["0", "-1", "left", "1.0", "01"])
+def test_a_bad_channel_is_named(tmp_path: Path, channel: str) -> None:
+    with pytest.raises(InputError, match=f"line 2: bad channel '{channel}', expected 1, 2, ... or nothing for all"):
+        read_manifest(written(tmp_path, f"{ROW},{channel}", header=f"{HEADER},channel"))
 
 
 def test_paths_are_written_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

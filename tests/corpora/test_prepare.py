@@ -124,8 +124,8 @@ def test_a_speaker_in_train_and_test_is_refused(tmp_path: Path) -> None:
 
 def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:
     mine, out = table(tmp_path, "train", "test"), tmp_path / "m.csv"
-    with pytest.raises(InputError, match=r"Bad corpus 'emodb', expected one of \[ravdess, nemo, iemocap, demos, vox"):
-        prepare("emodb", tmp_path, out)
+    with pytest.raises(InputError, match=r"Bad corpus 'savee', expected one of \[ravdess, nemo, iemocap, demos, emo"):
+        prepare("savee", tmp_path, out)
     with pytest.raises(InputError, match="Column names can be given for a tabular corpus, not for ravdess"):
         prepare("ravdess", tmp_path, out, columns=MOOD)
     with pytest.raises(InputError, match="A partition file goes with the protocol custom, not with superb"):

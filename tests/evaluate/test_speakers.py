@@ -259,11 +259,7 @@ def test_the_embedding_is_the_mean_of_projected_frames(make: Make):
         head = Head(kind, ["a", "b"], DIMS)
         head.mean.fill_(0.5)
         head.deviation.fill_(2.0)
-        if kind == "cnn":
-            with pytest.raises(
-                InputError, match=r"A cnn head has no projector, only \[superb, attentive, cnn-attention"
-            ):
-                head.embed(features.means())
+        if head.sees == "spectrogram":  # they begin with no projector
             continue
         expected = torch.stack([head.projector((features.frames(row) - 0.5) / 2).mean(0) for row in range(4)])
         assert torch.allclose(head.embed(features.means()), expected, atol=1e-5)

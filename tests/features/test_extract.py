@@ -108,6 +108,51 @@ def test_half_floats_are_the_upstream_run_alone(corpus, tmp_path: Path, tiny_hub
         assert (alone - frames).abs().max() < 1e-4 + alone.abs().max() * 2**-11
 
 
+CLIPPED = ["upstream=logmel", "shard=3", "clip=8000"]
+
+
+def test_clips_of_one_length(corpus, tmp_path: Path):
+    manifest = corpus(SECONDS)
+    config = ExtractConfig.load(overrides=CLIPPED)
+    extract(manifest, config, tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.lengths.tolist() == [1 + (8000 - 1024) // 512] * 7
+    assert features.config["upstream"] == LogMel(LogMelConfig()).describe() | {"clip": 8000}
+    assert "- clip: 8000\n" in (tmp_path / "out" / "README.md").read_text()
+    assert b'"clip\\":8000' in (tmp_path / "out" / "frames-00000.safetensors").read_bytes()
+    for row in range(7):
+        samples = np.resize(audio.load(manifest.with_name(f"u{row}.wav")), 8000)  # numpy repeats and cuts likewise
+        assert units_in_last_place(features.frames(row), LogMel(LogMelConfig())(torch.from_numpy(samples))) <= 1
+    before = contents(tmp_path / "out")
+    extract(manifest, config, tmp_path / "out")
+    (tmp_path / "out" / "frames-00001.safetensors").unlink()
+    extract(manifest, config, tmp_path / "out")
+    assert contents(tmp_path / "out") == before
+
+
+def test_other_clips_are_other_features(corpus, tmp_path: Path):
+    manifest, fingerprints = corpus(SECONDS), set()
+    for clip in (0, 8000, 8001):
+        out = tmp_path / str(clip)
+        extract(manifest, ExtractConfig.load(overrides=[*CLIPPED, f"clip={clip}"]), out)
+        fingerprints.add(FeatureSet.open(out).fingerprint)
+    assert len(fingerprints) == 3
+    for there, here in ((0, 8000), (8000, 0), (8000, 8001)):
+        words = rf"upstream\.clip is {there or None} there and {here or None} here; choose another --out"
+        with pytest.raises(InputError, match=words):
+            extract(manifest, ExtractConfig.load(overrides=[*CLIPPED, f"clip={here}"]), tmp_path / str(there))
+
+
+def test_without_clips_nothing_says_so(corpus, tmp_path: Path):
+    extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
+    assert not any(b"clip" in content for content in contents(tmp_path / "out").values())
+    assert "clip" not in LOGMEL.to_dict()
+    assert ExtractConfig.load(overrides=CLIPPED).to_dict()["clip"] == 8000
+    assert ExtractConfig.build(LOGMEL.to_dict(), "test") == LOGMEL
+    with pytest.raises(InputError, match="'clip'"):
+        ExtractConfig.load(overrides=["clip=-1"])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_change_nothing_and_are_given_back(corpus, tmp_path: Path, threads: int):
     before = torch.get_num_threads()
@@ -326,6 +371,19 @@ def test_logmel_recipes(corpus, tmp_path: Path, recipe: str, window: int, hop: i
     assert (config.logmel.window, config.logmel.hop, config.logmel.bands) == (window, hop, 64)
     extract(corpus((0.5, 5.984)), config, tmp_path / "out")
     assert FeatureSet.open(tmp_path / "out").lengths[1] == 1 + (95_744 - window) // hop
+
+
+@pytest.mark.parametrize(
+    ("recipe", "window", "frames"), [("demos", 512, 373), ("nemo", 1024, 112), ("ravdess", 1024, 112)]
+)
+def test_recipes_for_trajectory_matching(corpus, tmp_path: Path, recipe: str, window: int, frames: int):
+    config = ExtractConfig.load(RECIPES / recipe / "mtt_logmel.yaml")
+    assert config.logmel == LogMelConfig(window=window, hop=window // 2, bands=64)
+    assert config.clip == window + (frames - 1) * window // 2  # no sample is left over
+    extract(corpus((0.5, 5.984, 7.0)), config, tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.lengths.tolist() == [frames] * 3
+    assert features.dims == 64
 
 
 def test_iemocap_recipe(corpus, tmp_path: Path, tiny_hubert: Path):

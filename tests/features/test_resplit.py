@@ -117,6 +117,18 @@ def test_without_hard_links_frames_are_copied(
     assert (shared.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
+def test_clips_of_one_length_are_shared_too(entries: list[Entry], tmp_path: Path):
+    clipped = CONFIG.model_copy(update={"clip": 8000})
+    extract(write(tmp_path / "fold1", entries, 1), clipped, tmp_path / "whole")
+    manifest = write(tmp_path / "fold2", other_fold(entries), 2)
+    shared = resplit(FeatureSet.open(tmp_path / "whole"), manifest, tmp_path / "shared")
+    extract(manifest, clipped, tmp_path / "direct")
+    assert facts_of(shared) == facts_of(FeatureSet.open(tmp_path / "direct"))
+    assert shared.config["upstream"]["clip"] == 8000
+    assert set(shared.lengths) == {14}
+    assert "- clip: 8000\n" in (tmp_path / "shared" / "README.md").read_text()
+
+
 def test_the_fingerprint_is_of_the_split_too_and_the_same_every_time(
     entries: list[Entry], whole: FeatureSet, tmp_path: Path
 ):

@@ -73,12 +73,26 @@ def test_catalogue():
         "attentive": "time",
         "cnn-attention": "time",
         "cnn": "spectrogram",
+        "cnn6": "spectrogram",
+        "resnet9": "spectrogram",
+        "vgg15": "spectrogram",
     }
     assert by_name["attentive"]["parameters"] == 197_892 + 256 * 256 + 256 + 256 + 1
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_heads_that_see_spectrograms_have_no_projector(kind: str):
+    head = Head(kind, LABELS, 8)
+    if sees(kind) != "spectrogram":
+        assert (head.projector.in_features, head.projector.out_features) == (8, 256)
+        return
+    words = rf"A {kind} head has no projector, only \[superb, attentive, cnn-attention\] begin with one"
+    with pytest.raises(InputError, match=words):
+        head.embed(torch.zeros(1, 8))
+
+
 def test_unknown_kind():
-    with pytest.raises(InputError, match=r"Bad head 'supreb', expected one of \[superb, attentive, .*cnn\]"):
+    with pytest.raises(InputError, match=r"Bad head 'supreb', expected one of \[superb, attentive, .*cnn, .*vgg15\]"):
         sees("supreb")
 
 
