@@ -242,7 +242,7 @@ def critic_step(gan: Gan, batch: Batch, samples: Tensor, penalised: bool) -> Ter
 
     terms = within_memory(gan, descend)
     processes.average_gradients(gan.critic.parameters())
-    gan.critic_optimiser.step()
+    descend_once(gan.critic_optimiser)
     return terms
 
 
@@ -290,7 +290,7 @@ def generator_step(gan: Gan, batch: Batch, held: list[Tensor], before: dict[str,
 
     terms = within_memory(gan, descend)
     processes.average_gradients(gan.generator.parameters())
-    gan.generator_optimiser.step()
+    descend_once(gan.generator_optimiser)
     return terms
 
 
@@ -343,6 +343,21 @@ def average_step(gan: Gan, update: int) -> None:
             averaged.lerp_(current, 1 - decay)
         else:
             averaged.copy_(current)
+
+
+def descend_once(optimiser: torch.optim.Optimizer) -> None:
+    """A step of Adam. Raises RunError where memory does not suffice for its moments, which no smaller part avoids."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    try:
+        optimiser.step()
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        weights = sum(weight.nbytes for group in optimiser.param_groups for weight in group["params"])
+        raise RunError(
+            f"Out of memory for Adam's moments, {2 * weights:,} bytes: a smaller architecture.preset takes less"
+        ) from None
 
 
 def within_memory(gan: Gan, work: Callable[[], T]) -> T:

@@ -269,6 +269,19 @@ class TestMemory:
         with pytest.raises(RunError, match=r"Out of memory with one pair of samples at a time \(4 chunks\)"):
             one_update(prepared(configured())[0], 1)
 
+    @pytest.mark.parametrize("which", ["critic", "generator"])
+    def test_memory_for_the_moments_is_asked_for_in_one_line(
+        self, configured: Any, monkeypatch: pytest.MonkeyPatch, which: str
+    ):
+        def never() -> None:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 bytes")
+
+        gan, _ = prepared(configured())
+        monkeypatch.setattr(getattr(gan, f"{which}_optimiser"), "step", never)
+        weights = sum(weight.nbytes for weight in getattr(gan, which).parameters())
+        with pytest.raises(RunError, match=f"Out of memory for Adam's moments, {2 * weights:,} bytes: a smaller"):
+            one_update(gan, 1)
+
     def test_other_errors_are_not_taken_for_it(self, configured: Any, monkeypatch: pytest.MonkeyPatch):
         def wrong(*_: Any) -> Any:
             raise RuntimeError("shapes differ")
