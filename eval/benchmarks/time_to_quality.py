@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
-import reference
 import torch
+
+import reference
 import train_step
 from benchmark import Row, parser, write
 from gandistill import demo
