@@ -28,6 +28,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
+Inexact = Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")]
 Ppc = Annotated[int | None, typer.Option(help="Points per class.")]
 Total = Annotated[int | None, typer.Option(help="Points in all.")]
 Balanced = Annotated[bool, typer.Option("--balanced", help="Every class alike; the default.")]
@@ -35,11 +37,18 @@ AsOriginal = Annotated[bool, typer.Option("--as-original", help="The training pa
 Counts = Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")]
 Labels = Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
+CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
 METHODS = "random, random-oversampled, herding, k-centre, pooled, class-gaussian or class-gaussian-mean."
 PROTOCOLS = (
     "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
 )
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
+
+trajectory = typer.Typer(
+    help="Distil a set by matching the trajectories of teachers' weights; one YAML file serves all three commands.",
+    rich_markup_mode=None,
+)
+app.add_typer(trajectory, name="trajectory")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -103,7 +112,7 @@ def _options(
 
 @app.command()
 def prepare(
-    corpus: Annotated[str, typer.Argument(help="ravdess, nemo, iemocap, demos, voxceleb1, synthetic or tabular.")],
+    corpus: Annotated[str, typer.Argument(help=CORPORA)],
     root: Annotated[Path, typer.Argument(help="Where the corpus lies; for tabular, the CSV file.")],
     out: Out = Path("manifest.csv"),
     protocol: Annotated[str | None, typer.Option(help=PROTOCOLS)] = None,
@@ -215,15 +224,16 @@ def train(
     out: Out = Path("work/gan"),
     config: ConfigFile = None,
     settings: Settings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    inexact: Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")] = False,
+    resume: Resume = False,
+    inexact: Inexact = False,
 ) -> None:
     """Train a generator; without features, on the synthetic corpus."""
     from gandistill.demo import with_inputs
-    from gandistill.gan.training import configured
+    from gandistill.gan.settings import GanConfig
     from gandistill.gan.training import train as run
+    from gandistill.run import configured
 
-    run(with_inputs(configured(config, settings or [], out, resume), out), out, resume, inexact)
+    run(with_inputs(configured(GanConfig, config, settings or [], out, resume), out), out, resume, inexact)
 
 
 @app.command()
@@ -352,6 +362,54 @@ def probe(
     chosen = [] if seed is None else [f"seed={seed}"]
     wanted = ProbeConfig.load(config, [*(settings or []), *chosen])
     _print(probe_head(head, FeatureSet.open(features), target, wanted), as_json)
+
+
+@trajectory.command()
+def teach(
+    out: Out = Path("work/teachers"),
+    config: ConfigFile = None,
+    settings: Settings = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Teachers trained at once, each in a process of its own.")] = 1,
+    inexact: Inexact = False,
+) -> None:
+    """Train teachers and keep their weights after every epoch; goes on where it was stopped."""
+    from gandistill.trajectory.settings import TrajectoryConfig
+    from gandistill.trajectory.teachers import teach as run
+
+    run(TrajectoryConfig.load(config, settings or []).teaching(), out, jobs, inexact)
+
+
+@trajectory.command()
+def distil(
+    out: Out = Path("work/mtt"),
+    config: ConfigFile = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    inexact: Inexact = False,
+) -> None:
+    """Distil a set on which students' weights move as the teachers' did; --out/distilled is a feature set."""
+    from gandistill.run import configured
+    from gandistill.trajectory.distillation import distil as run
+    from gandistill.trajectory.settings import TrajectoryConfig
+
+    run(configured(TrajectoryConfig, config, settings or [], out, resume), out, resume, inexact)
+
+
+@trajectory.command("evaluate")
+def evaluate_students(
+    training: Annotated[Path, typer.Argument(help="Feature set whose train part students learn, such as a distilled.")],
+    features: Features,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Train students as the teachers were, on a set alone, and score them on real clips."""
+    from gandistill.features.featureset import FeatureSet
+    from gandistill.trajectory.evaluation import evaluate as run
+    from gandistill.trajectory.settings import TrajectoryConfig
+
+    wanted = TrajectoryConfig.load(config, settings or [])
+    _print(run(FeatureSet.open(training), FeatureSet.open(features), wanted), as_json)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from gandistill.config import Config
 from gandistill.console import say
 from gandistill.errors import InputError, RunError
 
+C = TypeVar("C", bound=Config)
 CONFIG = "config.yaml"
 INPUTS = "inputs.json"
 METRICS = "metrics.jsonl"
@@ -55,15 +56,17 @@ class Run:
         resume: bool,
         inexact: bool = False,
         free: tuple[str, ...] = (),
+        seed: int | None = None,
         **inputs: str,
     ) -> None:
-        """``free`` names the settings (such as ``training.updates``) that may differ when a run is resumed.
+        """``free`` names the settings (``training.updates``), or whole sections, that may differ when it is resumed.
 
-        ``inputs`` are fingerprints of what the run reads. ``inexact``: go on even where the bits would differ from an
-        uninterrupted run's. Raises InputError as ``check_folder`` does, if another process holds the run, if config or
-        inputs differ from the run's, or if it cannot go on exactly.
+        ``seed`` is the one that all is drawn by, ``inputs`` are fingerprints of what the run reads. ``inexact``: go on
+        even where the bits would differ from an uninterrupted run's. Raises InputError as ``check_folder`` does, if
+        another process holds the run, if config or inputs differ from the run's, or if it cannot go on exactly.
         """
         self.folder, self.config, self.free = folder, config, free
+        self.random = {"seed": seed}  # all the state there is: draws are keyed by the seed, the purpose and the step
         self.step, self.best = 0, None
         self.state: dict[str, Tensor] = {}
         self.writes = processes.place().is_main_process
@@ -108,7 +111,8 @@ class Run:
         if others:
             raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
         before, now = _flat(type(self.config).load(self.folder / CONFIG).to_dict()), _flat(self.config.to_dict())
-        changed = [key for key, value in now.items() if before.get(key) != value and key not in self.free]
+        free = tuple(f"{name}." for name in self.free)
+        changed = [key for key in now if before.get(key) != now[key] and not f"{key}.".startswith(free)]
         if changed:
             raise InputError(f"{self.folder} was started with other values of [{', '.join(changed)}] (its {CONFIG})")
 
@@ -122,7 +126,7 @@ class Run:
                 say(f"{error}; going on from the checkpoint before it")
                 damaged.append(folder)
                 continue
-            differences, last = _differences(found, self.config), folder
+            differences, last = _differences(found, self.random), folder
             self.step, self.best, self.state = found["step"], found["best"], state
             break
         if damaged and not self.state:
@@ -162,7 +166,7 @@ class Run:
         checkpoints = self.folder / CHECKPOINTS
         with artifacts.new_artifact(checkpoints / f"{step:09d}", KIND) as folder:
             artifacts.save_tensors(folder / STATE, state)
-            facts = {"step": step, "best": self.best, "random": _random(self.config), "arithmetic": arithmetic()}
+            facts = {"step": step, "best": self.best, "random": self.random, "arithmetic": arithmetic()}
             artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, {"command": "train"}, **facts))
         for old in _numbered(checkpoints)[:-KEPT]:
             shutil.rmtree(old)
@@ -188,11 +192,6 @@ def _capability(device: torch.device | None) -> str:
     return torch.backends.cpu.get_cpu_capability()
 
 
-def _random(config: Config) -> dict[str, Any]:
-    """The whole state of the random numbers, since they are keyed by the seed, the purpose and the step."""
-    return {"seed": _flat(config.to_dict()).get("training.seed")}
-
-
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a checkpoint says of itself, and its tensors. Raises InputError if it is damaged or not one."""
     found, state = artifacts.open_artifact(folder, KIND), artifacts.load_tensors(folder / STATE)
@@ -202,10 +201,10 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return found, state
 
 
-def _differences(found: dict[str, Any], config: Config) -> str:
+def _differences(found: dict[str, Any], random: dict[str, Any]) -> str:
     """Why a checkpoint cannot be gone on from exactly; empty if it can."""
-    if found.get("random") != _random(config):
-        return f"its random state is {found.get('random', 'missing')}, expected {_random(config)}"
+    if found.get("random") != random:
+        return f"its random state is {found.get('random', 'missing')}, expected {random}"
     before, now = found.get("arithmetic"), arithmetic()
     if not isinstance(before, dict):
         return "it does not say what it was computed with"
@@ -247,6 +246,15 @@ def check_folder(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder} holds no run to resume")
     if not there and folder.exists() and not all(map(_may_be_before, folder.iterdir())):
         raise InputError(f"{folder} exists and is not a run: choose another --out or remove it")
+
+
+def configured(kind: type[C], path: Path | None, settings: list[str], out: Path, resume: bool) -> C:
+    """The settings of a run: from a YAML file, or when resuming without one, the run's own.
+
+    Raises InputError for a bad setting, or if no such run can begin in ``out``: before any work for its inputs.
+    """
+    check_folder(out, resume)
+    return kind.load(out / CONFIG if resume and path is None else path, settings)
 
 
 def _may_be_before(path: Path) -> bool:

@@ -41,6 +41,12 @@ COMMANDS = {
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
     "demo": "--corpus --out --json",
+    "trajectory": "teach distil evaluate",
+}
+OF_TRAJECTORY = {
+    "teach": "--out --config --set --jobs --allow-inexact-resume",
+    "distil": "--out --config --set --resume --allow-inexact-resume",
+    "evaluate": "training features --config --set --json",
 }
 
 
@@ -311,6 +317,28 @@ def test_a_mistake_is_one_line_with_exit_code_2(
     assert not any(tmp_path.iterdir()), "nothing is left behind"
 
 
+def test_trajectory_matching(work: Path, tmp_path: Path):
+    """One recipe serves the three commands; what they make is a feature set that the others take."""
+    clips, teachers, out = tmp_path / "clips", tmp_path / "teachers", tmp_path / "mtt"
+    succeed("extract", work / "manifest.csv", "--upstream", "logmel", "--set", "clip=8192", "--out", clips)
+    few = ("teach.epochs=3", "teach.trajectories=2", "distil.ppc=2", "distil.steps=2", "distil.updates=2")
+    quick = settings(*few, "distil.latest_start=0", "evaluate.epochs=1", "evaluate.seeds=2", "evaluate.students=[cnn]")
+    recipe = ("--config", RECIPE / "mtt_quick.yaml", *settings(f"features={clips}", f"teachers=[{teachers}]"), *quick)
+    assert succeed("trajectory", "teach", *recipe, "--out", teachers).out == ""
+    assert succeed("trajectory", "distil", *recipe, "--out", out).out == ""
+    found = succeed("trajectory", "evaluate", out / "distilled", clips, *recipe, "--json").json
+    assert (found["points"], found["split"], found["start"]) == (8, "test", "scratch")
+    assert [len(student["uars"]) for student in found["students"]] == [2]
+    resumed = succeed("trajectory", "distil", "--resume", *settings("distil.steps=3"), "--out", out)
+    assert f"Resuming {out} after step 1" in resumed.err
+    assert FeatureSet.open(out / "distilled").config["distilled_by"]["step"] == 3
+    succeed("train-head", out / "distilled", "--head", "cnn", "--out", tmp_path / "head", *HEAD)
+    assert 0 <= succeed("evaluate", tmp_path / "head", clips, "--json").json["uar"] <= 1
+    refused = run("trajectory", "distil", *recipe, "--out", out)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
+    assert "holds a run already: --resume continues it" in refused.err
+
+
 def test_every_bad_file_has_a_line(tmp_path: Path):
     root = fabricate_ravdess(tmp_path / "RAVDESS", actors=2, limit=1, seconds=0.1)
     files = sorted(root.rglob("*.wav"))
@@ -344,6 +372,12 @@ def test_help_lists_the_options(command: str):
         assert option in done.out
     described = succeed("--help").out
     assert f"  {command} " in described
+
+
+@pytest.mark.parametrize("command", OF_TRAJECTORY)
+def test_help_lists_the_options_of_a_group(command: str):
+    described = succeed("trajectory", command, "--help").out
+    assert [option for option in OF_TRAJECTORY[command].split() if option not in described] == []
 
 
 @pytest.mark.parametrize(

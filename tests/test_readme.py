@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -21,7 +22,18 @@ from gandistill.heads.head import MODELS
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-COMMANDS = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def flat(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by its name, ``trajectory teach`` for one of a group."""
+    commands: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = hasattr(command, "commands")
+        commands |= flat(command, f"{before}{name} ") if inner else {f"{before}{name}": command}
+    return commands
+
+
+COMMANDS = flat(typer.main.get_command(app))
 PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
 ELSEWHERE = ("work", "path", ".venv")
@@ -56,8 +68,13 @@ def named(text: str) -> list[str]:
 def command_table(text: str) -> dict[str, tuple[list[str], str]]:
     """Command to its argument names and its description, from the table under ``| command | what it does |``."""
     rows = text.partition("| command | what it does |\n|---|---|\n")[2].partition("\n\n")[0].splitlines()
-    cells = [re.fullmatch(r"\| `(\S+) ?(.*?)` \| (.*) \|", row) for row in rows]
+    cells = [re.fullmatch(r"\| `([a-z -]*[a-z])(.*?)` \| (.*) \|", row) for row in rows]
     return {cell[1]: (cell[2].split(), cell[3]) for cell in cells if cell is not None}
+
+
+def command_of(words: list[str]) -> str:
+    """The command that words after the program's name call."""
+    return " ".join(words[:2]) if " ".join(words[:2]) in COMMANDS else words[0]
 
 
 def options(command: str) -> set[str]:
@@ -91,8 +108,9 @@ def wrong_targets(text: str) -> Iterator[str]:
 
 
 def wrong_commands(text: str, table: dict[str, tuple[list[str], str]]) -> Iterator[str]:
-    called = {words[1] for words in map(str.split, named(text)) if words[0] == PROGRAM and len(words) > 1}
-    in_table = {words[1] for _, what in table.values() for words in map(str.split, spans(what)) if words[0] == PROGRAM}
+    called = {command_of(words[1:]) for words in map(str.split, named(text)) if words[0] == PROGRAM and len(words) > 1}
+    described = [words for _, what in table.values() for words in map(str.split, spans(what))]
+    in_table = {command_of(words[1:]) for words in described if words[0] == PROGRAM}
     for command in sorted((called | table.keys()) - COMMANDS.keys()):
         yield f"{PROGRAM} {command}: no such command"
     for command in sorted(COMMANDS.keys() - table.keys() - in_table):
@@ -119,7 +137,7 @@ def wrong_options(text: str, table: dict[str, tuple[list[str], str]]) -> Iterato
             script = (ROOT / words[0]).read_text(encoding="utf-8") if (ROOT / words[0]).is_file() else ""
             known = set(re.findall(r'"(--[a-z-]+)"', script))
         else:
-            command = words[0] if program == PROGRAM and words else row
+            command = command_of(words) if program == PROGRAM and words else row
             known = options(command) if command in COMMANDS else set().union(*map(options, COMMANDS))
         for option in given:
             if option not in known:

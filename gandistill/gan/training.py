@@ -17,19 +17,10 @@ from gandistill.gan.steps import Gan, one_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
-from gandistill.run import CONFIG, Run, check_folder, no_tf32, stop_asked
+from gandistill.run import Run, check_folder, no_tf32, stop_asked
 
 SCORING = 2000
 """Seed of the samples and heads that score on dev. Judging ones have others, so that none has chosen its generator."""
-
-
-def configured(path: Path | None, settings: list[str], out: Path, resume: bool) -> GanConfig:
-    """The settings of a training: from a YAML file, or when resuming without one, the run's own.
-
-    Raises InputError for a bad setting, or if no such run can begin in ``out``: before any work for its inputs.
-    """
-    check_folder(out, resume)
-    return GanConfig.load(out / CONFIG if resume and path is None else path, settings)
 
 
 def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
@@ -45,7 +36,12 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     updates = config.training.updates
     free = ("features", "bank", "training.updates", "training.chunks")
     first = processes.place().is_main_process
-    with muted(not first), Run(out, config, resume, inexact, free, **read) as run, stop_asked() as stop, no_tf32():
+    with (
+        muted(not first),
+        Run(out, config, resume, inexact, free, config.training.seed, **read) as run,
+        stop_asked() as stop,
+        no_tf32(),
+    ):
         made = max(run.step, kept_updates(out / KIND))
         if made > updates:
             raise InputError(f"{out} has made {made} updates already, more than training.updates asks for")

@@ -15,12 +15,10 @@ from gandistill.errors import InputError, RunError
 from gandistill.gan import losses, training
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.training import (
-    configured as load,
-)
 from gandistill.gan.training import prepared, train, untrained
 from gandistill.heads.bank import build_bank
 from gandistill.run import CHECKPOINTS, CONFIG, METRICS, STATE
+from gandistill.run import configured as load
 
 
 def content(run: Path) -> dict[str, bytes]:
@@ -173,7 +171,7 @@ class TestResumeIsRefused:
         with pytest.raises(InputError, match="holds no run to resume"):
             train(configured(), tmp_path / "none", resume=True)
         with pytest.raises(InputError, match="holds no run to resume"):
-            load(None, [], tmp_path / "none", resume=True)
+            load(GanConfig, None, [], tmp_path / "none", resume=True)
         assert not (tmp_path / "none").exists()
 
     def test_and_a_run_is_not_begun_twice(self, configured: Any, trained: Path):
@@ -253,7 +251,7 @@ class TestResumeIsRefused:
             torch.set_num_threads(threads)
 
     def test_settings_are_the_runs_own_unless_given(self, trained: Path):
-        resumed = load(None, ["training.updates=7"], trained, resume=True)
+        resumed = load(GanConfig, None, ["training.updates=7"], trained, resume=True)
         before = GanConfig.load(trained / CONFIG)
         assert resumed.training.updates == 7
         assert resumed.architecture == before.architecture
@@ -382,7 +380,7 @@ class TestInput:
             ("architecture.kernel=4", "kernel 4 is even, expected an odd number"),
         ):
             with pytest.raises(InputError, match=message):
-                load(None, [setting], tmp_path / "run", resume=False)
+                load(GanConfig, None, [setting], tmp_path / "run", resume=False)
 
     def test_a_batch_that_processes_cannot_share(self, configured: Any, monkeypatch: pytest.MonkeyPatch):
         import accelerate

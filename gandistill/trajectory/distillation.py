@@ -1,0 +1,295 @@
+"""Distilling a set from teachers' trajectories: a short loop around one step, what is kept of it, how it goes on.
+
+Shapes: N clips of the set, W weights of a student, T frames, D feature dims, C classes.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gandistill import artifacts, processes
+from gandistill.console import muted, say, track
+from gandistill.controls.noise import keyed
+from gandistill.controls.subsets import random
+from gandistill.errors import InputError, RunError
+from gandistill.features.featureset import KIND as FEATURES
+from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
+from gandistill.heads.head import check_match
+from gandistill.heads.training import batches
+from gandistill.run import BOUND, Run, check_folder, generator_for, no_tf32, stop_asked
+from gandistill.trajectory.evaluation import judged
+from gandistill.trajectory.matching import METHODS, Gradients, Network
+from gandistill.trajectory.settings import DistilConfig, TrajectoryConfig
+from gandistill.trajectory.synthetic import SyntheticSet
+from gandistill.trajectory.trajectories import Trajectories
+
+KIND = "distilled"
+KEPT = re.compile(rf"{KIND}-(\d+)")
+MOST_ROLLBACKS = 8
+"""After which a run is given up: its rates are then a 256th of what they were."""
+
+
+def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
+    """Distil a set in the run folder ``out``: ``out/distilled-0000`` is its real start, ``-0010``, ... what is kept of
+    its way, and ``out/distilled`` the last, or the best on dev if ``distil.choose`` says so.
+
+    On several processes at once under ``accelerate launch``: the same set but for rounding. ``inexact``: resume even
+    where the bits would differ from an uninterrupted run's. Raises InputError for bad input, RunError when the matching
+    loss is no longer a number and smaller rates do not help.
+    """
+    check_folder(out, resume)
+    work = processes.together(lambda: Distillation(config))
+    steps, wanted = config.distil.steps, config.distil
+    free = ["features", "teachers", "teach", "distil.steps", *(["evaluate"] if wanted.choose == "last" else [])]
+    first = processes.place().is_main_process
+    with muted(not first), Run(out, config, resume, inexact, tuple(free), wanted.seed, **work.inputs) as run, no_tf32():
+        made = max([run.step, *kept_steps(out)])
+        if made > steps:
+            raise InputError(f"{out} has made {made} steps already, more than distil.steps asks for")
+        if run.state:
+            work.load_state(run.step, run.state, out)
+        else:
+            processes.main_alone(lambda: keep(work, run))
+        with stop_asked() as stop:
+            for number in track(work.remaining(), "distilling", steps, run.step, unit="steps"):
+                found = work.gradients()
+                if not sane(found):
+                    work.roll_back(float(found.loss))
+                    continue
+                work.good = number - 1, work.set.state()
+                stopping = number < steps and processes.any_of(bool(stop))
+                if number > 1 and (number == steps or stopping or (number - 1) % wanted.checkpoint_every == 0):
+                    run.checkpoint(number - 1, work.set.state())  # known now to be one that a step can be made from
+                if stopping:
+                    say(f"Stopped after step {number - 1}; go on with --resume")
+                    raise KeyboardInterrupt
+                run.log(number, work.descend(found))
+                if number == steps or number % wanted.keep_every == 0:
+                    processes.main_alone(partial(keep, work, run))
+        say(f"Distilled set: {out / KIND}")
+
+
+class Distillation:
+    """A synthetic set ``step`` steps from its real start, and the trajectories that it is matched with.
+
+    ``good`` is the last step whose matching loss was a number, and what was learned until then.
+    """
+
+    def __init__(self, config: TrajectoryConfig) -> None:
+        """Raises InputError for input that is missing or does not fit together."""
+        if config.features is None or not config.teachers:
+            raise InputError("Distilling needs a feature set and teachers: --set features=DIR --set teachers=[DIR]")
+        self.config, wanted, whole = config, config.distil, FeatureSet.open(config.features)
+        if wanted.choose == "dev":
+            whole.part("dev")
+        self.features = whole.training_part()
+        self.pool = [Trajectories.open(folder) for folder in config.teachers]
+        for folder, teachers in zip(config.teachers, self.pool, strict=True):
+            _check(folder, teachers, self.pool[0], self.features, wanted)
+        if wanted.matches % processes.place().num_processes:
+            count = processes.place().num_processes
+            raise InputError(f"distil.matches {wanted.matches} cannot be shared by {count} processes")
+        self.device = torch.device(processes.place().device or "cpu")
+        self.networks = [Network(teachers.head().to(self.device).model) for teachers in self.pool]
+        self.rows = real_start(self.features, wanted)
+        frames, _ = self.features.padded(self.rows)
+        clips = ((frames - self.pool[0].mean) / self.pool[0].deviation).to(self.device)
+        classes = torch.from_numpy(self.features.targets[self.rows]).to(self.device)
+        self.set = SyntheticSet(clips, classes, len(self.features.labels), wanted)
+        self.step = 0
+        self.good = 0, self.set.state()
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of what is read."""
+        teachers = ",".join(artifacts.fingerprint(folder) for folder in self.config.teachers)
+        return {"features": self.features.fingerprint, "teachers": teachers}
+
+    def remaining(self) -> Iterator[int]:
+        """The number of the step to be made next, until all are made; it falls when steps are rolled back."""
+        while self.step < self.config.distil.steps:
+            yield self.step + 1
+
+    def gradients(self) -> Gradients:
+        """Loss and gradients of the next step, averaged over its matches. Everything drawn is keyed by seed and step.
+
+        Eq. (1) and (2), Chang et al. 2024.
+        """
+        matches = processes.share(torch.arange(self.config.distil.matches)).tolist()
+        found = [self._match(number) for number in matches]
+        names = [field.name for field in fields(Gradients)]
+        means = (torch.stack([getattr(each, name) for each in found]).mean(0) for name in names)
+        return Gradients(*map(processes.mean, means))
+
+    def _match(self, number: int) -> Gradients:
+        wanted = self.config.distil
+        draws = generator_for(wanted.seed, self.step, number)
+
+        def draw(count: int) -> int:
+            return int(torch.randint(count, (1,), generator=draws))
+
+        chosen = draw(len(self.pool))
+        trajectory, epoch = draw(self.pool[chosen].count), draw(wanted.latest_start + 1)
+        start, goal = (
+            self.pool[chosen].snapshot(trajectory, at).to(self.device) for at in (epoch, epoch + wanted.ahead)
+        )
+        clips, targets, rate = self.set.clips, self.set.targets, self.set.rate
+        order = batches(len(clips), min(wanted.batch, len(clips)), draw(2**62))
+        rows = [some.to(self.device) for some in islice(order, wanted.updates)]
+        return METHODS[wanted.method](self.networks[chosen], start, goal, clips, targets, rate, rows)
+
+    def descend(self, found: Gradients) -> dict[str, float]:
+        """Make a step. Gives its named scalars."""
+        scalars = {"match/loss": float(found.loss), "match/rate": float(self.set.rate)}
+        norms = self.set.descend(found)
+        self.step += 1
+        return scalars | {f"gradient/{name}": norm for name, norm in norms.items()}
+
+    def roll_back(self, loss: float) -> None:
+        """Go back to the last good step, with half the rates. Raises RunError where that was done too often."""
+        before, good, halvings = self.step + 1, self.good, self.set.halvings + 1
+        if halvings > MOST_ROLLBACKS:
+            raise RunError(
+                f"Distillation diverged at step {before}: its matching loss is {loss:g}, or its gradient is not a "
+                f"number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help a new run"
+            )
+        self.load_state(*good, self.features.folder)
+        self.set.halve(halvings)
+        say(
+            f"Step {before}: the matching loss is {loss:g}, or its gradient is not a number; "
+            f"back to after step {self.step} with half the rates"
+        )
+
+    def load_state(self, step: int, state: dict[str, Tensor], where: Path) -> None:
+        """Go on from what was learned in ``step`` steps. Raises InputError if it is of another set."""
+        self.set.load_state(state, where)
+        self.step, self.good = step, (step, state)
+
+
+def _check(
+    folder: Path, teachers: Trajectories, first: Trajectories, features: FeatureSet, wanted: DistilConfig
+) -> None:
+    """Raise InputError unless these teachers learned from the features, and far enough."""
+    check_match(f"{folder}, the teachers,", teachers.labels, teachers.dims, features)
+    if set(features.lengths) != {teachers.frames}:
+        raise InputError(
+            f"{folder} learned from clips of {teachers.frames} frames, {features.folder} has other lengths"
+        )
+    if teachers.config.get("source", {}).get("fingerprint") != features.fingerprint:
+        raise InputError(f"{folder} learned from another feature set than {features.folder}")
+    if not (torch.equal(teachers.mean, first.mean) and torch.equal(teachers.deviation, first.deviation)):
+        raise InputError(f"{folder} standardises features otherwise than {first.folder}: teach both again")
+    last = wanted.latest_start + wanted.ahead
+    if last > teachers.epochs:
+        raise InputError(
+            f"{folder} has {teachers.epochs} epochs, but distil.latest_start {wanted.latest_start} + "
+            f"distil.ahead {wanted.ahead} asks for {last}"
+        )
+
+
+def real_start(features: FeatureSet, wanted: DistilConfig) -> NDArray[np.int64]:
+    """Rows of the real clips that a set starts as [N], class by class: those that ``select --method random`` takes.
+
+    Raises InputError naming a class that has too few.
+    """
+    chosen = []
+    for number, (label, count) in enumerate(features.class_counts.items()):
+        if count < wanted.ppc:
+            raise InputError(f"{features.folder} has {count} clips of {label!r}, fewer than distil.ppc {wanted.ppc}")
+        rows = np.flatnonzero(features.targets == number)
+        chosen.append(rows[random(np.empty((count, 0)), wanted.ppc, keyed(wanted.seed, number))])
+    return np.concatenate(chosen)
+
+
+def sane(found: Gradients) -> bool:
+    """Whether loss and gradients are numbers, and the loss one that a student can climb back from."""
+    parts = (getattr(found, field.name) for field in fields(Gradients))
+    return all(bool(part.isfinite().all()) for part in parts) and float(found.loss) <= BOUND
+
+
+def kept_steps(out: Path) -> list[int]:
+    """Steps whose sets a run has kept; a killed run's may be ahead of its checkpoint."""
+    names = (KEPT.fullmatch(path.name) for path in out.glob(f"{KIND}-*"))
+    return [int(name[1]) for name in names if name]
+
+
+def keep(work: Distillation, run: Run) -> None:
+    """Write the set as it is now, and again as the result: always, or if it is the best on dev so far."""
+    kept = run.folder / f"{KIND}-{work.step:04d}"
+    write_distilled(work, kept)
+    if work.config.distil.choose == "dev":
+        judges = work.config.evaluate.model_copy(update={"split": "dev"})
+        config = work.config.model_copy(update={"evaluate": judges})
+        students = judged(FeatureSet.open(kept), FeatureSet.open(work.features.folder), config)
+        scores = {each.student: fmean(each.uars) for each in students}
+        run.log(work.step, {f"dev/{student}": uar for student, uar in scores.items()})
+        score = fmean(scores.values())
+        say(f"step {work.step}: dev UAR of students {score:.3f}")
+        if run.best is not None and score <= run.best:
+            return
+        run.best = score
+    write_distilled(work, run.folder / KIND)
+
+
+def write_distilled(work: Distillation, out: Path) -> None:
+    """Write the set as it is now, in the features' units: a feature set like any other, all of it training part."""
+    config, features = work.config.distil, work.features
+    facts = made_from(features) | {"labels": features.labels, "dims": features.dims, "distilled_by": facts_of(work)}
+    made_by = {"command": "trajectory distil", "seed": config.seed}
+    write_feature_set(out, utterances(work), artifacts.describe(FEATURES, made_by, **facts), _card(work, facts))
+
+
+def facts_of(work: Distillation) -> dict[str, Any]:
+    """What a distilled set says of its making."""
+    teachers = [
+        {"head": each.kind, "trajectories": each.count, "fingerprint": artifacts.fingerprint(folder)}
+        for folder, each in zip(work.config.teachers, work.pool, strict=True)
+    ]
+    return {
+        "teachers": teachers,
+        "step": work.step,
+        "rate": float(work.set.rate),
+        "halvings": work.set.halvings,
+        "config": work.config.distil.shaping(),
+        "started_from": work.features.index["id"].iloc[work.rows].tolist(),
+    }
+
+
+def utterances(work: Distillation) -> Iterator[Utterance]:
+    """The clips in the features' units, with ids ``<label>-000012``; with their distributions if labels are soft."""
+    first, targets = work.pool[0], work.set.targets.cpu()
+    for number, (row, clip) in enumerate(zip(work.rows.tolist(), work.set.clips, strict=True)):
+        label = str(work.features.index["label"].iloc[row])
+        frames = clip.cpu() * first.deviation + first.mean
+        soft = targets[number] if work.config.distil.labels == "soft" else None
+        yield Utterance(f"{label}-{number % work.config.distil.ppc:06d}", label, frames, soft=soft)
+
+
+def _card(work: Distillation, facts: dict[str, Any]) -> str:
+    kinds = ", ".join(f"`{teachers.kind}`" for teachers in work.pool)
+    what = (
+        f"Clips distilled by trajectory matching, {work.step} steps from a random choice of real ones, against {kinds}."
+        if work.step
+        else "Real clips, chosen at random: the start of a distillation by trajectory matching, and its control."
+    )
+    return f"""# Distilled feature set
+
+{what}
+It is a feature set like any other: train on it as on real features. {work.config.distil.ppc} clips of each class:
+{", ".join(work.features.labels)}.
+
+Corpus: {facts.get("corpus") or "not stated"}; licence of the corpus: {facts.get("licence") or "not stated"}.
+
+Every clip was a real one at step 0, and nothing was measured here that would show how much of it is left: no privacy is
+claimed. Settings, provenance and the ids of those real clips are in `config.json`.
+"""

@@ -1,0 +1,110 @@
+"""How useful a training set is to students that learn as the teachers did, from it alone."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from gandistill.console import track
+from gandistill.errors import InputError
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.head import Head, check_match
+from gandistill.heads.training import Schedule, score, seeded, untrained
+from gandistill.processes import place
+from gandistill.run import one_thread
+from gandistill.trajectory.fitting import EpochSchedule, fit, updates_in_epoch
+from gandistill.trajectory.matching import Network
+from gandistill.trajectory.settings import TrajectoryConfig
+from gandistill.trajectory.trajectories import Trajectories
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Students of one kind: UAR and accuracy of each on real clips, in 0..1, in the order of their seeds."""
+
+    student: str
+    updates: int
+    uars: tuple[float, ...]
+    accuracies: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, with the means over the students."""
+        means = {"uar": fmean(self.uars), "accuracy": fmean(self.accuracies)}
+        scores = {"uars": list(self.uars), "accuracies": list(self.accuracies)}
+        return {"student": self.student, "updates": self.updates} | means | scores
+
+
+def evaluate(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig) -> dict[str, Any]:
+    """What ``judged`` finds, as plain values, with what it was found on. Raises InputError as it does."""
+    wanted = config.evaluate
+    learned = {"trained_on": training.folder.name, "points": len(training.training_part())}
+    students = [each.to_dict() for each in judged(training, features, config)]
+    return learned | {"split": wanted.split, "start": wanted.start, "students": students}
+
+
+def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig) -> list[Judged]:
+    """Train students on the training part of a set, distilled or real, and score them on a part of real clips.
+
+    Every kind in ``evaluate.students``, from the teachers' initial weights or from scratch; a set that stores soft
+    labels teaches those. Scratch means nothing but the set: features are standardised by its own moments. Raises
+    InputError for input that does not fit together, or teachers that are missing where their weights are asked for.
+    """
+    wanted, training = config.evaluate, training.training_part()
+    check_match("the training set", training.labels, training.dims, features)
+    part, schedule = features.part(wanted.split), student_schedule(training, config)
+    started = {kind: starts(kind, training, config) for kind in wanted.students}
+    updates = schedule.epochs * updates_in_epoch(len(training), schedule)
+    total = len(wanted.students) * wanted.seeds * schedule.epochs
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in wanted.students}
+
+    def epochs() -> Iterator[int]:
+        for kind, start in started.items():
+            for seed in range(wanted.seed, wanted.seed + wanted.seeds):
+                with one_thread():  # on any number of cores the same bits, so that a table can be made again
+                    head = start(seed).to(place().device or "cpu")
+                    yield from fit(head, training, schedule, seed)
+                    found[kind].append(score(head, part))
+
+    for _ in track(epochs(), "training students", total, unit="epochs"):
+        pass
+    return [
+        Judged(kind, updates, *(tuple(each[name] for each in scores) for name in ("uar", "accuracy")))
+        for kind, scores in found.items()
+    ]
+
+
+def student_schedule(training: FeatureSet, config: TrajectoryConfig) -> EpochSchedule:
+    """The teachers' schedule in as many epochs as students get."""
+    teach, wanted = config.teach, config.evaluate
+    return EpochSchedule(
+        epochs=wanted.epochs,
+        epoch_updates=wanted.epoch_updates,
+        batch=teach.batch,
+        learning_rate=teach.learning_rate,
+        decay=teach.decay,
+        decay_every=teach.decay_every,
+        labels="hard" if training.soft is None else "soft",
+    )
+
+
+def starts(kind: str, training: FeatureSet, config: TrajectoryConfig) -> Callable[[int], Head]:
+    """A function from a seed to an untrained student of this kind. Raises InputError if no teachers are of the kind."""
+    if config.evaluate.start == "scratch":
+
+        def from_scratch(seed: int) -> Head:
+            with seeded(seed):
+                return untrained(training, kind, Schedule())
+
+        return from_scratch
+    teachers = {found.kind: found for found in map(Trajectories.open, config.teachers)}
+    if kind not in teachers:
+        kinds = ", ".join(teachers) or "none"
+        raise InputError(f"No teachers are {kind} networks for students to start from: {kinds} (--set teachers=[DIR])")
+    check_match(f"{teachers[kind].folder}, the teachers,", teachers[kind].labels, teachers[kind].dims, training)
+
+    def from_teacher(seed: int) -> Head:
+        head = teachers[kind].head()
+        Network(head.model).load(teachers[kind].snapshot(seed, 0))
+        return head
+
+    return from_teacher

@@ -1,0 +1,11 @@
+"""Distil a set by trajectory matching: ``accelerate launch recipes/train_trajectory.py``.
+
+The same as ``gandistill trajectory distil``, with the same options.
+"""
+
+import sys
+
+from gandistill.cli import main
+
+if __name__ == "__main__":
+    main(["trajectory", "distil", *sys.argv[1:]])
