@@ -63,4 +63,5 @@ def test_every_benchmark_is_tried():
         "scale",
         "time_to_quality",
         "train_step",
+        "trajectory",
     ]

@@ -29,7 +29,7 @@ LOGMEL_BYTES = SAMPLE_RATE / LogMelConfig().hop * LogMelConfig().bands * 2 * 360
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    rows = [row for make in (steps, quality, samples, heads, extraction, scale) for row in make(found)]
+    rows = [row for make in (steps, quality, samples, heads, extraction, scale, matching) for row in make(found)]
     machines = [part["machine"] for part in found.values()]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use" for m in machines})
     table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
@@ -110,6 +110,19 @@ def scale(found: dict[str, Any]) -> Iterator[Row]:
     hours = longer / read * HUBERT_BYTES / 3600
     what = f"{HOURS:,} hours of speech as HuBERT features, from these slopes"
     yield line(what, "", f"{HUBERT_BYTES / 1e9:.0f} GB, {hours:.1f} hours to read once (here from the page cache)")
+
+
+def matching(found: dict[str, Any]) -> Iterator[Row]:
+    rows = {(row["method"], row["q"], row["device"]): row for row in rows_of(found, "trajectory")}
+    for (method, q, device), row in rows.items():
+        if method != "adjoint":
+            continue
+        unroll = rows["unroll", q, device]
+        where = f"{row['head']} ({row['frames']}, {row['dims']}), {q} updates, {'CPU' if device == 'cpu' else 'GPU'}"
+        beside = " (extrapolated)" if unroll["extrapolated"] else ""
+        slower, smaller = (row[k] / unroll[k] for k in ("seconds_per_step", "peak_mb"))
+        yield line(f"time of an adjoint step, {where}", "1.3 times the unroll's", f"{slower:.2f} times{beside}")
+        yield line(f"memory of an adjoint step, {where}", "1/7 of the unroll's", f"1/{1 / smaller:.1f}{beside}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 _native = torch.ops.aten.native_batch_norm_backward
 
@@ -62,7 +61,6 @@ class _Backward(Function):
         return dx, dw, db
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         """With u, v, z the slopes of dx, dw, db, and P(u) = r (u - <u> - n <u n>), which is symmetric:
 

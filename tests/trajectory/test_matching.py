@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
+from torch.profiler import profile
 
 from gandistill.errors import InputError
 from gandistill.heads.head import MODELS
@@ -66,6 +67,22 @@ def case(kind: str, updates: int, rate: float = 0.1, dtype: torch.dtype = torch.
     if updates > 1:
         batches[1] = torch.tensor([2, 2, 0, 5])
     return network, start, goal, clips, targets, torch.tensor(rate, dtype=dtype), batches
+
+
+def peak(method: str, updates: int) -> int:
+    """Most bytes of tensors at once in a step of the head cnn that were not there before."""
+    network = Network(MODELS["cnn"](16, C))
+    start = network.weights()
+    clips, targets = torch.ones(6, 32, 16), torch.full((6, C), 1 / C)
+    batches = [torch.arange(6)] * updates
+    with profile(profile_memory=True) as seen:
+        METHODS[method](network, start, start + 1, clips, targets, torch.tensor(0.01), batches)
+    assert seen.profiler is not None
+    assert seen.profiler.kineto_results is not None
+    all_events: list[Any] = seen.profiler.kineto_results.events()
+    events = [event for event in all_events if event.name() == "[memory]"]
+    changes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return int(torch.tensor(changes).cumsum(0).max())
 
 
 def cosine(a: Tensor, b: Tensor) -> float:
@@ -156,6 +173,14 @@ def test_tesla_expands_the_loss_with_slopes_that_are_constants():
     torch.testing.assert_close(found.clips, torch.autograd.grad(expanded, clip_leaf)[0])
     expanded = (start - rate_leaf * slopes.detach() - goal).square().sum() / (start - goal).square().sum()
     torch.testing.assert_close(found.rate, torch.autograd.grad(expanded, rate_leaf)[0])
+
+
+def test_memory_beyond_the_stored_weights_does_not_grow_with_the_updates():
+    stored = Network(MODELS["cnn"](16, C)).size * 4
+    few, many = (peak("adjoint", updates) - updates * stored for updates in (5, 40))
+    assert 0 < many < 1.15 * few
+    assert peak("tesla", 10) < 1.15 * peak("tesla", 2)
+    assert peak("unroll", 10) > 2 * peak("unroll", 2)
 
 
 @pytest.mark.parametrize("method", METHODS)
