@@ -1,0 +1,64 @@
+"""The trajectory-matching paper's tables 2 and 3 and figures 2 and 3 on any corpus, by a plan, with their controls.
+
+    python eval/trajectory.py eval/plans/trajectory/nemo_quick.yaml path/to/nEMO --jobs 2
+
+Work is kept piece by piece in the folder ``--work``: a later run, or one after a kill, does only what is missing. When
+nothing is, the files go to ``eval/results/trajectory-PLAN/``. The paper's values stand beside ours where networks,
+points per class and steps are the paper's.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import trajectory_files
+
+from gandistill.console import say
+from gandistill.errors import InputError, RunError
+from gandistill.evaluate.matching_plan import TrajectoryPlan
+from gandistill.evaluate.matchings import Rows, inputs_of, measured
+from gandistill.evaluate.pieces import Store, compute, pieces_of
+from gandistill.features.featureset import FeatureSet
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("corpus", type=Path, help="where the plan's corpus lies")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes at once, each on one thread")
+    parser.add_argument("--work", type=Path, help="default: work/trajectory/PLAN")
+    parser.add_argument("--out", type=Path, help="default: eval/results/trajectory-PLAN")
+    options = parser.parse_args()
+    try:
+        run(options)
+    except InputError as error:
+        fail(error, 2)
+    except RunError as error:
+        fail(error, 1)
+    except KeyboardInterrupt:
+        fail("stopped, what is done is kept: the same command goes on", 130)
+
+
+def fail(error: Exception | str, code: int) -> None:
+    print(f"trajectory: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def run(options: argparse.Namespace) -> None:
+    name, plan = options.plan.stem, TrajectoryPlan.load(options.plan).rooted(ROOT / "recipes")
+    if options.jobs < 1:
+        raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
+    work = options.work or Path("work/trajectory") / name
+    inputs, store = inputs_of(plan, options.corpus, work), Store(work)
+    rows = Rows(plan, inputs).all()
+    compute(pieces_of([one for row in rows for some in row.judgements for one in some]), store, options.jobs)
+    features = FeatureSet.open(inputs.features)
+    out = options.out or ROOT / "eval" / "results" / f"trajectory-{name}"
+    trajectory_files.keep(name, plan, features, measured(rows, store, features), out)
+    say(f"Tables and figures: {out}")
+
+
+if __name__ == "__main__":
+    main()

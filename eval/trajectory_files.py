@@ -1,0 +1,196 @@
+"""The files of a plan of trajectory matching: all of it as JSON and CSV, what a person reads, predictions, costs.
+
+But for ``costs.csv`` they are the same bits whenever the same plan is run again on the same machine.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import trajectory_figures
+import yaml
+from kept import as_csv, commit, flat, size
+
+from gandistill import artifacts
+from gandistill.corpora.manifest import SPLITS
+from gandistill.evaluate.matching_plan import TrajectoryPlan
+from gandistill.evaluate.matchings import DISTILLED, FULL, HARD, RANDOM, STEP_0, TABLES, Measured
+from gandistill.evaluate.pieces import PARTS
+from gandistill.evaluate.report import markdown, percent
+from gandistill.evaluate.rows import Facts
+from gandistill.evaluate.tables import bounds, wide
+from gandistill.features.featureset import FeatureSet, dump_compact
+
+EXPECTED = Path(__file__).parent / "expected"
+PAPER = {FULL: "mtt_paper_table2", DISTILLED: "mtt_paper_table3"}
+TITLES = {FULL: "Table 2: all real data", DISTILLED: "Table 3: distilled sets, and what they must beat"}
+READING = """\
+Step 0 is plain real points, drawn as the random control is; a distilled row is compared with its own.
+UAR beyond that of other rows of the same student and points, in percentage points: 95 % t intervals over sets (or
+students), for a row's own step 0 paired by seed; in round brackets 95 % bootstrap intervals over test utterances or
+speakers, the trained students held fixed. Learned soft labels stand beside random real points with the mean posterior
+of the bank, whose heads are not the teachers. Steps are those that the plan names; a step chosen on dev says so.
+Nothing was chosen on test."""
+Found = Sequence[tuple[Measured, Facts]]
+
+
+def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, out: Path) -> None:
+    """Write all files into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    described, costs = facts_of(name, plan, features), []
+    for table in TABLES:
+        mine = [(one, beside(entry, table, plan)) for one, entry in found if one.row.table == table]
+        rows = []
+        for place, (_, entry) in enumerate(mine):
+            rows.append({"row": place} | {key: value for key, value in entry.items() if key != "cost"})
+            costs.append({"table": table, "row": place} | entry["cost"])
+        artifacts.write_text(
+            out / f"{table}.json", json.dumps({"table": table} | described | {"rows": rows}, indent=1) + "\n"
+        )
+        artifacts.write_text(out / f"{table}.csv", as_csv([flat(row) for row in rows]))
+        text = f"{caption(described, plan)}\n## {TITLES[table]}\n\n"
+        text += full(rows) if table == FULL else distilled(rows)
+        artifacts.write_text(out / f"{table}.md", f"{text}\n{paper(rows)}".rstrip() + "\n")
+    artifacts.write_text(out / "predictions.csv", as_csv(predicted(found, features)))
+    artifacts.write_text(out / "costs.csv", as_csv(costs))
+    trajectory_figures.draw([entry for _, entry in found], out)
+
+
+def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet) -> Facts:
+    """What was run: corpus, plan with its hash, code and library versions."""
+    resolved, parts = plan.resolved(), {*features.index["split"]}
+    return {
+        "corpus": features.config["corpus"],
+        "protocol": plan.protocol,
+        "fold": plan.fold,
+        "parts": {part: size(features.part(part)) for part in SPLITS if part in parts},
+        "labels": features.labels,
+        "plan": {"name": name, "sha256": hashlib.sha256(dump_compact(resolved).encode()).hexdigest()} | resolved,
+        "commit": commit(),
+        "versions": artifacts.versions(),
+    }
+
+
+def caption(described: Facts, plan: TrajectoryPlan) -> str:
+    """The plan's note, and what the tables are of."""
+    parts = ", ".join(f"{part} {n['utterances']} ({n['speakers']})" for part, n in described["parts"].items())
+    evaluate, teach = plan.whole.evaluate, plan.whole.teach
+    each = "a whole pass" if evaluate.epoch_updates is None else f"{evaluate.epoch_updates} updates, whatever the set"
+    by = f"Students of every row of Table 3: {evaluate.epochs} epochs of {each}, batches of at most {teach.batch}."
+    of = f"{described['corpus']}, `{described['protocol']}` fold {described['fold']}; utterances (speakers): {parts}."
+    return "\n\n".join([*([plan.note] if plan.note else []), f"{of} {by}"]) + "\n"
+
+
+def full(rows: Sequence[Facts]) -> str:
+    """Table 2: UAR of each network on each part."""
+    table = [
+        {"network": row["student"], "updates": f"{row['updates']:,}"}
+        | {f"{part} UAR": shown(row, part) for part in PARTS if part in row}
+        for row in rows
+    ]
+    return f"Networks trained on all real data by the teachers' schedule, UAR in per cent:\n\n{markdown(table)}"
+
+
+def distilled(rows: Sequence[Facts]) -> str:
+    """Table 3: UARs, and differences of what must beat others."""
+    text = []
+    for part in [part for part in ("test", "dev") if part in rows[0]]:
+        for start in dict.fromkeys(row["start"] for row in rows):
+            mine = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
+            mine = [row | {"ppc": None} if "ppc" not in row else row for row in mine]
+            mine = [row for row in mine if row["start"] == start and "chosen" not in row]
+            table = wide(mine, ("training set", "step", "labels"), ("student", "ppc"), partial(shown, part=part))
+            weights = "initial weights of their own" if start == "scratch" else "their teachers' initial weights"
+            text.append(f"UAR on {part} in per cent, students from {weights}:\n\n{markdown(table)}")
+    ahead = [_ahead(row, part) for row in rows if "differences" in row for part in PARTS if part in row]
+    text.append(f"{READING}\n\n{counted(rows)}\n\n{markdown(ahead)}")
+    return "\n".join(text)
+
+
+def counted(rows: Sequence[Facts]) -> str:
+    """How many distilled rows after their last step are above, or below, their step 0 and random real points."""
+    last = [row for row in rows if row.get("last") and row["start"] == "scratch" and "chosen" not in row]
+    said = []
+    for rival in (STEP_0, RANDOM):
+        gaps = [row["differences"][rival]["test"] for row in last]
+        above, below = sum(gap.get("low", 0) > 0 for gap in gaps), sum(gap.get("high", 0) < 0 for gap in gaps)
+        name = "their own step 0" if rival == STEP_0 else rival
+        said.append(
+            f"{above} have a test UAR above that of {name}, {below} one below it, {len(gaps) - above - below} neither"
+        )
+    return f"Of {len(last)} distilled rows after their last step, by the t interval: {'; '.join(said)}."
+
+
+def _ahead(row: Facts, part: str) -> Facts:
+    name = row["training set"] + (", step chosen on dev" if "chosen" in row else "")
+    named = {"row": name} | {key: row.get(key) for key in ("step", "student", "start", "ppc")}
+    gaps = {f"beyond {name}": _gap(found[part]) for name, found in row["differences"].items()}
+    return named | {"part": part} | gaps
+
+
+def _gap(found: Facts) -> str:
+    text = percent(found["uar_difference"], *bounds(found))
+    if "bootstrap" in found:
+        low, high = found["bootstrap"]["interval"]
+        text += f" ({100 * low:.1f}, {100 * high:.1f})"
+    return text
+
+
+def shown(row: Facts, part: str) -> str:
+    """UAR on a part in per cent with its interval."""
+    return percent(row[part]["uar"], *bounds(row[part]))
+
+
+def predicted(found: Found, features: FeatureSet) -> list[Facts]:
+    """A row for each utterance of dev and test; what each student said of it, as class numbers, in its own column."""
+    results = {
+        one.key[:12]: result
+        for measured, _ in found
+        for some, those in zip(measured.row.judgements, measured.results, strict=True)
+        for one, result in zip(some, those, strict=True)
+    }
+    table: list[Facts] = []
+    for part in found[0][0].parts:
+        asked = features.part(part)
+        columns: dict[str, Any] = {name: asked.index[name] for name in ("id", "speaker", "label")}
+        columns = {"part": [part] * len(asked)} | columns
+        columns |= {key: result["predicted"][part] for key, result in results.items()}
+        table += [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return table
+
+
+def beside(row: Facts, table: str, plan: TrajectoryPlan) -> Facts:
+    """The row with the paper's ``paper`` values where networks, points and steps are its own."""
+    published = expected(table)
+    asked = {"student": row["student"]}
+    if table == DISTILLED:
+        if row.get("ppc") != published["ppc"] or row.get("step") != published["step"] or len(row["guides"]) > 1:
+            return row
+        asked["guide"] = row["guides"][0]
+    if row["start"] != "scratch" or row["labels"] != HARD or "chosen" in row:
+        return row
+    values = [each for each in published["rows"] if all(each[key] == value for key, value in asked.items())]
+    if not values:
+        return row
+    value = {part: values[0][part] for part in PARTS}
+    same = (plan.corpus, plan.protocol) == (published["corpus"], published["protocol"])
+    return row | {"paper": value | ({} if same else {"other_corpus": published["corpus"]})}
+
+
+@cache
+def expected(table: str) -> dict[str, Any]:
+    return yaml.safe_load((EXPECTED / f"{PAPER[table]}.yaml").read_text(encoding="utf-8"))
+
+
+def paper(rows: Sequence[Facts]) -> str:
+    """The paper's values as Markdown; none: no table."""
+    table = []
+    for row in rows:
+        if "paper" in row:
+            named = {key: row[key] for key in ("training set", "student", "ppc", "step") if key in row}
+            values = {f"paper's {part} UAR": row["paper"][part]["uar"] for part in PARTS}
+            table.append(named | values | {"other corpus": row["paper"].get("other_corpus")})
+    return f"The paper's values (Chang et al. 2024):\n\n{markdown(table)}" if table else ""
