@@ -26,7 +26,7 @@ from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
 from gandistill.heads.head import check_match
 from gandistill.heads.training import batches
-from gandistill.run import BOUND, Run, check_folder, generator_for, no_tf32, stop_asked
+from gandistill.run import Run, check_folder, generator_for, no_tf32, stop_asked
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.matching import METHODS, Gradients, Network
 from gandistill.trajectory.settings import DistilConfig, TrajectoryConfig
@@ -35,6 +35,11 @@ from gandistill.trajectory.trajectories import Trajectories
 
 KIND = "distilled"
 KEPT = re.compile(rf"{KIND}-(\d+)")
+SCORING = 2000
+"""Added to the seeds of students that choose on dev. Judging ones have others, so that none has chosen its set."""
+THROWN = 2.0
+"""A matching loss above which a student was thrown off its way, so that its gradients mean little: it is 1 for one that
+did not move."""
 MOST_ROLLBACKS = 8
 """After which a run is given up: its rates are then a 256th of what they were."""
 
@@ -160,13 +165,13 @@ class Distillation:
         before, good, halvings = self.step + 1, self.good, self.set.halvings + 1
         if halvings > MOST_ROLLBACKS:
             raise RunError(
-                f"Distillation diverged at step {before}: its matching loss is {loss:g}, or its gradient is not a "
-                f"number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help a new run"
+                f"Distillation diverged at step {before}: its matching loss is {loss:g}, above {THROWN:g}, or its "
+                f"gradient not a number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help"
             )
         self.load_state(*good, self.features.folder)
         self.set.halve(halvings)
         say(
-            f"Step {before}: the matching loss is {loss:g}, or its gradient is not a number; "
+            f"Step {before}: the matching loss is {loss:g}, above {THROWN:g}, or its gradient is not a number; "
             f"back to after step {self.step} with half the rates"
         )
 
@@ -212,9 +217,9 @@ def real_start(features: FeatureSet, wanted: DistilConfig) -> NDArray[np.int64]:
 
 
 def sane(found: Gradients) -> bool:
-    """Whether loss and gradients are numbers, and the loss one that a student can climb back from."""
+    """Whether loss and gradients are numbers, and the student went anywhere near the goal."""
     parts = (getattr(found, field.name) for field in fields(Gradients))
-    return all(bool(part.isfinite().all()) for part in parts) and float(found.loss) <= BOUND
+    return all(bool(part.isfinite().all()) for part in parts) and float(found.loss) <= THROWN
 
 
 def kept_steps(out: Path) -> list[int]:
@@ -228,7 +233,9 @@ def keep(work: Distillation, run: Run) -> None:
     kept = run.folder / f"{KIND}-{work.step:04d}"
     write_distilled(work, kept)
     if work.config.distil.choose == "dev":
-        judges = work.config.evaluate.model_copy(update={"split": "dev"})
+        wanted = work.config.evaluate  # with a teacher's weights, seeds are numbers of teachers
+        seed = wanted.seed + (SCORING if wanted.start == "scratch" else 0)
+        judges = wanted.model_copy(update={"split": "dev", "seed": seed})
         config = work.config.model_copy(update={"evaluate": judges})
         students = judged(FeatureSet.open(kept), FeatureSet.open(work.features.folder), config)
         scores = {each.student: fmean(each.uars) for each in students}

@@ -74,15 +74,15 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
 
 
 def student_schedule(training: FeatureSet, config: TrajectoryConfig) -> EpochSchedule:
-    """The teachers' schedule in as many epochs as students get."""
-    teach, wanted = config.teach, config.evaluate
+    """How students learn from a set."""
+    wanted = config.evaluate
     return EpochSchedule(
         epochs=wanted.epochs,
         epoch_updates=wanted.epoch_updates,
-        batch=teach.batch,
-        learning_rate=teach.learning_rate,
-        decay=teach.decay,
-        decay_every=teach.decay_every,
+        batch=config.teach.batch,
+        learning_rate=wanted.learning_rate,
+        decay=wanted.decay,
+        decay_every=wanted.decay_every,
         labels="hard" if training.soft is None else "soft",
     )
 

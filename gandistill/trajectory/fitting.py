@@ -25,7 +25,7 @@ HELD_BYTES = 2**30
 
 
 class EpochSchedule(Config):
-    """How weights are fitted, epoch by epoch: Adam, plain cross-entropy.
+    """How weights are fitted, epoch by epoch, by plain cross-entropy.
 
     Rate, decay and epochs are the paper's; of batches and class weights it says nothing, so these are ours.
     """
@@ -39,11 +39,13 @@ class EpochSchedule(Config):
     """Clips in a batch, at most: those of a pass are shared out evenly over as few batches as that takes. So none is
     left out, and none left alone, of which batch norm would have no statistics (hence at least 3)."""
     learning_rate: PositiveFloat = 1e-3
-    """Adam's learning rate in the first epochs."""
+    """Learning rate in the first epochs."""
     decay: float = Field(default=0.7, gt=0, le=1)
     """What the learning rate is multiplied by after every ``decay_every`` epochs."""
     decay_every: PositiveInt = 5
     """Epochs of one learning rate."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """The paper's is Adam. Plain SGD, as in MTT, is what the updates of a matched student are, eq. (1)."""
     labels: Literal["hard", "soft"] = "hard"
     """Learn from class labels, or from the probabilities that the set stores beside them."""
 
@@ -65,7 +67,7 @@ def fit(
     device = head.mean.device
     frames, read = clip_frames(features), reader(features)
     targets = target_distributions(features, Schedule(labels=schedule.labels)).to(device)
-    optimiser = optimiser or adam(head, schedule)
+    optimiser = optimiser or optimiser_of(head, schedule)
     count = updates_in_epoch(len(features), schedule)
     for epoch in range(done, schedule.epochs):
         for group in optimiser.param_groups:
@@ -96,9 +98,10 @@ def epoch_batches(clips: int, schedule: EpochSchedule, draws: torch.Generator) -
     return list(islice(order, schedule.epoch_updates))
 
 
-def adam(head: Head, schedule: EpochSchedule) -> torch.optim.Optimizer:
+def optimiser_of(head: Head, schedule: EpochSchedule) -> torch.optim.Optimizer:
     """The optimiser of ``fit``, before its first epoch."""
-    return torch.optim.Adam(head.parameters(), schedule.learning_rate, fused=True)
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[schedule.optimiser]
+    return kind(head.parameters(), schedule.learning_rate, fused=True)
 
 
 def learning_rate(epoch: int, schedule: EpochSchedule) -> float:

@@ -49,8 +49,11 @@ class DistilConfig(Config):
     momentum: float = Field(default=0.5, ge=0, lt=1)
     """SGD's momentum of all three. Not in the paper: that of MTT's public code."""
     clip: PositiveFloat = 10.0
-    """Largest norm of a step's whole gradient, nearly all of which is alpha's. Ours: with the small CNN on nEMO
-    ordinary ones are 1 to 8, and those of a student that its rate throws about 12 to 300."""
+    """Largest norm of alpha's gradient, and of that of soft labels. Ours: where alpha throws a student about, they are
+    far larger."""
+    farthest: PositiveFloat = 0.1
+    """Farthest that a gradient may move the clips in a step, in deviations (root mean square over all of them). Ours. A
+    clips_learning_rate so large that every step is as long as this makes it normalised gradient descent."""
     keep_every: PositiveInt = 10
     """Steps between two distilled sets that are kept; steps 0 and the last are kept too."""
     choose: Literal["last", "dev"] = "last"
@@ -78,7 +81,13 @@ class EvaluateConfig(Config):
     seed: int = Field(default=0, ge=0, lt=2**62)
     """The first of their consecutive seeds; with teachers' weights also the number of the first teacher."""
     epochs: PositiveInt = 30
-    """Epochs of their training. Batches, learning rate and its decay are those of ``teach``."""
+    """Epochs of their training, by Adam, on batches as large as the teachers'."""
+    learning_rate: PositiveFloat = 1e-3
+    """Adam's learning rate in the first epochs."""
+    decay: float = Field(default=0.7, gt=0, le=1)
+    """What the learning rate is multiplied by after every ``decay_every`` epochs."""
+    decay_every: PositiveInt = 5
+    """Epochs of one learning rate."""
     epoch_updates: PositiveInt | None = None
     """Updates that count as an epoch, so that sets of any size give students the same budget; none: a whole pass."""
     split: Literal["dev", "test"] = "test"

@@ -17,6 +17,7 @@ from gandistill.trajectory.settings import DistilConfig
 
 CLIPS, LABELS, RATE = "clips", "labels", "rate"
 VELOCITY, HALVINGS = "velocity.", "halvings"
+TINY = 1e-30
 
 
 class SyntheticSet:
@@ -52,20 +53,28 @@ class SyntheticSet:
         return self.learned[LABELS].softmax(-1) if LABELS in self.learned else self.hard
 
     def descend(self, found: Gradients) -> dict[str, float]:
-        """Take one step of SGD. Gives the norm of each gradient, before all are clipped together."""
+        """Take one step of SGD. Gives the norm of each gradient before it is clipped, each by itself: a student that is
+        thrown about has alpha's gradient grow a hundredfold, which should not stop the clips."""
         gradients = {CLIPS: found.clips, RATE: found.rate}
         if LABELS in self.learned:  # through their softmax
             gradients[LABELS] = self.targets * (found.targets - (self.targets * found.targets).sum(-1, keepdim=True))
         norms = {name: float(gradient.norm()) for name, gradient in gradients.items()}
-        clipped = self.config.clip / max(math.hypot(*norms.values()), self.config.clip)
         steps = {}
         for name, gradient in gradients.items():
+            clipped = min(1.0, self._longest(name) / max(norms[name], TINY))
             self.velocity[name] = self.config.momentum * self.velocity[name] + clipped * gradient
             steps[name] = self._speed(name) * self.velocity[name]
         self.learned = {name: self.learned[name] - step for name, step in steps.items()} | {
             RATE: positive_step(self.rate, steps[RATE])
         }
         return norms
+
+    def _longest(self, name: str) -> float:
+        """Largest norm that a gradient keeps: a number, or for clips what moves them ``farthest``."""
+        if name != CLIPS:
+            return self.config.clip
+        speed = self._speed(CLIPS)
+        return self.config.farthest * math.sqrt(self.clips.numel()) / speed if speed else math.inf
 
     def _speed(self, name: str) -> float:
         """SGD's learning rate, as often halved as there were rollbacks."""

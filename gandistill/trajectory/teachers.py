@@ -23,7 +23,7 @@ from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head
 from gandistill.heads.training import Schedule, score, seeded, target_distributions, untrained
 from gandistill.run import CHECKPOINTS, CONFIG, Run, load_optimiser_state, one_thread, optimiser_state, stop_asked
-from gandistill.trajectory.fitting import EpochSchedule, adam, clip_frames, fit
+from gandistill.trajectory.fitting import EpochSchedule, clip_frames, fit, optimiser_of
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.trajectories import KIND, MOMENTS, Trajectories, file_of, write_row
 
@@ -167,7 +167,7 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
         if run.step == config.epochs:
             return
         head = _untrained(config, training, seed).to(processes.place().device or "cpu")
-        optimiser = adam(head, config)
+        optimiser = optimiser_of(head, config)
         network = Network(head.model)
         shape = config.epochs + 1, network.size
         if run.state:
@@ -185,17 +185,17 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
 
 
 def _state(head: Head, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    parts = {"head": head.state_dict(), "adam": optimiser_state(optimiser)}
+    parts = {"head": head.state_dict(), "optimiser": optimiser_state(optimiser)}
     return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
 
 def _load_state(head: Head, optimiser: torch.optim.Optimizer, state: dict[str, Tensor], where: Path) -> None:
-    parts: dict[str, dict[str, Tensor]] = {"head": {}, "adam": {}}
+    parts: dict[str, dict[str, Tensor]] = {"head": {}, "optimiser": {}}
     for key, tensor in state.items():
         part, _, name = key.partition("/")
         parts[part][name] = tensor
     artifacts.load_module(head, parts["head"], where)
-    load_optimiser_state(optimiser, parts["adam"], where)
+    load_optimiser_state(optimiser, parts["optimiser"], where)
 
 
 def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexact: bool) -> Iterator[None]:

@@ -50,11 +50,13 @@ def test_a_budget_is_the_same_for_sets_of_any_size(configured: Any, training: Fe
     assert [judged(features, clips, config)[0].updates for features in (training, clips)] == [3, 9]
 
 
-def test_the_schedule_is_the_teachers(configured: Any, training: FeatureSet, tmp_path: Path):
-    config = configured(teach={"decay": 0.5, "decay_every": 2, "learning_rate": 0.1})
+def test_students_learn_by_adam_whatever_the_teachers_did(configured: Any, training: FeatureSet, tmp_path: Path):
+    faster = {"decay": 0.5, "decay_every": 2, "learning_rate": 0.1}
+    config = configured(teach={"optimiser": "sgd", "learning_rate": 0.3, "decay": 1.0}, evaluate=faster)
     schedule = student_schedule(training, config)
     assert (schedule.epochs, schedule.batch, schedule.labels) == (3, 6, "hard")
     assert (schedule.learning_rate, schedule.decay, schedule.decay_every) == (0.1, 0.5, 2)
+    assert schedule.optimiser == "adam"
     assert student_schedule(write_clips(tmp_path / "soft", soft=True), config).labels == "soft"
 
 

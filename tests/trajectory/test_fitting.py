@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,11 +12,11 @@ from gandistill.heads.training import Schedule, score, seeded, untrained
 from gandistill.trajectory import fitting as room
 from gandistill.trajectory.fitting import (
     EpochSchedule,
-    adam,
     clip_frames,
     epoch_batches,
     fit,
     learning_rate,
+    optimiser_of,
     reader,
     updates_in_epoch,
 )
@@ -76,11 +78,14 @@ def test_the_number_of_updates_by_hand():
     assert updates_in_epoch(7, EpochSchedule(batch=32)) == 1
 
 
-def test_an_update_is_one_of_torchs_adam(clips: FeatureSet):
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_an_update_is_one_of_torchs_optimisers(clips: FeatureSet, kind: Literal["adam", "sgd"]):
     training = clips.training_part()
-    schedule = EpochSchedule(epochs=2, batch=9, decay_every=1, decay=0.5)
+    schedule = EpochSchedule(epochs=2, batch=9, decay_every=1, decay=0.5, optimiser=kind)
     ours, theirs = fitted(training, schedule), initial(training)
-    optimiser = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    optimiser: torch.optim.Optimizer = torch.optim.Adam(theirs.parameters(), lr=1e-3)
+    if kind == "sgd":
+        optimiser = torch.optim.SGD(theirs.parameters(), lr=1e-3)
     frames, targets = training.padded(range(18))[0], torch.from_numpy(training.targets)
     for epoch in range(2):
         optimiser.param_groups[0]["lr"] = 1e-3 * 0.5**epoch
@@ -107,7 +112,7 @@ def test_the_same_seed_gives_the_same_bits_dropout_too_and_nothing_global_is_dra
 def test_it_goes_on_from_any_epoch_to_the_same_bits(clips: FeatureSet):
     training = clips.training_part()
     whole, parts = fitted(training, kind="cnn-attention"), initial(training, "cnn-attention")
-    optimiser = adam(parts, QUICK)
+    optimiser = optimiser_of(parts, QUICK)
     for epoch in fit(parts, training, QUICK, 0, optimiser):
         torch.rand(3)
         if epoch == 2:

@@ -14,7 +14,7 @@ from gandistill.trajectory.settings import DistilConfig
 from gandistill.trajectory.synthetic import SyntheticSet, positive_step
 
 CLASSES = torch.tensor([0, 2])
-PLAIN = DistilConfig(ppc=1, clips_learning_rate=2.0, rate_learning_rate=1e-3, momentum=0.0)
+PLAIN = DistilConfig(ppc=1, clips_learning_rate=2.0, rate_learning_rate=1e-3, momentum=0.0, farthest=1.0)
 
 
 def synthetic(config: DistilConfig = PLAIN) -> SyntheticSet:
@@ -54,14 +54,24 @@ def test_momentum():
     torch.testing.assert_close(made.clips, torch.full((2, 3, 4), 1 - 2 * 0.1 - 2 * 0.15))
 
 
-def test_only_gradients_beyond_the_norm_are_clipped():
-    """One of norm 5 (3 and 4) passes a clip of 5, and is halved by one of 2.5: all parts alike."""
-    clips, rate = 3 / 24**0.5, 4.0
-    for clip, share in ((5.0, 1.0), (2.5, 0.5)):
+def test_only_gradients_beyond_the_norm_are_clipped_each_by_itself():
+    """One of norm 4 passes a clip of 4, and is halved by one of 2, whatever the clips' is."""
+    for clip, share in ((4.0, 1.0), (2.0, 0.5)):
         made = synthetic(PLAIN.model_copy(update={"clip": clip}))
-        made.descend(gradients(clips, -rate))
-        torch.testing.assert_close(made.clips, torch.full((2, 3, 4), 1 - share * 2 * clips))
-        assert float(made.rate) == pytest.approx(1e-3 + share * 1e-3 * rate)
+        made.descend(gradients(clips=0.01, rate=-4.0))
+        torch.testing.assert_close(made.clips, torch.full((2, 3, 4), 1 - 2 * 0.01))
+        assert float(made.rate) == pytest.approx(1e-3 + share * 1e-3 * 4.0)
+
+
+def test_clips_move_no_farther_than_they_may():
+    """A step of 2 x 0.1 everywhere is as long as 0.2 deviations; however steep, 0.05 are no more than that."""
+    for slope, farthest, expected in ((0.1, 0.2, 0.8), (0.1, 0.05, 0.95), (1e6, 0.05, 0.95), (0.0, 0.05, 1.0)):
+        made = synthetic(PLAIN.model_copy(update={"farthest": farthest}))
+        made.descend(gradients(clips=slope))
+        torch.testing.assert_close(made.clips, torch.full((2, 3, 4), expected))
+    still = synthetic(PLAIN.model_copy(update={"clips_learning_rate": 0.0}))
+    still.descend(gradients(clips=1.0))
+    assert torch.equal(still.clips, torch.ones(2, 3, 4))
 
 
 def test_soft_labels_learn_through_their_softmax():
