@@ -3,8 +3,8 @@
     python eval/trajectory.py eval/plans/trajectory/nemo_quick.yaml path/to/nEMO --jobs 2
 
 Work is kept piece by piece in the folder ``--work``: a later run, or one after a kill, does only what is missing. When
-nothing is, the files go to ``eval/results/trajectory-PLAN/``. The paper's values stand beside ours where networks,
-points per class and steps are the paper's.
+nothing is, the files go to ``eval/results/trajectory-PLAN/``, and what says most to README where it has a place for it.
+The paper's values stand beside ours where networks, points per class and steps are the paper's.
 """
 
 import argparse
@@ -18,9 +18,11 @@ from gandistill.errors import InputError, RunError
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import Rows, inputs_of, measured
 from gandistill.evaluate.pieces import Store, compute, pieces_of
+from gandistill.evaluate.report import put_table
 from gandistill.features.featureset import FeatureSet
 
 ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
 
 
 def main() -> None:
@@ -56,8 +58,11 @@ def run(options: argparse.Namespace) -> None:
     compute(pieces_of([one for row in rows for some in row.judgements for one in some]), store, options.jobs)
     features = FeatureSet.open(inputs.features)
     out = options.out or ROOT / "eval" / "results" / f"trajectory-{name}"
-    trajectory_files.keep(name, plan, features, measured(rows, store, features), out)
+    digest = trajectory_files.keep(name, plan, features, measured(rows, store, features), out)
     say(f"Tables and figures: {out}")
+    maker = f"eval/trajectory.py {name}"
+    if options.out is None and f"table: {maker} " in README.read_text(encoding="utf-8"):
+        put_table(README, maker, digest)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ Nothing was chosen on test."""
 Found = Sequence[tuple[Measured, Facts]]
 
 
-def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, out: Path) -> None:
-    """Write all files into ``out``."""
+def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, out: Path) -> str:
+    """Write all files into ``out``. Gives what of them says most, for a document."""
     out.mkdir(parents=True, exist_ok=True)
     described, costs = facts_of(name, plan, features), []
     for table in TABLES:
@@ -57,6 +57,7 @@ def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, ou
     artifacts.write_text(out / "predictions.csv", as_csv(predicted(found, features)))
     artifacts.write_text(out / "costs.csv", as_csv(costs))
     trajectory_figures.draw([entry for _, entry in found], out)
+    return f"{caption(described, plan)}\n{digest([entry for one, entry in found if one.row.table == DISTILLED])}"
 
 
 def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet) -> Facts:
@@ -99,15 +100,25 @@ def distilled(rows: Sequence[Facts]) -> str:
     text = []
     for part in [part for part in ("test", "dev") if part in rows[0]]:
         for start in dict.fromkeys(row["start"] for row in rows):
-            mine = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
-            mine = [row | {"ppc": None} if "ppc" not in row else row for row in mine]
-            mine = [row for row in mine if row["start"] == start and "chosen" not in row]
-            table = wide(mine, ("training set", "step", "labels"), ("student", "ppc"), partial(shown, part=part))
-            weights = "initial weights of their own" if start == "scratch" else "their teachers' initial weights"
-            text.append(f"UAR on {part} in per cent, students from {weights}:\n\n{markdown(table)}")
+            text.append(uars([row for row in rows if row["start"] == start], part))
     ahead = [_ahead(row, part) for row in rows if "differences" in row for part in PARTS if part in row]
     text.append(f"{READING}\n\n{counted(rows)}\n\n{markdown(ahead)}")
     return "\n".join(text)
+
+
+def digest(rows: Sequence[Facts]) -> str:
+    """The rows of Table 3 that say most: of students from initial weights of their own, the first and the last step."""
+    first = [row for row in rows if row["start"] == "scratch" and (not row.get("step") or row.get("last"))]
+    return f"{uars(first, 'test')}\n{counted(rows)}\n"
+
+
+def uars(rows: Sequence[Facts], part: str) -> str:
+    """UARs on a part of students of one start: a row for each training set, a column for each student and ppc."""
+    mine = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
+    mine = [row | {"ppc": None} if "ppc" not in row else row for row in mine if "chosen" not in row]
+    table = wide(mine, ("training set", "step", "labels"), ("student", "ppc"), partial(shown, part=part))
+    weights = "initial weights of their own" if rows[0]["start"] == "scratch" else "their teachers' initial weights"
+    return f"UAR on {part} in per cent, students from {weights}:\n\n{markdown(table)}"
 
 
 def counted(rows: Sequence[Facts]) -> str:

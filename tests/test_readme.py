@@ -45,6 +45,10 @@ ADDED = {
     "--set training.evaluate_ppc=2 --set architecture.channels=[4,4,4,4,4] "
     "--set architecture.critic_channels=[4,4,4,4,4,4,4,4]",
     "train-head": "--set updates=8",
+    "trajectory teach": "--set teach.trajectories=1 --set teach.epochs=2",
+    "trajectory distil": "--set distil.ppc=2 --set distil.steps=1 --set distil.updates=2 --set distil.ahead=1 "
+    "--set distil.latest_start=1",
+    "trajectory evaluate": "--set evaluate.students=[cnn] --set evaluate.seeds=1 --set evaluate.epochs=1",
 }
 """All that differs from what the README says: these words are appended to a command, so that it takes a moment."""
 
@@ -155,11 +159,11 @@ def paths(text: str) -> list[str]:
 def execute(line: str, folder: Path) -> str:
     """Run one line of the README in a folder, with the words that make it small. Gives what it printed on stdout."""
     assert not set(line) & set("|&;<>$*\\"), f"{line}: a shell would read this otherwise"
-    program, command, *words = shlex.split(line)
+    program, *words = shlex.split(line)
     assert program == PROGRAM
     printed = io.StringIO()
     with chdir(folder), redirect_stdout(printed), pytest.raises(SystemExit) as stopped:
-        main([command, *words, *shlex.split(ADDED.get(command, ""))])
+        main([*words, *shlex.split(ADDED.get(command_of(words), ""))])
     assert stopped.value.code == 0, line
     return printed.getvalue()
 
@@ -181,9 +185,13 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
 
 def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
     folder, printed = done
-    steps = [line.split()[1] for line in JOB]
+    steps = [command_of(line.split()[1:]) for line in JOB]
     assert steps[:7] == ["prepare", "extract", "bank", "train", "sample", "train-head", "evaluate"], "the main job"
-    assert steps[7:] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
+    assert steps[7:11] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
+    assert steps[13:] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
+    assert FeatureSet.open(folder / "work" / "mtt" / "distilled").class_counts == dict.fromkeys(
+        ["angry", "happy", "neutral", "sad"], 2
+    )
     assert FeatureSet.open(folder / "work" / "distilled").class_counts == dict.fromkeys(
         ["angry", "happy", "neutral", "sad"], 100
     )
@@ -257,6 +265,7 @@ def test_a_wrong_name_is_found(right: str, wrong: str, complaint: str):
 BROKEN = [
     ("--protocol ravdess-dyads", "--protocol ravdess-dyad"),
     ("extract work/manifest.csv", "extract work/manifests.csv"),
+    ("evaluate work/mtt/distilled", "evaluate work/mtt/distil"),
     ("--set features=work/logmel", "--set feature=work/logmel"),
     ("--ppc 100 --balanced", "--ppc 0 --balanced"),
     ("train-head work/distilled", "train-head work/distil"),
