@@ -341,7 +341,7 @@ def _judged(judgement: Judgement, training: FeatureSet, drawing: float, store: S
     config, number = TrajectoryConfig(), student.seed
     if student.teachers is not None:
         folder = store.teachers(student.teachers, judgement.inputs)
-        config = TrajectoryConfig(teachers=(folder,), evaluate=EvaluateConfig(start="teacher"))
+        config = TrajectoryConfig(teachers=(folder,), evaluate=EvaluateConfig(start="teacher", seeds=1))
         number %= student.teachers.trajectories
     labels = "hard" if training.soft is None else "soft"
     start, schedule = time.process_time(), student.schedule.model_copy(update={"labels": labels})

@@ -102,6 +102,13 @@ def starts(kind: str, training: FeatureSet, config: TrajectoryConfig) -> Callabl
         raise InputError(f"No teachers are {kind} networks for students to start from: {kinds} (--set teachers=[DIR])")
     check_match(f"{teachers[kind].folder}, the teachers,", teachers[kind].labels, teachers[kind].dims, training)
 
+    wanted, there = config.evaluate, teachers[kind].count
+    if wanted.seed + wanted.seeds > there:
+        raise InputError(
+            f"{teachers[kind].folder} has {there} teachers for students to start from, but evaluate.seed {wanted.seed} "
+            f"and evaluate.seeds {wanted.seeds} ask for more"
+        )
+
     def from_teacher(seed: int) -> Head:
         head = teachers[kind].head()
         Network(head.model).load(teachers[kind].snapshot(seed, 0))

@@ -82,7 +82,7 @@ def test_from_the_teachers_fixed_initialisation(configured: Any, training: Featu
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"evaluate": {"start": "teacher", "seeds": 3}}, "has no epoch 0 of trajectory 2"),
+        ({"evaluate": {"start": "teacher", "seeds": 3}}, "has 2 teachers .* evaluate.seeds 3 ask for more"),
         ({"evaluate": {"start": "teacher", "students": ["superb"]}}, "No teachers are superb networks"),
         ({"evaluate": {"start": "teacher"}, "teachers": []}, r"--set teachers=\[DIR\]"),
     ],
