@@ -8,7 +8,7 @@ import pytest
 from gandistill.config import Config
 
 EXPECTED = Path(__file__).parents[2] / "eval" / "expected"
-FILES = sorted(path.name for path in EXPECTED.iterdir())
+FILES = sorted(path.name for path in EXPECTED.glob("gan_paper_*"))
 PERCENTAGES = {"uar", "accuracy", "smaller_than_audio", "smaller_than_features"}
 CHOICES = {
     "what": {"audio", "features", "gan-cnn", "gan-att"},
@@ -46,6 +46,35 @@ def table(number: int) -> Expected:
 
 def test_each_table_of_the_paper_has_a_file() -> None:
     assert [f"gan_paper_table{number}.yaml" for number in (1, 2, 3, 4)] == FILES
+
+
+class MttExpected(Config):
+    source: str
+    table: int
+    corpus: str
+    protocol: str
+    ppc: int | None = None
+    step: int | None = None
+    rows: list[dict[str, Any]]
+
+    def uar(self, part: str, **key: str) -> float:
+        (found,) = [row for row in self.rows if key.items() <= row.items()]
+        return found[part]["uar"]
+
+
+def test_the_mtt_papers_tables_say_what_it_prints() -> None:
+    others = {path.name for path in EXPECTED.iterdir()} - {*FILES}
+    assert others == {"mtt_paper_table2.yaml", "mtt_paper_table3.yaml"}
+    full, distilled = (MttExpected.load(EXPECTED / name) for name in sorted(others))
+    networks = ("cnn6", "resnet9", "vgg15")
+    assert [full.uar("test", student=each) for each in networks] == [88.3, 81.1, 87.0]
+    assert (distilled.ppc, distilled.step, len(distilled.rows)) == (150, 60, 9)
+    pairs = [("cnn6", "cnn6"), ("resnet9", "cnn6"), ("vgg15", "cnn6"), ("vgg15", "vgg15")]
+    found = [tuple(distilled.uar(part, guide=g, student=s) for part in ("dev", "test")) for g, s in pairs]
+    assert found == [(74.9, 65.1), (73.2, 67.1), (72.3, 65.9), (74.1, 61.2)]
+    for row in [*full.rows, *distilled.rows]:
+        assert {row.get("guide", "cnn6"), row["student"]} <= {*networks}
+        assert all(0 < row[part][what] < 100 for part in ("dev", "test") for what in ("uar", "accuracy"))
 
 
 @pytest.mark.parametrize("name", FILES)
