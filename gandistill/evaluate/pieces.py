@@ -369,6 +369,8 @@ def pieces_of(judgements: Sequence[Judgement]) -> list[Piece]:
     groups: dict[str, list[Judgement]] = {}
     for each in distinct:
         alone = each.student.described() if each.source.kind == "real" else each.student.teachers is not None
+        if each.source.kind in ("distilled", "generator"):
+            alone = None  # a run is written by one process
         groups.setdefault(dump_compact([each.source.origin, alone]), []).append(each)
     judging = [
         Judging(tuple(sorted(group, key=lambda each: str(each.source.described())))) for group in groups.values()

@@ -149,10 +149,15 @@ class TestPieces:
             for piece in judging
             if str(piece).startswith("distillation by cnn 1, 2 per class")
             and piece.judgements[0].source.matched.distil.labels == "hard"  # type: ignore[union-attr]
-            and piece.judgements[0].student.teachers is None
         ]
         assert {each.source.step for each in one.judgements} == {10, 20, 25}
+        assert any(each.student.teachers is not None for each in one.judgements), (
+            "whoever judges: one process writes it"
+        )
         assert [each.head for each in one.needs()] == ["cnn"]
+        made = [piece for piece in judging if piece.judgements[0].source.kind in ("distilled", "generator")]
+        runs = [str(run) for piece in made for run in {str(each.source.run) for each in piece.judgements}]
+        assert len(runs) == len(set(runs)), "no run is written by two"
         controls = [piece for piece in judging if piece.judgements[0].source.kind == "control"]
         assert any(not piece.needs() for piece in controls), "they need no teacher, and do not wait for one"
 
