@@ -15,9 +15,10 @@ import trajectory_files
 
 from gandistill.console import say
 from gandistill.errors import InputError, RunError
+from gandistill.evaluate.judgements import Store
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import Rows, inputs_of, measured
-from gandistill.evaluate.pieces import Store, compute, pieces_of
+from gandistill.evaluate.pieces import compute, pieces_of
 from gandistill.evaluate.report import put_table
 from gandistill.features.featureset import FeatureSet
 

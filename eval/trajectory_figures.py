@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gandistill import artifacts
+from gandistill.evaluate.judgements import PARTS
 from gandistill.evaluate.matchings import GAUSSIAN, HARD, HERDING, RANDOM, TAUGHT
-from gandistill.evaluate.pieces import PARTS
 from gandistill.evaluate.rows import REAL, Facts
 from gandistill.evaluate.tables import bounds
 

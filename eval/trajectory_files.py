@@ -16,9 +16,9 @@ from kept import as_csv, commit, flat, size
 
 from gandistill import artifacts
 from gandistill.corpora.manifest import SPLITS
+from gandistill.evaluate.judgements import PARTS
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import DISTILLED, FULL, HARD, RANDOM, STEP_0, TABLES, Measured
-from gandistill.evaluate.pieces import PARTS
 from gandistill.evaluate.report import markdown, percent
 from gandistill.evaluate.rows import Facts
 from gandistill.evaluate.tables import bounds, wide

@@ -15,3 +15,8 @@ class RunError(Exception):
 def choices(what: str, given: object, valid: list[str] | tuple[str, ...]) -> InputError:
     """An error that names the bad value and the valid ones: ``Bad protocol 'x', expected one of [...]``."""
     return InputError(f"Bad {what} {given!r}, expected one of [{', '.join(map(str, valid))}]")
+
+
+def killed() -> RunError:
+    """What to raise where a process that shared the work ended without a word."""
+    return RunError("A process was killed, perhaps for want of memory; what is done is kept: run this again")

@@ -7,8 +7,6 @@ copying their files.
 """
 
 import hashlib
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,11 +22,12 @@ from typing import Any, Literal
 import torch
 
 from gandistill import __version__, artifacts
-from gandistill.console import muted, say, track
+from gandistill.console import muted, track
 from gandistill.controls.select import select, select_within
-from gandistill.errors import InputError, RunError
+from gandistill.errors import killed
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
+from gandistill.evaluate.workers import Failure, peak_bytes, tell
 from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.gan.compression import compress
 from gandistill.gan.sampling import KIND as GENERATOR
@@ -195,22 +194,8 @@ def _spread(groups: list[list[Cell]], store: Store, jobs: int) -> Iterator[None]
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     if any(isinstance(future.exception(), BrokenProcessPool) for future in futures):
-        raise RunError("A process was killed, perhaps for want of memory; what is done is kept: run this again")
-    failures = [failure for future in futures for failure in future.result()]
-    for failure in failures:
-        say(f"failed: {failure.cell}: {failure.message}")
-    if failures:
-        error = InputError if all(failure.is_input for failure in failures) else RunError
-        raise error(f"{len(failures)} cells failed, what is done is kept; the first: {failures[0].message}")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A cell that could not be computed: its name, why, and whether its input is to blame."""
-
-    cell: str
-    message: str
-    is_input: bool
+        raise killed()
+    tell([failure for future in futures for failure in future.result()], "cells")
 
 
 def _compute(cells: list[Cell], store: Store, quiet: bool) -> list[Failure]:
@@ -229,9 +214,7 @@ def _compute(cells: list[Cell], store: Store, quiet: bool) -> list[Failure]:
                     try:
                         store.put(cell, points.computed(cell))
                     except Exception as error:  # whatever it is, the other cells are worth computing
-                        kind = "" if isinstance(error, (InputError, RunError)) else f"{type(error).__name__}: "
-                        message = kind + " ".join(str(error).split())
-                        failures.append(Failure(str(cell), message, isinstance(error, InputError)))
+                        failures.append(Failure.of(cell, error))
                         if cell.task == "cost":  # without the generator nothing of it can be judged
                             return failures
     return failures
@@ -277,7 +260,7 @@ class _Points:
         begun, start = (self.run / CONFIG).is_file(), time.process_time()
         facts = self.sampler.facts["trained"]
         seconds = {} if begun else {"seconds": time.process_time() - start}
-        return seconds | {"peak_bytes": _peak(), "trained": facts}
+        return seconds | {"peak_bytes": peak_bytes(), "trained": facts}
 
     def drawn(self, cell: Cell) -> tuple[FeatureSet, float]:
         """The set that a cell's head is trained on, and the processor seconds it took to draw."""
@@ -311,7 +294,7 @@ def _judged(cell: Cell, drawn: tuple[FeatureSet, float]) -> dict[str, Any]:
     points, drawing = drawn
     start = time.process_time()
     head = train_head(points, cell.head)
-    cost = {"seconds": time.process_time() - start, "drawing_seconds": drawing, "peak_bytes": _peak()}
+    cost = {"seconds": time.process_time() - start, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
     test = FeatureSet.open(cell.inputs.features).part("test")
     predicted = posteriors(head, test).argmax(1).numpy()
     uar = unweighted_average_recall(confusion_matrix(test.targets, predicted, len(test.labels)))
@@ -330,7 +313,7 @@ def _probed(cell: Cell, points: _Points) -> dict[str, Any]:
     asked = FeatureSet.open(cell.speakers or cell.inputs.features)
     start = time.process_time()
     found = probe(head, asked, cell.probing, train_projector=cell.taught == "speakers")
-    return {"speakers": found, "cost": {"seconds": time.process_time() - start, "peak_bytes": _peak()}}
+    return {"speakers": found, "cost": {"seconds": time.process_time() - start, "peak_bytes": peak_bytes()}}
 
 
 def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:
@@ -339,9 +322,3 @@ def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:
     with tempfile.TemporaryDirectory() as scratch:
         untrained(named).save(Path(scratch) / GENERATOR, {}, "")
         return artifacts.bytes_on_disk(Path(scratch) / GENERATOR)
-
-
-def _peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

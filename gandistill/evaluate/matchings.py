@@ -22,8 +22,8 @@ from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.evaluate.inputs import MANIFEST, Inputs, make_inputs
+from gandistill.evaluate.judgements import PARTS, Judgement, Source, Store, Student
 from gandistill.evaluate.matching_plan import Start, StudentPlan, TrajectoryPlan
-from gandistill.evaluate.pieces import PARTS, Judgement, Source, Store, Student
 from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.rows import DRAWN, FIXED, REAL, Facts
 from gandistill.evaluate.significance import LEVEL, difference, interval

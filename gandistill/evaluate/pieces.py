@@ -1,13 +1,5 @@
-"""Pieces: what one process does of a plan of trajectory matching, each kept, so that a later run does only the rest.
+"""Pieces: what one process does of a plan of trajectory matching, so that a later run does only the rest."""
 
-A judgement is one student, trained on one set and asked about the dev and test parts. It is a small file under the hash
-of what decides it. Teachers, distillations and generators are run folders that can be gone on with, under such hashes
-too.
-"""
-
-import hashlib
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +10,18 @@ from functools import cached_property
 from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal
 
 import torch
 
-from gandistill import __version__, artifacts
-from gandistill.console import muted, say, track
+from gandistill import artifacts
+from gandistill.console import muted, track
 from gandistill.controls.select import select
-from gandistill.errors import InputError, RunError
+from gandistill.errors import killed
 from gandistill.evaluate.inputs import Inputs
+from gandistill.evaluate.judgements import PARTS, Facts, Judgement, Source, Store, digest
+from gandistill.evaluate.workers import Failure, peak_bytes, tell
 from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.gan.sampling import Sampler, sample
-from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import posteriors
@@ -38,163 +30,11 @@ from gandistill.run import CONFIG
 from gandistill.trajectory.distillation import KIND as DISTILLED
 from gandistill.trajectory.distillation import distil
 from gandistill.trajectory.evaluation import starts
-from gandistill.trajectory.fitting import EpochSchedule, fit, updates_in_epoch
+from gandistill.trajectory.fitting import fit, updates_in_epoch
 from gandistill.trajectory.settings import EvaluateConfig, TrajectoryConfig
 from gandistill.trajectory.teachers import TeachConfig, teach
-from gandistill.trajectory.trajectories import KIND as TRAJECTORIES
 
 POLL_SECONDS = 1.0
-PARTS = ("dev", "test")
-Facts = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A training set, before it is made: ``ppc`` points of each class, none for all there are, by a ``seed``.
-
-    All real data (``real``), a control (``control``, ``method`` its name), what a distillation has made after ``step``
-    steps (``distilled``), or a generator's samples before its first update (``start``) or after its last
-    (``generator``). ``soft``: the bank's mean posterior as labels.
-    """
-
-    kind: Literal["real", "control", "distilled", "start", "generator"]
-    ppc: int | None = None
-    seed: int = 0
-    method: str = ""
-    soft: bool = False
-    matched: TrajectoryConfig | None = None
-    teaching: tuple[TeachConfig, ...] = ()
-    step: int = 0
-    generator: GanConfig | None = None
-
-    def __str__(self) -> str:
-        """What it is, in few words, for whoever must find it."""
-        guides = " and ".join(each.head for each in self.teaching)
-        name = f"distillation by {guides}" if self.kind == "distilled" else self.method or self.kind
-        points = "all points" if self.ppc is None else f"{self.ppc} per class"
-        return f"{name} {self.seed}, {points}" + (f", step {self.step}" if self.kind == "distilled" else "")
-
-    @property
-    def run(self) -> Facts:
-        """What decides the run that makes it, if one does."""
-        if self.matched is not None:
-            kept = {"keep_every": self.matched.distil.keep_every}
-            return {"distil": self.matched.distil.shaping() | kept, "teachers": [t.shareable() for t in self.teaching]}
-        return {"generator": None if self.generator is None else self.generator.shareable()}
-
-    def described(self) -> Facts:
-        """What decides its points, beside features and bank."""
-        facts = {"kind": self.kind, "ppc": self.ppc, "seed": self.seed, "method": self.method, "soft": self.soft}
-        if self.matched is None:
-            return facts | self.run
-        distil = self.matched.distil.shaping()
-        return facts | {"distil": distil, "teachers": self.run["teachers"], "step": self.step}
-
-    @property
-    def origin(self) -> list[Any]:
-        """What sets that one process makes one after another have in common."""
-        if self.kind == "control":
-            return [self.kind, self.method, self.ppc, self.soft]
-        if self.kind == "start":
-            assert self.generator is not None
-            untold = {key: value for key, value in self.generator.shareable().items() if key != "training"}
-            return [self.kind, untold]
-        return [self.kind, self.run]
-
-
-@dataclass(frozen=True)
-class Student:
-    """Who judges: a kind of network, its seed, how it learns, and if it starts from theirs, teachers of its kind.
-
-    Of those it takes the one of its seed, beginning again with the first where there are too few. It learns the soft
-    labels of a set that has some.
-    """
-
-    kind: str
-    seed: int
-    schedule: EpochSchedule
-    teachers: TeachConfig | None = None
-
-    def described(self) -> Facts:
-        """What decides what becomes of it, beside its training set."""
-        teachers = None if self.teachers is None else self.teachers.shareable()
-        return {"kind": self.kind, "seed": self.seed, "schedule": self.schedule.to_dict(), "teachers": teachers}
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One student on one training set."""
-
-    inputs: Inputs
-    source: Source
-    student: Student
-
-    def __str__(self) -> str:
-        start = "" if self.student.teachers is None else " from its teacher's weights"
-        return f"student {self.student.kind} {self.student.seed}{start} on {self.source}"
-
-    @cached_property
-    def key(self) -> str:
-        """The hash of everything that decides it, but for versions of libraries and the machine."""
-        facts: Facts = {"version": __version__, "features": self.inputs.fingerprint}
-        facts |= {"source": self.source.described(), "student": self.student.described()}
-        if self.source.soft or self.source.generator is not None:
-            facts["bank"] = self.inputs.banking.to_dict()
-        return _hash(facts)
-
-
-@dataclass(frozen=True)
-class Store:
-    """The folder of all that is computed."""
-
-    folder: Path
-
-    def judgement(self, judgement: Judgement) -> Path:
-        """The file of a judgement."""
-        return self.folder / "judgements" / f"{judgement.key}.json"
-
-    def teachers(self, config: TeachConfig, inputs: Inputs) -> Path:
-        """The folder of trajectories."""
-        return self.folder / TRAJECTORIES / _hash([inputs.fingerprint, config.shareable()])[:16]
-
-    def run(self, source: Source, inputs: Inputs) -> Path:
-        """The run folder of a distillation or a generator."""
-        bank = None if source.generator is None else inputs.banking.to_dict()
-        return self.folder / "runs" / _hash([inputs.fingerprint, bank, source.run])[:16]
-
-    def result(self, judgement: Judgement) -> Facts:
-        """What a judgement found. Raises InputError if its file is damaged."""
-        return artifacts.read_json(self.judgement(judgement))
-
-    def cost(self, run: Path) -> Facts:
-        """``seconds`` of the processor, if it was not interrupted, and ``peak_bytes`` of what lies in ``run``."""
-        path = self.folder / "costs" / f"{run.name}.json"
-        return artifacts.read_json(path) if path.is_file() else {}
-
-    def put(self, path: Path, facts: Facts) -> None:
-        """Keep something, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        artifacts.write_json(path, facts)
-
-    def timed(self, run: Path, begun: bool, start: float) -> None:
-        """Keep what a run has cost that this process began, or only went on with, at the processor time ``start``."""
-        seconds = {} if begun else {"seconds": time.process_time() - start}
-        self.put(self.folder / "costs" / f"{run.name}.json", seconds | {"peak_bytes": _peak()})
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What could not be computed, why, and whether its input is to blame."""
-
-    what: str
-    message: str
-    is_input: bool
-
-    @classmethod
-    def of(cls, what: object, error: Exception) -> "Failure":
-        """From what was raised."""
-        kind = "" if isinstance(error, InputError | RunError) else f"{type(error).__name__}: "
-        return cls(str(what), kind + " ".join(str(error).split()), isinstance(error, InputError))
 
 
 @dataclass(frozen=True)
@@ -249,7 +89,7 @@ class Judging:
         """The teachers that it needs."""
         guides = [teachers for each in self.judgements for teachers in each.source.teaching]
         starting = [each.student.teachers for each in self.judgements if each.student.teachers is not None]
-        return list({_hash(each.shareable()): each for each in (*guides, *starting)}.values())
+        return list({digest(each.shareable()): each for each in (*guides, *starting)}.values())
 
     def work(self, store: Store) -> list[Failure]:
         """Do it; give what failed."""
@@ -357,7 +197,7 @@ def _judged(judgement: Judgement, training: FeatureSet, drawing: float, store: S
         found["uar"][name], found["accuracy"][name] = unweighted_average_recall(confusion), accuracy(confusion)
         found["predicted"][name] = predicted.tolist()
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
-    cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": _peak()}
+    cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
     made_of = {"source": judgement.source.described(), "student": student.described()}
     said = {"points": training.class_counts, "updates": updates, "versions": artifacts.versions()}
     return made_of | said | found | {"cost": cost}
@@ -377,7 +217,7 @@ def pieces_of(judgements: Sequence[Judgement]) -> list[Piece]:
     ]
     order = ("generator", "distilled", "real", "control", "start")
     judging.sort(key=lambda piece: order.index(piece.judgements[0].source.kind))
-    teachers = {_hash(each.shareable()): each for piece in judging for each in piece.needs()}
+    teachers = {digest(each.shareable()): each for piece in judging for each in piece.needs()}
     return [*(Teaching(distinct[0].inputs, each) for each in teachers.values()), *judging]
 
 
@@ -396,11 +236,7 @@ def compute(pieces: Sequence[Piece], store: Store, jobs: int = 1) -> None:
     if left:
         for _ in track(_spread(pieces, store, jobs, failures), "computing", total, total - left, unit="results"):
             pass
-    for failure in failures:
-        say(f"failed: {failure.what}: {failure.message}")
-    if failures:
-        error = InputError if all(failure.is_input for failure in failures) else RunError
-        raise error(f"{len(failures)} results failed, what is done is kept; the first: {failures[0].message}")
+    tell(failures, "results")
 
 
 def _left(pieces: Sequence[Piece], store: Store) -> int:
@@ -431,8 +267,7 @@ def _spread(pieces: Sequence[Piece], store: Store, jobs: int, failures: list[Fai
         except BaseException as error:
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                why = "A process was killed, perhaps for want of memory; what is done is kept: run this again"
-                raise RunError(why) from None
+                raise killed() from None
             raise
 
 
@@ -446,13 +281,3 @@ def _work(piece: Piece, store: Store, quiet: bool) -> list[Failure]:
     torch.set_num_threads(1)
     with muted(quiet):
         return piece.work(store)
-
-
-def _hash(facts: Any) -> str:
-    return hashlib.sha256(dump_compact(facts).encode()).hexdigest()
-
-
-def _peak() -> int:
-    """The most memory that this process has held, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

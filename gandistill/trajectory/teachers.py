@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gandistill import artifacts, files, processes
 from gandistill.console import muted, say, track
-from gandistill.errors import InputError, RunError
+from gandistill.errors import InputError, killed
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head
 from gandistill.heads.training import Schedule, score, seeded, target_distributions, untrained
@@ -221,8 +221,7 @@ def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexa
             (work / STOP).touch()
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):
-                why = "A process was killed, perhaps for want of memory; what is done is kept: run this again"
-                raise RunError(why) from None
+                raise killed() from None
             raise
 
 

@@ -13,9 +13,10 @@ import yaml
 from gandistill.controls.select import select
 from gandistill.errors import InputError
 from gandistill.evaluate.inputs import Inputs
+from gandistill.evaluate.judgements import Store
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, gap, measured, spread, welch
-from gandistill.evaluate.pieces import Judging, Store, Teaching, pieces_of
+from gandistill.evaluate.pieces import Judging, Teaching, pieces_of
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
 from tests.trajectory.conftest import LABELS, clips, configured  # noqa: F401
