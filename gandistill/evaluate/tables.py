@@ -62,6 +62,13 @@ class Measured:
         return self.fold_uars.mean(axis=0)
 
     @property
+    def by_seeds(self) -> Iterator[tuple[tuple[int, int | None], Predictions]]:
+        """Seeds of source and head, and predictions, in the order of ``every``."""
+        for cells, predictions in zip(self.row.cells[0], self.predictions, strict=True):
+            for cell, one in zip(cells, predictions, strict=True):
+                yield (cell.source.seed, None if cell.head is None else cell.head.seed), one
+
+    @property
     def every(self) -> list[Predictions]:
         """Predictions of all sources and heads, one after another."""
         return [one for source in self.predictions for one in source]
@@ -132,7 +139,7 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
         for family, name, differing in pairs:
             if (rival := named.get(_place(facts | differing))) is None:
                 continue
-            for s, h, a, b in _of_same_seeds(one.predictions, rival.predictions):
+            for s, h, a, b in _of_same_seeds(one, rival):
                 test = number, name, mcnemar(a, b)["p_value"], int(a.right.sum()) - int(b.right.sum())
                 tests.setdefault((family, s, h), []).append(test)
     for (_, s, h), same_seeds in sorted(tests.items()):
@@ -142,19 +149,15 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
             against.append({"seed": s, "head_seed": h, "p_value": p, "holm": corrected, "more_right": gain})
 
 
-def _of_same_seeds(
-    mine: list[list[Predictions]], rivals: list[list[Predictions]]
-) -> Iterator[tuple[int, int, Predictions, Predictions]]:
-    """Predictions [S][H] beside a rival's of the same seeds: [S][H] too, [1][H], or [draws][1], each draw judged by the
-    head of its own seed."""
-    for s, heads in enumerate(mine):
-        for h, one in enumerate(heads):
-            if len(rivals) == len(mine) and len(rivals[0]) == len(heads):
-                yield s, h, one, rivals[s][h]
-            elif len(rivals) == 1:
-                yield s, h, one, rivals[0][h]
-            elif h < len(rivals):
-                yield s, h, one, rivals[h][0]
+def _of_same_seeds(mine: Measured, rival: Measured) -> Iterator[tuple[int, int, Predictions, Predictions]]:
+    """Places [s, h] and predictions of a row beside a rival's by the same seeds of source and head, or where the rival
+    has no such source, of the head; a head that it has not is left out."""
+    theirs = dict(rival.by_seeds)
+    by_head = {head: predictions for (_, head), predictions in theirs.items()}
+    for (s, h), ((source, head), predictions) in zip(np.ndindex(mine.uars.shape), mine.by_seeds, strict=True):
+        other = theirs.get((source, head), by_head.get(head))
+        if other is not None:
+            yield s, h, predictions, other
 
 
 def _summary(one: Measured, store: Store) -> Facts:

@@ -189,6 +189,47 @@ def test_mcnemar_is_per_seed_and_holm_over_the_table(tables_of: TablesOf, tmp_pa
         assert said[key] == pytest.approx(p_values)
 
 
+def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tables_of: TablesOf, tmp_path: Path):
+    """Real data has one source, a draw the head of its own seed, the warm start both seeds of its generator."""
+    heads = [{"kind": "superb", "seeds": 2}]
+    written = Written(tables_of(heads=heads, labels=["hard"], ppc=[2]), 2, tmp_path, hits)
+    found = written.judged()
+    place = {e["training set"]: i for i, e in enumerate(found)}
+    theirs = {
+        "real, all of it": lambda s, h: (0, h),
+        "real, time-pooled": lambda s, h: (0, h),
+        "real, random": lambda s, h: (h, 0),
+        "class-Gaussian": lambda s, h: (h, 0),
+        "0 updates": lambda s, h: (s, h),
+    }
+    families: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
+    for entry in found:
+        tests = {name: tests for name, tests in entry.get("mcnemar", {}).items() if name not in ("baseline", "sml")}
+        if "generator" not in entry or entry["losses"] == "untrained":
+            assert not tests
+            continue
+        assert tests.keys() == theirs.keys()
+        for name, each in tests.items():
+            cold_start = name == "0 updates" and entry["generator"] == "cold"
+            of = theirs["real, random" if cold_start else name]
+            assert [(t["seed"], t["head_seed"]) for t in each] == [(s, h) for s in range(2) for h in range(2)]
+            row = place[f"{entry['generator']} 0 updates" if name == "0 updates" else name]
+            for t in each:
+                s, h = t["seed"], t["head_seed"]
+                a = written.predicted(place[entry["training set"]], s, h) == written.targets
+                b = written.predicted(row, *(of(h, h) if cold_start else of(s, h))) == written.targets
+                table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+                tested: Any = mcnemar(table, exact=table[0][1] + table[1][0] < 25, correction=True)
+                assert (t["p_value"], t["more_right"]) == (pytest.approx(float(tested.pvalue)), a.sum() - b.sum())
+                p_values, said = families.setdefault((s, h), ([], []))
+                p_values.append(t["p_value"])
+                said.append(t["holm"])
+    assert len(families) == 4
+    for p_values, said in families.values():
+        corrected: Any = multipletests(p_values, method="holm")[1]
+        assert said == pytest.approx(corrected.tolist())
+
+
 def test_daggers_are_of_the_predeclared_seed_alone_and_point_down_where_it_is_worse():
     def test(seed: int, head: int, holm: float, gain: int) -> dict[str, Any]:
         return {"seed": seed, "head_seed": head, "holm": holm, "more_right": gain}
