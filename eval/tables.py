@@ -11,17 +11,17 @@ is the same, and under "other corpus" where it is not.
 
 import argparse
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import kept
 import paper
 import printed
+from command import answer
 
 from gandistill.console import say
 from gandistill.corpora.prepare import prepare
-from gandistill.errors import InputError, RunError
+from gandistill.errors import InputError
 from gandistill.evaluate import tables
 from gandistill.evaluate.cells import Store, bytes_of_generator, compute
 from gandistill.evaluate.inputs import inputs_of_folds
@@ -49,17 +49,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="default: work/tables/PLAN")
     parser.add_argument("--out", type=Path, help="default: eval/results/PLAN")
     options = parser.parse_args()
-    try:
-        run(options)
-    except InputError as error:
-        fail(error, 2)
-    except RunError as error:
-        fail(error, 1)
-
-
-def fail(error: Exception, code: int) -> None:
-    print(f"tables: {error}", file=sys.stderr)
-    sys.exit(code)
+    answer("tables", run, options)
 
 
 def run(options: argparse.Namespace) -> None:

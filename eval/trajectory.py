@@ -8,13 +8,13 @@ The paper's values stand beside ours where networks, points per class and steps 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import trajectory_files
+from command import answer
 
 from gandistill.console import say
-from gandistill.errors import InputError, RunError
+from gandistill.errors import InputError
 from gandistill.evaluate.judgements import Store
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import Rows, inputs_of, measured
@@ -34,19 +34,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="default: work/trajectory/PLAN")
     parser.add_argument("--out", type=Path, help="default: eval/results/trajectory-PLAN")
     options = parser.parse_args()
-    try:
-        run(options)
-    except InputError as error:
-        fail(error, 2)
-    except RunError as error:
-        fail(error, 1)
-    except KeyboardInterrupt:
-        fail("stopped, what is done is kept: the same command goes on", 130)
-
-
-def fail(error: Exception | str, code: int) -> None:
-    print(f"trajectory: {error}", file=sys.stderr)
-    sys.exit(code)
+    answer("trajectory", run, options)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -403,7 +403,7 @@ def evaluate_students(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Train students as the teachers were, on a set alone, and score them on real clips."""
+    """Train students on a set alone, by the paper's schedule, and score them on real clips."""
     from gandistill.features.featureset import FeatureSet
     from gandistill.trajectory.evaluation import evaluate as run
     from gandistill.trajectory.settings import TrajectoryConfig

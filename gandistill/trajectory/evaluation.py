@@ -1,4 +1,4 @@
-"""How useful a training set is to students that learn as the teachers did, from it alone."""
+"""How useful a training set is to students that learn from it alone, by the schedule of the paper's students."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

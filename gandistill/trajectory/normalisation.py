@@ -1,7 +1,7 @@
 """Batch norm by a batch's own statistics, of which a second derivative is taken in little time and memory.
 
 torch derives that of its own batch norm from some twenty elementwise operations, each with a tensor as large as the
-picture: half the time of a double backward through a small CNN, and most of its memory. Here it takes three.
+picture, which is much of a double backward's time and memory in a small CNN. Here it takes three.
 Shapes: B batch, H channels, then any others; M numbers are normalised together in each channel.
 """
 

@@ -70,7 +70,7 @@ class DistilConfig(Config):
 
 
 class EvaluateConfig(Config):
-    """How a training set is judged: by students trained on it alone, by the teachers' schedule."""
+    """How a training set is judged: by students trained on it alone, by the paper's schedule."""
 
     students: tuple[str, ...] = Field(default=("cnn6",), min_length=1)
     """Kinds of network that are trained, as ``gandistill heads`` lists them."""
@@ -109,7 +109,7 @@ class TrajectoryConfig(Config):
     teachers: tuple[Path, ...] = ()
     """Folders of trajectories; several make a pool of architectures, of which each step draws one."""
     teach: TeachConfig = TeachConfig()
-    """How teachers learn; students that judge learn so too."""
+    """How teachers learn; students that judge have batches as large."""
     distil: DistilConfig = DistilConfig()
     """How the set is distilled."""
     evaluate: EvaluateConfig = EvaluateConfig()
