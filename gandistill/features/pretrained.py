@@ -1,0 +1,107 @@
+"""Pretrained HuBERT, wav2vec 2.0 and WavLM models: found in a folder, in the Hub's cache or on the Hub, and loaded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from gandistill import artifacts
+from gandistill.errors import InputError, choices
+
+MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
+PREPROCESSOR = "preprocessor_config.json"
+WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+VARIANCE_FLOOR = 1e-7  # as in transformers' Wav2Vec2FeatureExtractor
+
+
+def normalised(audio: Tensor) -> Tensor:
+    """Audio [samples] brought to zero mean and unit variance, as most of these models were trained on."""
+    return (audio - audio.mean()) / (audio.var(correction=0) + VARIANCE_FLOOR).sqrt()
+
+
+def load_pretrained(name: str, setting: str) -> tuple[bool, str, Any]:
+    """Whether to normalise audio, what says so, and the model in float32, from safetensors alone.
+
+    ``name`` is a local folder or a name on the Hugging Face Hub, ``setting`` where the user can give another. Raises
+    InputError if the model cannot be found, is of another type, or lacks parameters.
+    """
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils.hub import cached_file
+
+    local: dict[str, Any] = {"local_files_only": _is_here(name, setting)}
+    try:
+        with _quiet():
+            config = AutoConfig.from_pretrained(name, trust_remote_code=False, **local)
+            if config.model_type not in MODEL_TYPES:
+                raise choices(f"model type of {name}", config.model_type, MODEL_TYPES)
+            preprocessor = cached_file(name, PREPROCESSOR, _raise_exceptions_for_missing_entries=False, **local)
+            model, info = AutoModel.from_pretrained(
+                name, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
+            )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"Cannot load the model {name}: {' '.join(str(error).split())}") from None
+    missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})  # which only masking in training uses
+    if missing:
+        raise InputError(f"The model {name} lacks {len(missing)} parameters, the first is {missing[0]!r}")
+    if preprocessor is None:
+        return True, "default", model
+    return bool(artifacts.read_json(Path(preprocessor)).get("do_normalize", True)), PREPROCESSOR, model
+
+
+def _is_here(name: str, setting: str) -> bool:
+    """Whether the model is a folder or in the Hub's cache; otherwise the Hub must answer. Raises InputError."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    if Path(name).is_dir():
+        _check_folder(Path(name), setting)
+        return True
+    try:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str) and any(
+            isinstance(try_to_load_from_cache(name, weights), str) for weights in WEIGHTS
+        ):
+            return True
+        HfApi().model_info(name, timeout=10)
+    except HFValidationError:
+        raise InputError(f"No model at {name}: no such folder, and not a name on the Hugging Face Hub") from None
+    except Exception as error:  # offline, refused, not found, time-out: each has its own class in each HTTP library
+        raise InputError(
+            f"Cannot find the model {name}: there is no such folder, it is not in the Hugging Face cache, and the Hub "
+            f"did not give it ({type(error).__name__}); where there is a network, run 'hf download {name} "
+            f"--local-dir DIR', then point to it by --set {setting}=DIR"
+        ) from None
+    return False
+
+
+def _check_folder(folder: Path, setting: str) -> None:
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} is not a model folder: it has no config.json")
+    if any((folder / weights).is_file() for weights in WEIGHTS):
+        return
+    if any(folder.glob("*.bin")):
+        raise InputError(
+            f"{folder} holds its weights only as pickle (.bin), which can run code and is not read; if you trust it, "
+            f"convert it by: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{folder}')"
+            f".save_pretrained('DIR')\", copy its preprocessor_config.json, and give --set {setting}=DIR"
+        )
+    raise InputError(f"{folder} has no {WEIGHTS[0]}: the download is incomplete")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' loading report to itself: what matters of it is checked here. Download bars stay."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

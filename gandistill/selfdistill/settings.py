@@ -1,0 +1,70 @@
+"""What self-distillation is told: which network, which loss, how it is trained."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+
+from gandistill.config import Config
+from gandistill.selfdistill.losses import LossConfig
+
+FREE = ("manifest", "network.upstream")
+"""Settings that may differ when a run goes on: what they name is known by its content."""
+
+
+class NetworkConfig(Config):
+    """Which transformer answers where. Values are the paper's."""
+
+    upstream: str = Field(default="facebook/wav2vec2-base", min_length=1)
+    """A wav2vec 2.0, HuBERT or WavLM: its name on the Hugging Face Hub, or a local folder."""
+    depth: PositiveInt | None = None
+    """Transformer layers that are kept, behind the last of which the teacher answers; none given: all of them."""
+    exits: tuple[PositiveInt, ...] = (3, 8, 10)
+    """Layers behind which students answer. Without any, this is plain fine-tuning of the first ``depth`` layers."""
+    block: Literal["cnn", "lstm", "gru"] = "lstm"
+    """What lies between a layer and its student's linear layers."""
+
+    @field_validator("exits")
+    @classmethod
+    def _rise(cls, exits: tuple[int, ...]) -> tuple[int, ...]:
+        if sorted(set(exits)) != list(exits):
+            raise ValueError("expected different layers in rising order, such as [3, 8, 10]")
+        return exits
+
+
+class TrainingConfig(Config):
+    """How a network is fitted. Values are the paper's but where it gives none, which is said there."""
+
+    epochs: PositiveInt = 20
+    """Passes over the training part."""
+    batch: PositiveInt = 16
+    """Clips in a batch."""
+    learning_rate: PositiveFloat = 3e-5
+    """Of Adam, the same from the first update to the last."""
+    clip: NonNegativeInt = 95_744
+    """Samples of a clip, which a shorter one reaches by self-repetition, as in the paper's public code; 0: clips keep
+    their lengths, those of like length come in one batch, and padding is masked."""
+    freeze: Literal["nothing", "encoder", "backbone"] = "encoder"
+    """What stays as it was pretrained: nothing, the convolutional encoder, or the transformer too. The paper does not
+    say; frozen convolutions are the custom, and save time."""
+    gradient_checkpointing: bool = False
+    """Compute each layer's activations anew in the backward pass: less memory, more time, the same gradients."""
+    max_norm: PositiveFloat = 1.0
+    """Largest norm of the gradient. The paper names none."""
+    select: Literal["last", "dev"] = "last"
+    """Keep the last epoch's network, as the paper does, or that whose exits have the best mean UAR on dev."""
+    seed: int = Field(default=0, ge=0, lt=2**62)
+    """New weights, the order of clips and dropout follow from this alone."""
+
+
+class SelfDistilConfig(Config):
+    """All of one training."""
+
+    manifest: Path | None = None
+    """Manifest with train and, where there is one, dev part, as ``gandistill prepare`` writes it."""
+    network: NetworkConfig = NetworkConfig()
+    """Which transformer answers where."""
+    loss: LossConfig = LossConfig()
+    """What is minimised."""
+    training: TrainingConfig = TrainingConfig()
+    """How."""
