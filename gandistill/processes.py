@@ -35,6 +35,12 @@ def place() -> "PartialState":
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
 
+def leave() -> None:
+    """Part from the other processes, if there are any: one that ends while still of their group may be aborted."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def world() -> int:
     """How many processes train together."""
     return torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1

@@ -13,6 +13,7 @@ from accelerate import PartialState
 from gandistill import console
 from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
+from gandistill.processes import leave
 
 
 def main() -> int:
@@ -33,7 +34,7 @@ def main() -> int:
         console.say(str(error))
         return 2
     finally:
-        state.destroy_process_group()
+        leave()
     return 0
 
 

@@ -6,6 +6,10 @@ The same as ``gandistill train``, with the same options; without any, on the syn
 import sys
 
 from gandistill.cli import main
+from gandistill.processes import leave
 
 if __name__ == "__main__":
-    main(["train", *sys.argv[1:]])
+    try:
+        main(["train", *sys.argv[1:]])
+    finally:
+        leave()

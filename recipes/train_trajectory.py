@@ -6,6 +6,10 @@ The same as ``gandistill trajectory distil``, with the same options.
 import sys
 
 from gandistill.cli import main
+from gandistill.processes import leave
 
 if __name__ == "__main__":
-    main(["trajectory", "distil", *sys.argv[1:]])
+    try:
+        main(["trajectory", "distil", *sys.argv[1:]])
+    finally:
+        leave()

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,16 @@ def free_port() -> int:
 
 
 def finished(processes: list[subprocess.Popen[str]]) -> str:
-    """What they said, once all have ended well."""
-    said = [process.communicate(timeout=300)[1] for process in processes]
+    """What they said, once all have ended well; where one has not in time, all are ended, so that all have spoken."""
+    deadline, late = time.monotonic() + 270, False
+    for process in processes:
+        try:
+            process.wait(max(deadline - time.monotonic(), 0))  # they say too little to fill a pipe
+        except subprocess.TimeoutExpired:
+            late = True
+            process.terminate()  # which ends its workers too
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert not late, "\n".join(said)
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(said)
     return "".join(said)
 
