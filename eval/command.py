@@ -3,18 +3,41 @@
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from gandistill.errors import InputError, RunError
+from gandistill.evaluate.report import put_table
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def parser_of(what: str | None, work: str, out: str) -> argparse.ArgumentParser:
+    """What every script takes: a plan, its corpus, and where to work; ``work`` and ``out`` say the defaults."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("plan", type=Path)
+    parser.add_argument("corpus", type=Path, help="where the plan's corpus lies")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes at once, each on one thread")
+    parser.add_argument("--work", type=Path, help=f"default: {work}")
+    parser.add_argument("--out", type=Path, help=f"default: {out}")
+    return parser
 
 
 def answer(name: str, run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
     """Run a script's work. Exits where it cannot be done or was stopped, which keeps what is done."""
     try:
+        if options.jobs < 1:
+            raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
         run(options)
     except (InputError, RunError) as error:
         _fail(f"{name}: {error}", 2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
         _fail(f"{name}: stopped, what is done is kept: the same command goes on", 130)
+
+
+def tell(maker: str, digest: str) -> None:
+    """Put what of tables says most to README, if it has a place for it."""
+    if f"table: {maker} " in README.read_text(encoding="utf-8"):
+        put_table(README, maker, digest)
 
 
 def _fail(message: str, code: int) -> None:

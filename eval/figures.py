@@ -1,7 +1,7 @@
 """Figures of the tables, as SVG: sizes, UAR against points, confusions, speakers."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,10 +17,15 @@ from gandistill.metrics import confusion_matrix
 
 def draw(number: int, found: Sequence[Facts], made: Sequence[Measured], out: Path) -> None:
     """Write the figure of Table ``number``."""
+    kinds = {1: sizes, 2: curves, 3: lambda rows: confusions(rows, made), 4: speakers}
+    keep(lambda: kinds[number](found), out)
+
+
+def keep(make: Callable[[], Figure], out: Path) -> None:
+    """Write a figure as SVG, the same bytes each time."""
     with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time
-        figure = {1: sizes, 2: curves, 3: lambda rows: confusions(rows, made), 4: speakers}[number](found)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
+        make().savefig(text, format="svg", metadata={"Date": None})
     artifacts.write_text(out, text.getvalue())
 
 

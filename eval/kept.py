@@ -63,16 +63,19 @@ def described(number: int, name: str, plan: Plan, folds: Sequence[Fold]) -> Fact
     """What was run: corpus, plan with its hash, code and library versions."""
     whole = [FeatureSet.open(fold.inputs.features) for fold in folds]
     parts = [{part: size(one.part(part)) for part in SPLITS if part in {*one.index["split"]}} for one in whole]
-    resolved = plan.resolved()
     return {
         "table": number,
         "corpus": whole[0].config["corpus"],
         "protocol": plan.protocol,
         "folds": dict(zip(map(str, plan.folds), parts, strict=True)),
-        "plan": {"name": name, "sha256": hashlib.sha256(dump_compact(resolved).encode()).hexdigest()} | resolved,
-        "commit": commit(),
-        "versions": artifacts.versions(),
-    }
+    } | made_by(name, plan.resolved())
+
+
+def made_by(name: str, resolved: Facts) -> Facts:
+    """The plan with its hash, code and library versions."""
+    digest = hashlib.sha256(dump_compact(resolved).encode()).hexdigest()
+    plan = {"name": name, "sha256": digest} | resolved
+    return {"plan": plan, "commit": commit(), "versions": artifacts.versions()}
 
 
 def commit() -> str:

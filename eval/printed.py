@@ -76,3 +76,12 @@ def _probe(row: Facts) -> Facts:
         for what, value in row.get(group, {}).items():
             cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *tables.bounds(value))
     return cells | {"chance": percent(row["chance"]["accuracy"])}
+
+
+def beyond(found: Facts) -> str:
+    """A difference of UARs in percentage points: its t interval, in round brackets that of a bootstrap."""
+    text = percent(found["uar_difference"], *tables.bounds(found))
+    if "bootstrap" in found:
+        low, high = found["bootstrap"]["interval"]
+        text += f" ({100 * low:.1f}, {100 * high:.1f})"
+    return text

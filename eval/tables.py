@@ -17,7 +17,7 @@ from pathlib import Path
 import kept
 import paper
 import printed
-from command import answer
+from command import answer, parser_of, tell
 
 from gandistill.console import say
 from gandistill.corpora.prepare import prepare
@@ -26,7 +26,6 @@ from gandistill.evaluate import tables
 from gandistill.evaluate.cells import Store, bytes_of_generator, compute
 from gandistill.evaluate.inputs import inputs_of_folds
 from gandistill.evaluate.plan import Plan
-from gandistill.evaluate.report import put_table
 from gandistill.evaluate.rows import BOTH, TIME_POOLED, Facts, Fold, Row, Rows
 from gandistill.evaluate.storage import storage_rows
 from gandistill.evaluate.tables import Measured
@@ -35,27 +34,18 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import Bank, BankConfig
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("corpus", type=Path, help="where the plan's corpus lies")
+    parser = parser_of(__doc__, "work/tables/PLAN", "eval/results/PLAN")
     parser.add_argument("--table", type=int, choices=(1, 2, 3, 4), required=True)
     parser.add_argument("--speakers", type=Path, help="where the corpus of speakers lies, if the plan names one")
-    parser.add_argument("--jobs", type=int, default=1, help="so many processes at once, each on one thread")
     parser.add_argument("--shard", default="1/1", help="i/n: only the i-th of n parts of the work")
-    parser.add_argument("--work", type=Path, help="default: work/tables/PLAN")
-    parser.add_argument("--out", type=Path, help="default: eval/results/PLAN")
-    options = parser.parse_args()
-    answer("tables", run, options)
+    answer("tables", run, parser.parse_args())
 
 
 def run(options: argparse.Namespace) -> None:
     plan, shard = Plan.load(options.plan).rooted(ROOT / "recipes"), part_of(options.shard)
-    if options.jobs < 1:
-        raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
     work = options.work or Path("work/tables") / options.plan.stem
     extracting, banking = ExtractConfig.load(plan.extract), BankConfig.load(plan.bank)
     speakers = speakers_of(plan, options, work) if options.table == 4 else None
@@ -79,9 +69,8 @@ def run(options: argparse.Namespace) -> None:
     name, out = options.plan.stem, options.out or ROOT / "eval" / "results" / options.plan.stem
     caption = kept.keep(options.table, name, plan, folds, found, made, out)
     say(f"Table {options.table}: {out / f'table{options.table}.md'}")
-    maker = f"eval/tables.py {name}"
-    if options.out is None and options.table == 2 and f"table: {maker} " in README.read_text(encoding="utf-8"):
-        put_table(README, maker, f"{caption}\n{printed.digest(found, plan)}")
+    if options.out is None and options.table == 2:
+        tell(f"eval/tables.py {name}", f"{caption}\n{printed.digest(found, plan)}")
 
 
 def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan, work: Path) -> list[Facts]:

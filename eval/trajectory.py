@@ -11,36 +11,26 @@ import argparse
 from pathlib import Path
 
 import trajectory_files
-from command import answer
+from command import answer, parser_of, tell
 
 from gandistill.console import say
-from gandistill.errors import InputError
 from gandistill.evaluate.judgements import Store
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.matchings import Rows, inputs_of, measured
-from gandistill.evaluate.pieces import compute, pieces_of
-from gandistill.evaluate.report import put_table
+from gandistill.evaluate.pieces import pieces_of
+from gandistill.evaluate.workers import compute
 from gandistill.features.featureset import FeatureSet
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("corpus", type=Path, help="where the plan's corpus lies")
-    parser.add_argument("--jobs", type=int, default=1, help="so many processes at once, each on one thread")
-    parser.add_argument("--work", type=Path, help="default: work/trajectory/PLAN")
-    parser.add_argument("--out", type=Path, help="default: eval/results/trajectory-PLAN")
-    options = parser.parse_args()
-    answer("trajectory", run, options)
+    parser = parser_of(__doc__, "work/trajectory/PLAN", "eval/results/trajectory-PLAN")
+    answer("trajectory", run, parser.parse_args())
 
 
 def run(options: argparse.Namespace) -> None:
     name, plan = options.plan.stem, TrajectoryPlan.load(options.plan).rooted(ROOT / "recipes")
-    if options.jobs < 1:
-        raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
     work = options.work or Path("work/trajectory") / name
     inputs, store = inputs_of(plan, options.corpus, work), Store(work)
     rows = Rows(plan, inputs).all()
@@ -49,9 +39,8 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or ROOT / "eval" / "results" / f"trajectory-{name}"
     digest = trajectory_files.keep(name, plan, features, measured(rows, store, features), out)
     say(f"Tables and figures: {out}")
-    maker = f"eval/trajectory.py {name}"
-    if options.out is None and f"table: {maker} " in README.read_text(encoding="utf-8"):
-        put_table(README, maker, digest)
+    if options.out is None:
+        tell(f"eval/trajectory.py {name}", digest)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """Figures 2 and 3 of the trajectory-matching paper, as SVG: UAR against distillation steps, and against points."""
 
-import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
-from figures import canvas, explain, interval
+from figures import canvas, explain, interval, keep
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gandistill import artifacts
 from gandistill.evaluate.judgements import PARTS
 from gandistill.evaluate.matchings import GAUSSIAN, HARD, HERDING, RANDOM, TAUGHT
 from gandistill.evaluate.rows import REAL, Facts
@@ -20,11 +18,8 @@ def draw(found: Sequence[Facts], out: Path) -> None:
     """Write ``figure2-dev.svg`` and so on."""
     rows = [row for row in found if row["start"] == "scratch" and "chosen" not in row]
     for part in [part for part in PARTS if part in rows[0]]:
-        for name, figure in (("figure2", steps(rows, part)), ("figure3", points(rows, part))):
-            with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in it are the same each time
-                text = io.StringIO()
-                figure.savefig(text, format="svg", metadata={"Date": None})
-            artifacts.write_text(out / f"{name}-{part}.svg", text.getvalue())
+        for name, figure in (("figure2", steps), ("figure3", points)):
+            keep(partial(figure, rows, part), out / f"{name}-{part}.svg")
 
 
 def steps(rows: Sequence[Facts], part: str) -> Figure:

@@ -3,7 +3,6 @@
 But for ``costs.csv`` they are the same bits whenever the same plan is run again on the same machine.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache, partial
@@ -12,7 +11,8 @@ from typing import Any
 
 import trajectory_figures
 import yaml
-from kept import as_csv, commit, flat, size
+from kept import as_csv, flat, made_by, size
+from printed import beyond
 
 from gandistill import artifacts
 from gandistill.corpora.manifest import SPLITS
@@ -22,7 +22,7 @@ from gandistill.evaluate.matchings import DISTILLED, FULL, HARD, RANDOM, STEP_0,
 from gandistill.evaluate.report import markdown, percent
 from gandistill.evaluate.rows import Facts
 from gandistill.evaluate.tables import bounds, wide
-from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.features.featureset import FeatureSet
 
 EXPECTED = Path(__file__).parent / "expected"
 PAPER = {FULL: "mtt_paper_table2", DISTILLED: "mtt_paper_table3"}
@@ -62,17 +62,14 @@ def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, ou
 
 def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet) -> Facts:
     """What was run: corpus, plan with its hash, code and library versions."""
-    resolved, parts = plan.resolved(), {*features.index["split"]}
+    parts = {*features.index["split"]}
     return {
         "corpus": features.config["corpus"],
         "protocol": plan.protocol,
         "fold": plan.fold,
         "parts": {part: size(features.part(part)) for part in SPLITS if part in parts},
         "labels": features.labels,
-        "plan": {"name": name, "sha256": hashlib.sha256(dump_compact(resolved).encode()).hexdigest()} | resolved,
-        "commit": commit(),
-        "versions": artifacts.versions(),
-    }
+    } | made_by(name, plan.resolved())
 
 
 def caption(described: Facts, plan: TrajectoryPlan) -> str:
@@ -139,16 +136,8 @@ def counted(rows: Sequence[Facts]) -> str:
 def _ahead(row: Facts, part: str) -> Facts:
     name = row["training set"] + (", step chosen on dev" if "chosen" in row else "")
     named = {"row": name} | {key: row.get(key) for key in ("step", "student", "start", "ppc")}
-    gaps = {f"beyond {name}": _gap(found[part]) for name, found in row["differences"].items()}
+    gaps = {f"beyond {name}": beyond(found[part]) for name, found in row["differences"].items()}
     return named | {"part": part} | gaps
-
-
-def _gap(found: Facts) -> str:
-    text = percent(found["uar_difference"], *bounds(found))
-    if "bootstrap" in found:
-        low, high = found["bootstrap"]["interval"]
-        text += f" ({100 * low:.1f}, {100 * high:.1f})"
-    return text
 
 
 def shown(row: Facts, part: str) -> str:

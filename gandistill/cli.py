@@ -43,12 +43,18 @@ PROTOCOLS = (
     "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
 )
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
+Network = Annotated[Path, typer.Argument(help="Folder of a network with exits.")]
 
 trajectory = typer.Typer(
     help="Distil a set by matching the trajectories of teachers' weights; one YAML file serves all three commands.",
     rich_markup_mode=None,
 )
 app.add_typer(trajectory, name="trajectory")
+selfdistill = typer.Typer(
+    help="One fine-tuned wav2vec 2.0, HuBERT or WavLM that can answer after some of its layers.",
+    rich_markup_mode=None,
+)
+app.add_typer(selfdistill, name="selfdistill")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -95,6 +101,13 @@ def _pairs(text: str | None, option: str) -> dict[str, str] | None:
     if len(found) < len(pairs):
         raise InputError(f"Bad {option} {text!r}, it says one of them twice")
     return found
+
+
+def _layers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"Bad --exits {text!r}, expected layers such as 3,8,10") from None
 
 
 def _version(asked: bool) -> None:
@@ -410,6 +423,118 @@ def evaluate_students(
 
     wanted = TrajectoryConfig.load(config, settings or [])
     _print(run(FeatureSet.open(training), FeatureSet.open(features), wanted), as_json)
+
+
+@selfdistill.command()
+def make_upstream(out: Out = Path("work/upstream"), config: ConfigFile = None, settings: Settings = None) -> None:
+    """Write a wav2vec 2.0, HuBERT or WavLM with random weights, where no pretrained one can be had."""
+    from gandistill.selfdistill.random_upstream import RandomUpstreamConfig
+    from gandistill.selfdistill.random_upstream import make_upstream as run
+
+    wanted = RandomUpstreamConfig.load(config, settings or [])
+    run(out, wanted.settings, wanted.seed)
+
+
+@selfdistill.command("train")
+def train_exits(
+    out: Out = Path("work/selfdistill"),
+    config: ConfigFile = None,
+    settings: Settings = None,
+    resume: Resume = False,
+    inexact: Inexact = False,
+) -> None:
+    """Fine-tune a pretrained model together with exits behind some of its layers; --out/network is what predicts."""
+    from gandistill.run import configured
+    from gandistill.selfdistill.settings import SelfDistilConfig
+    from gandistill.selfdistill.training import train as run
+
+    run(configured(SelfDistilConfig, config, settings or [], out, resume), out, resume, inexact)
+
+
+@selfdistill.command("predict")
+def predict_exits(
+    network: Network,
+    files: Annotated[list[Path], typer.Argument(help="Audio files, of any length.")],
+    exit: Annotated[str, typer.Option(help="A layer with an exit, fusion, or auto: the first that is sure enough.")],
+    as_json: Json = False,
+) -> None:
+    """Say the emotion of audio files; layers above the exit are neither loaded nor run."""
+    from gandistill.selfdistill.prediction import predict as run
+
+    result, problems = run(network, files, exit)
+    for each in [] if as_json else result.pop("files"):
+        p, depth, seconds = each["probabilities"][each["label"]], each["depth"], each["seconds"]
+        print(f"{each['path']}: {each['label']} ({p:.2f}), {depth:.3g} layers, {seconds:.1f} s")
+    _print(result, as_json)
+    if problems:
+        raise InputError("\n".join(map(str, problems)))
+
+
+@selfdistill.command("evaluate")
+def evaluate_exits(
+    network: Network,
+    manifest: Annotated[Path, typer.Argument(help="Manifest of a corpus.")],
+    split: Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Judge every exit, their fusion and leaving early; the network's folder gets predictions of each."""
+    from gandistill.evaluate.exits import evaluate as run
+
+    result = run(network, manifest, split)
+    for name, each in {} if as_json else result.pop("exits").items():
+        print(f"{name:<6} UAR {each['uar']:.3f}, accuracy {each['accuracy']:.3f}, {each['mean_depth']:.3g} layers")
+    _print(result, as_json)
+
+
+@selfdistill.command("calibrate")
+def calibrate_exits(
+    network: Network,
+    manifest: Annotated[Path, typer.Argument(help="Manifest with a dev part that the network was not trained on.")],
+    uar_loss: Annotated[float, typer.Option(help="How much UAR, in 0..1, may be lost on dev by leaving early.")] = 0.01,
+    as_json: Json = False,
+) -> None:
+    """Learn on dev when leaving early is safe, and keep it in the network's folder: then --exit auto works."""
+    from gandistill.selfdistill.calibration import calibrate as run
+
+    _print(run(network, manifest, uar_loss), as_json)
+
+
+@selfdistill.command("describe")
+def describe_exits(
+    upstream: Annotated[str, typer.Option(help="Such as wav2vec2-base, or a local model folder.")] = "wav2vec2-base",
+    exits: Annotated[str, typer.Option(help="Layers behind which students answer; the last answers too.")] = "3,8,10",
+    block: Annotated[str, typer.Option(help="cnn, lstm or gru.")] = "lstm",
+    classes: Annotated[int, typer.Option(help="Classes C.")] = 7,
+    depth: Annotated[int | None, typer.Option(help="Layers that are kept; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """What each exit costs: parameters, multiply-accumulates a second of audio, bytes. Needs no weights."""
+    from gandistill.selfdistill.describe import describe as run
+
+    result = run(upstream, _layers(exits), block, classes, depth)
+    for each in [] if as_json else result.pop("exits"):
+        paper, deployed = each["parameters_paper"], each["parameters_deployed"]
+        billions, megabytes = each["multiply_accumulates_per_second"] / 1e9, each["bytes"] / 1e6
+        print(
+            f"exit {each['exit']:>2}: {deployed / 1e6:.1f} M parameters ({paper / 1e6:.1f} M as the paper counts), "
+            f"{billions:.2f} G multiply-accumulates a second of audio, {megabytes:.0f} MB"
+        )
+    _print(result, as_json)
+
+
+@selfdistill.command("export")
+def export_exit(
+    network: Network,
+    exit: Annotated[int, typer.Option(help="Number of the layer behind which it answers.")],
+    out: Out = Path("exit"),
+    form: Annotated[str, typer.Option("--format", help="safetensors, or onnx.")] = "safetensors",
+    precision: Annotated[str, typer.Option(help="Of safetensors: float32, float16 or int8.")] = "float32",
+    as_json: Json = False,
+) -> None:
+    """Write one exit and what it needs, without the layers above it; as ONNX, checked against torch."""
+    from gandistill.selfdistill.export import export as run
+
+    _print(run(network, exit, out, precision, form), as_json)
 
 
 @app.command()

@@ -354,5 +354,27 @@ def load_optimiser_state(optimiser: torch.optim.Optimizer, tensors: dict[str, Te
     optimiser.load_state_dict(optimiser.state_dict() | {"state": states})
 
 
+def state_of(optimiser: torch.optim.Optimizer, **modules: torch.nn.Module) -> dict[str, Tensor]:
+    """Modules and the optimiser that moves them as named tensors: ``<module>/<tensor>`` and ``optimiser/<tensor>``."""
+    parts = {name: module.state_dict() for name, module in modules.items()} | {OPTIMISER: optimiser_state(optimiser)}
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+
+def load_state(
+    state: dict[str, Tensor], where: Path, optimiser: torch.optim.Optimizer, **modules: torch.nn.Module
+) -> None:
+    """Undo ``state_of``. Raises InputError if a tensor is missing, not expected, or of another shape."""
+    parts: dict[str, dict[str, Tensor]] = {name: {} for name in (*modules, OPTIMISER)}
+    for key, tensor in state.items():
+        part, _, name = key.partition("/")
+        if part not in parts:
+            raise InputError(f"{where}: tensor {key!r} is not expected")
+        parts[part][name] = tensor
+    for name, module in modules.items():
+        artifacts.load_module(module, parts[name], where)
+    load_optimiser_state(optimiser, parts[OPTIMISER], where)
+
+
+OPTIMISER = "optimiser"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam remembers of each parameter."""

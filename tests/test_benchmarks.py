@@ -56,6 +56,7 @@ def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
 
 def test_every_benchmark_is_tried():
     assert sorted(BENCHMARKS) == [
+        "early_exit",
         "equal_updates",
         "extract",
         "head",

@@ -42,12 +42,23 @@ COMMANDS = {
     "probe": "--target --seed --config --set --json",
     "demo": "--corpus --out --json",
     "trajectory": "teach distil evaluate",
+    "selfdistill": "make-upstream train evaluate calibrate predict describe export",
 }
 OF_TRAJECTORY = {
     "teach": "--out --config --set --jobs --allow-inexact-resume",
     "distil": "--out --config --set --resume --allow-inexact-resume",
     "evaluate": "training features --config --set --json",
 }
+OF_SELFDISTILL = {
+    "make-upstream": "--out --config --set",
+    "train": "--out --config --set --resume --allow-inexact-resume",
+    "evaluate": "network manifest --split --json",
+    "calibrate": "network manifest --uar-loss --json",
+    "predict": "network files --exit --json",
+    "describe": "--upstream --exits --block --classes --depth --json",
+    "export": "network --exit --out --format --precision --json",
+}
+GROUPS = {"trajectory": OF_TRAJECTORY, "selfdistill": OF_SELFDISTILL}
 
 
 @dataclass(frozen=True)
@@ -291,6 +302,10 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "no speakers": (["probe", "WORK/head-a", "WORK/distilled"], "names no speaker"),
     "a bad probe key": (["probe", "WORK/head-a", "WORK/logmel", "--set", "epochs=1"], "unknown key 'epochs'"),
     "a probe of nothing": (["probe", "WORK/nothing", "WORK/logmel"], "No head at WORK/nothing: no such folder"),
+    "an exit that no such model has": (["selfdistill", "describe", "--exits", "3,13"], "Bad exits [13], the model has"),
+    "exits that are no numbers": (["selfdistill", "describe", "--exits", "3;8"], "expected layers such as 3,8,10"),
+    "an unknown model": (["selfdistill", "describe", "--upstream", "wav2vec3"], "expected one of [hubert-base"),
+    "no network to export": (["selfdistill", "export", "WORK/logmel", "--exit", 3], "expected a selfdistilled"),
     "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
 }
@@ -374,10 +389,10 @@ def test_help_lists_the_options(command: str):
     assert f"  {command} " in described
 
 
-@pytest.mark.parametrize("command", OF_TRAJECTORY)
-def test_help_lists_the_options_of_a_group(command: str):
-    described = succeed("trajectory", command, "--help").out
-    assert [option for option in OF_TRAJECTORY[command].split() if option not in described] == []
+@pytest.mark.parametrize(("group", "command"), [(group, command) for group in GROUPS for command in GROUPS[group]])
+def test_help_lists_the_options_of_a_group(group: str, command: str):
+    described = succeed(group, command, "--help").out
+    assert [option for option in GROUPS[group][command].split() if option not in described] == []
 
 
 @pytest.mark.parametrize(

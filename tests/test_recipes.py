@@ -21,6 +21,10 @@ from gandistill.gan.sampling import Sampler
 from gandistill.gan.training import GanConfig, train
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.training import HeadConfig
+from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.random_upstream import RandomUpstreamConfig, make_upstream
+from gandistill.selfdistill.settings import SelfDistilConfig
+from gandistill.selfdistill.training import train as train_exits
 from gandistill.trajectory.distillation import distil
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.settings import TrajectoryConfig
@@ -37,15 +41,22 @@ KINDS = {
 LAUNCHERS = sorted((RECIPES / "accelerate").glob("*.yaml"))
 ALL = sorted(set(RECIPES.glob("*/*.yaml")) - set(LAUNCHERS))
 CORPORA = ("ravdess", "nemo", "iemocap", "demos")
+SPLIT = "speaker-independent"
 TINY_BANK = ["heads=[superb, attentive]", "seeds=1", "updates=2", "half_trained=1", "batch=4"]
 STEP = ["training.updates=1", "training.batch=4", "training.evaluate_heads=[superb]", "training.evaluate_ppc=2"]
 NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[4] * 8}"]
 
 
+FOLDERS = {"heads": HeadConfig, "upstreams": RandomUpstreamConfig}
+BEGINNINGS = {"mtt_": TrajectoryConfig, "selfdistill": SelfDistilConfig, "gan_": GanConfig}
+
+
 def kind_of(recipe: Path) -> Any:
-    if recipe.parent.name == "heads":
-        return HeadConfig
-    return KINDS.get(recipe.stem, TrajectoryConfig if recipe.stem.startswith("mtt_") else GanConfig)
+    if recipe.parent.name in FOLDERS:
+        return FOLDERS[recipe.parent.name]
+    if recipe.stem in KINDS:
+        return KINDS[recipe.stem]
+    return next(kind for beginning, kind in BEGINNINGS.items() if recipe.stem.startswith(beginning))
 
 
 def name_of(recipe: Path) -> str:
@@ -180,6 +191,44 @@ def test_trajectory_recipes_take_one_step(recipe: str, tmp_path: Path):
     assert (made.soft is not None) == recipe.endswith("soft")
     assert len(made.config["distilled_by"]["teachers"]) == 1 + recipe.endswith("pool")
     assert len(judged(made, FeatureSet.open(tmp_path / "clips"), config)) == 2
+
+
+def test_the_papers_values_of_self_distillation():
+    """Section 3.2 of arXiv 2210.14636, and 3.5 for layer-wise distillation."""
+    config = SelfDistilConfig.load(RECIPES / "demos" / "selfdistill.yaml")
+    assert config.network == SelfDistilConfig().network
+    assert (config.network.upstream, config.network.exits) == ("facebook/wav2vec2-base", (3, 8, 10))
+    training, loss = config.training, config.loss
+    assert (training.epochs, training.batch, training.learning_rate, training.clip) == (20, 16, 3e-5, 95_744)
+    assert (loss.alpha, loss.beta, loss.gamma, loss.similarity, loss.level) == (1, 1, 1, "l2+cosine", "embedding")
+    rival = SelfDistilConfig.load(RECIPES / "demos" / "selfdistill_layerwise.yaml")
+    assert (rival.network.depth, rival.network.exits, rival.training) == (2, (), config.training)
+    assert rival.layerwise is not None
+    assert (rival.layerwise.layers, rival.layerwise.epochs) == ((4, 8, 12), 20)
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*/selfdistill*.yaml")), ids=name_of)
+def test_self_distillation_recipes_take_one_epoch(recipe: Path, tmp_path: Path):
+    """On tones in place of speech; where the recipe names the paper's model, on a narrow one of as many layers."""
+    prepare("nemo", fabricate.fabricate_nemo(tmp_path / "data", 1, 0.4), tmp_path / "manifest.csv", protocol=SPLIT)
+    small = RandomUpstreamConfig.load(RECIPES / "upstreams" / "wav2vec2_small.yaml")
+    config = SelfDistilConfig.load(recipe)
+    narrow = {} if "small" in config.network.upstream else {"num_hidden_layers": 12, "hidden_size": 16}
+    make_upstream(tmp_path / "upstream", small.settings | narrow, small.seed)
+    brief = [f"manifest={tmp_path / 'manifest.csv'}", f"network.upstream={tmp_path / 'upstream'}", "training.clip=3200"]
+    brief += ["training.epochs=1"] + ["layerwise.epochs=1"] * (config.layerwise is not None)
+    train_exits(SelfDistilConfig.load(recipe, brief), tmp_path / "run")
+    network = load_network(tmp_path / "run" / "network")
+    assert network.depths == [*config.network.exits, config.network.depth or network.backbone.depth]
+
+
+def test_train_selfdistill_is_its_command(tmp_path: Path):
+    """``accelerate launch recipes/train_selfdistill.py``."""
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
+    script = [str(RECIPES / "train_selfdistill.py"), "--out", str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([*launch, *script], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert "gandistill: Training needs a manifest" in done.stderr
 
 
 def test_train_trajectory_is_the_distil_command(tmp_path: Path):

@@ -29,7 +29,7 @@ LOGMEL_BYTES = SAMPLE_RATE / LogMelConfig().hop * LogMelConfig().bands * 2 * 360
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    rows = [row for make in (steps, quality, samples, heads, extraction, scale, matching) for row in make(found)]
+    rows = [row for make in (steps, quality, samples, heads, extraction, scale, matching, exits) for row in make(found)]
     machines = [part["machine"] for part in found.values()]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use" for m in machines})
     table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
@@ -123,6 +123,21 @@ def matching(found: dict[str, Any]) -> Iterator[Row]:
         slower, smaller = (row[k] / unroll[k] for k in ("seconds_per_step", "peak_mb"))
         yield line(f"time of an adjoint step, {where}", "1.3 times the unroll's", f"{slower:.2f} times{beside}")
         yield line(f"memory of an adjoint step, {where}", "1/7 of the unroll's", f"1/{1 / smaller:.1f}{beside}")
+
+
+def exits(found: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(found, "early_exit")
+    for row in rows:
+        if row["variant"] == "ratio":
+            measured = f"{row['over_limit']:.2f} times ({row['measured']:.2f} of it, the limit is {row['limit']:.2f})"
+            yield line("time to answer at exit 3, against the full depth", "1.1 times the limit", measured)
+        elif row["variant"] == "exit 3, float32":
+            yield line("bytes of the exported exit 3", "as its parameters", f"{row['share']:.1%} of the whole")
+    peaks = {row["audio_seconds"]: row["peak_mb"] for row in rows if row["variant"] == "exit 3" and "peak_mb" in row}
+    if peaks:
+        short, long = min(peaks), max(peaks)
+        grown = f"{peaks[long] / peaks[short]:.2f} times"
+        yield line(f"memory of predicting {long} s of audio, against {short} s", "the same", grown)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import os
 import re
 import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from itertools import groupby
@@ -77,24 +78,27 @@ def load(path: Path, channel: int | None = None) -> NDArray[np.float32]:
     the same sound or different speakers, wrong for microphones that stand apart, whose channels partly cancel, so the
     reader of such a corpus asks for one. Other sample rates are resampled by a polyphase filter. Raises AudioError.
     """
+    return np.concatenate([*stream(path, channel)])
+
+
+def stream(path: Path, channel: int | None = None) -> Iterator[NDArray[np.float32]]:
+    """What ``load`` gives, to the bit, in blocks [samples], in memory that does not grow with the file.
+
+    Raises AudioError, at the end of the file where the file as a whole is bad: truncated, too short, silent.
+    """
+    with _opened(path) as file:
+        rate = file.samplerate
+        blocks = _checked(path, _decoded(path, file, channel), rate)
+        yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+
+
+def promised_seconds(path: Path) -> float:
+    """Seconds of audio that a file's header promises, 0 if it is no audio: for a first idea, since none is decoded."""
     try:
-        _check_header(path)
-        samples, rate = _decode(path, channel)
-    except (FileNotFoundError, NotADirectoryError):
-        raise AudioError(path, Reason.MISSING) from None
-    except PermissionError:
-        raise AudioError(path, Reason.PERMISSION) from None
-    except OSError as error:
-        raise AudioError(path, Reason.UNREADABLE, error.strerror or "") from None
-    except ValueError as error:  # a name that no file can have, such as one with a NUL
-        raise AudioError(path, Reason.UNREADABLE, str(error)) from None
-    if len(samples) < SHORTEST_SECONDS * rate:
-        raise AudioError(path, Reason.SHORT, f"{1000 * len(samples) / rate:.1f} ms")
-    if not np.isfinite(samples).all():
-        raise AudioError(path, Reason.NOT_FINITE)
-    if not samples.any():
-        raise AudioError(path, Reason.SILENT)
-    return samples if rate == SAMPLE_RATE else _resample(samples, rate)
+        with _opened(path) as file:
+            return file.frames / file.samplerate
+    except AudioError:
+        return 0.0
 
 
 def scan(entries: list[Entry]) -> tuple[list[Entry], list[AudioError]]:
@@ -202,7 +206,7 @@ def find_speech(
 
 def _judge(entry: Entry) -> Entry | AudioError:
     try:
-        seconds = len(load(entry.path, entry.channel)) / SAMPLE_RATE
+        seconds = sum(map(len, stream(entry.path, entry.channel))) / SAMPLE_RATE
     except AudioError as error:
         return error
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
@@ -275,41 +279,93 @@ def _check_data(path: Path, promised: int, there: int) -> None:
         raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} bytes of samples, {there} are there")
 
 
-def _decode(path: Path, channel: int | None) -> tuple[NDArray[np.float32], int]:
-    """Samples [samples] of a channel, or of the average of all, and their rate in Hz.
-
-    Read by blocks: a header may promise any size.
-    """
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
+    """A file whose header promises audio, at its first sample."""
     try:
+        _check_header(path)
         file = soundfile.SoundFile(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioError(path, Reason.MISSING) from None
+    except PermissionError:
+        raise AudioError(path, Reason.PERMISSION) from None
+    except OSError as error:
+        raise AudioError(path, Reason.UNREADABLE, error.strerror or "") from None
+    except ValueError as error:  # a name that no file can have, such as one with a NUL
+        raise AudioError(path, Reason.UNREADABLE, str(error)) from None
     except soundfile.LibsndfileError as error:
         raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
-    blocks = [np.empty(0, np.float32)]
-    with file, np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
-        rate, promised = file.samplerate, file.frames
-        _check_rate(path, rate)
-        if channel is not None and not 1 <= channel <= file.channels:
-            raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
-        heard = slice(None) if channel is None else slice(channel - 1, channel)
-        try:
-            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                blocks.append(block[:, heard].mean(axis=1))
-        except soundfile.LibsndfileError as error:
-            raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
-    samples = np.concatenate(blocks)
-    if not len(samples):
+    with file:
+        _check_rate(path, file.samplerate)
+        yield file
+
+
+def _decoded(path: Path, file: soundfile.SoundFile, channel: int | None) -> Iterator[NDArray[np.float32]]:
+    """Blocks [samples] of a channel, or of the average of all.
+
+    A header may promise any size, so it is believed only once that many samples were there.
+    """
+    if channel is not None and not 1 <= channel <= file.channels:
+        raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
+    heard = slice(None) if channel is None else slice(channel - 1, channel)
+    found = 0
+    try:
+        while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            found += len(block)
+            with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
+                mono = block[:, heard].mean(axis=1)
+            yield mono
+    except soundfile.LibsndfileError as error:
+        raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
+    if not found:
         raise AudioError(path, Reason.HEADER_ONLY)
-    if len(samples) < promised:
-        raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} samples, {len(samples)} are there")
-    return samples, rate
+    if found < file.frames:
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {found} are there")
+
+
+def _checked(path: Path, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Pass blocks on, unless what they hold is no speech."""
+    samples, silent = 0, True
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise AudioError(path, Reason.NOT_FINITE)
+        samples, silent = samples + len(block), silent and not block.any()
+        yield block
+    if samples < SHORTEST_SECONDS * rate:
+        raise AudioError(path, Reason.SHORT, f"{1000 * samples / rate:.1f} ms")
+    if silent:
+        raise AudioError(path, Reason.SILENT)
 
 
 def _plain(error: soundfile.LibsndfileError) -> str:
     return error.error_string.removeprefix("Error : ").rstrip(".")
 
 
-def _resample(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def _resampled(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+    """Blocks [samples] at 16 kHz of blocks at another rate, the same bits however those are cut.
+
+    ``down`` samples become ``up``. A block is resampled between the samples before and after it that the filter sees,
+    zeros at both ends of the file: scipy's is 20 max(up, down) + 1 long at ``up`` times the rate.
+    """
     from scipy.signal import resample_poly
 
     common = math.gcd(SAMPLE_RATE, rate)
-    return resample_poly(samples, SAMPLE_RATE // common, rate // common).astype(np.float32)
+    up, down = SAMPLE_RATE // common, rate // common
+    seen = 10 * max(up, down) // up + 1
+    margin = -(-seen // down)  # in steps of ``down`` samples, which become ``up`` of the output
+    around = np.zeros(margin * down, np.float32)
+    held = around
+
+    def resampled(steps: int) -> NDArray[np.float32]:
+        found = resample_poly(held, up, down)
+        return found[margin * up : (margin + steps) * up].astype(np.float32)
+
+    for block in blocks:
+        held = np.concatenate([held, block])
+        steps = len(held) // down - 2 * margin
+        if steps > 0:
+            yield resampled(steps)
+            held = held[steps * down :]
+    left = len(held) - len(around)
+    held = np.concatenate([held, around, around])
+    yield resampled(-(-left // down))[: -(-left * up // down)]

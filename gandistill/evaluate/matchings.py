@@ -7,7 +7,6 @@ class, all by one schedule.
 S sets of a row, H students on each.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,17 +15,16 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
+from gandistill.evaluate.gaps import Floats, gap, spread
 from gandistill.evaluate.inputs import MANIFEST, Inputs, make_inputs
 from gandistill.evaluate.judgements import PARTS, Judgement, Source, Store, Student
 from gandistill.evaluate.matching_plan import Start, StudentPlan, TrajectoryPlan
 from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.rows import DRAWN, FIXED, REAL, Facts
-from gandistill.evaluate.significance import LEVEL, difference, interval
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import BankConfig
@@ -41,8 +39,6 @@ HARD, SOFT, LEARNED = "hard", "the bank's soft", "learned soft"
 RANDOM, HERDING, GAUSSIAN = DRAWN["random"], FIXED["herding"], DRAWN["class-gaussian"]
 REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
-RESAMPLES = 2000
-Floats = NDArray[np.float64]
 
 
 def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
@@ -279,50 +275,6 @@ def _rivals(one: Measured, found: Sequence[Measured]) -> Iterator[tuple[str, Mea
             yield facts["training set"], each
         elif facts["training set"] in (RANDOM, HERDING, GAUSSIAN):
             yield facts["training set"] + ("" if facts["labels"] == HARD else f", {facts['labels']} labels"), each
-
-
-def gap(one: Measured, rival: Measured, part: str, paired: bool) -> Facts:
-    """How much higher a row's UAR is than a rival's.
-
-    ``uar_difference``, with the 95 % t interval ``low`` to ``high`` over sets (or students): of differences ``paired``
-    by seed, or Welch's. On test also ``bootstrap``: the interval over speakers, or utterances, the trained students
-    held fixed.
-    """
-    mine, others = (each.scores("uar", part) for each in (one, rival))
-    said: Facts = {"paired": paired}
-    if paired:
-        found = spread(mine - others)
-        said |= {"uar_difference": found.pop("uar")} | found
-    else:
-        said |= welch(_independent(mine), _independent(others))
-    if part == "test":
-        again = difference(one.tested, rival.tested, resamples=RESAMPLES)
-        said["bootstrap"] = {"interval": again["interval"], "over": again["bootstrap"]}
-    return said
-
-
-def spread(values: Floats) -> Facts:
-    """Mean of [S, H] as ``uar`` with its 95 % t interval, if there is one."""
-    mean, low, high = interval(_independent(values).tolist())
-    return {"uar": mean} | ({} if math.isnan(low) else {"low": low, "high": high})
-
-
-def _independent(values: Floats) -> Floats:
-    """Means of sets, since students on one are not independent; of one set, its students."""
-    return values.mean(axis=1) if len(values) > 1 else values[0]
-
-
-def welch(a: Floats, b: Floats) -> Facts:
-    """Difference of the means of independent values, with Welch's 95 % t interval where each has two or more."""
-    from scipy import stats
-
-    apart = float(a.mean() - b.mean())
-    shares = [float(values.var(ddof=1)) / len(values) if len(values) > 1 else math.nan for values in (a, b)]
-    if not sum(shares) > 0:
-        return {"uar_difference": apart} | ({"low": apart, "high": apart} if sum(shares) == 0 else {})
-    freedom = sum(shares) ** 2 / sum(share**2 / (len(v) - 1) for share, v in zip(shares, (a, b), strict=True))
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(sum(shares))
-    return {"uar_difference": apart, "low": apart - margin, "high": apart + margin}
 
 
 def _cost(one: Measured, store: Store) -> Facts:

@@ -2,24 +2,17 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
 from gandistill import artifacts
-from gandistill.console import muted, track
 from gandistill.controls.select import select
-from gandistill.errors import killed
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.judgements import PARTS, Facts, Judgement, Source, Store, digest
-from gandistill.evaluate.workers import Failure, peak_bytes, tell
+from gandistill.evaluate.workers import Failure, peak_bytes
 from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.training import train, untrained
@@ -34,8 +27,6 @@ from gandistill.trajectory.fitting import fit, updates_in_epoch
 from gandistill.trajectory.settings import EvaluateConfig, TrajectoryConfig
 from gandistill.trajectory.teachers import TeachConfig, teach
 
-POLL_SECONDS = 1.0
-
 
 @dataclass(frozen=True)
 class Teaching:
@@ -47,13 +38,16 @@ class Teaching:
     def __str__(self) -> str:
         return f"{self.config.trajectories} teachers {self.config.head}"
 
+    def __len__(self) -> int:
+        return 1
+
     def left(self, store: Store) -> int:
-        """How much of it is still to be done."""
+        """How many of its results are still to be found."""
         return not (store.teachers(self.config, self.inputs) / artifacts.CONFIG).is_file()
 
-    def needs(self) -> Sequence[TeachConfig]:
-        """The teachers that it needs."""
-        return ()
+    def is_ready(self, store: Store) -> bool:
+        """Whether it can begin."""
+        return True
 
     def work(self, store: Store) -> list[Failure]:
         """Do it; give what failed."""
@@ -81,8 +75,11 @@ class Judging:
         """Features and bank."""
         return self.judgements[0].inputs
 
+    def __len__(self) -> int:
+        return len(self.judgements)
+
     def left(self, store: Store) -> int:
-        """How much of it is still to be done."""
+        """How many of its results are still to be found."""
         return sum(not store.judgement(each).is_file() for each in self.judgements)
 
     def needs(self) -> Sequence[TeachConfig]:
@@ -90,6 +87,10 @@ class Judging:
         guides = [teachers for each in self.judgements for teachers in each.source.teaching]
         starting = [each.student.teachers for each in self.judgements if each.student.teachers is not None]
         return list({digest(each.shareable()): each for each in (*guides, *starting)}.values())
+
+    def is_ready(self, store: Store) -> bool:
+        """Whether the teachers that it needs are there."""
+        return all((store.teachers(each, self.inputs) / artifacts.CONFIG).is_file() for each in self.needs())
 
     def work(self, store: Store) -> list[Failure]:
         """Do it; give what failed."""
@@ -112,9 +113,6 @@ class Judging:
                     except Exception as error:  # whatever it is, the others are worth computing
                         failures.append(Failure.of(each, error))
         return failures
-
-
-Piece = Teaching | Judging
 
 
 class _Sets:
@@ -203,7 +201,7 @@ def _judged(judgement: Judgement, training: FeatureSet, drawing: float, store: S
     return made_of | said | found | {"cost": cost}
 
 
-def pieces_of(judgements: Sequence[Judgement]) -> list[Piece]:
+def pieces_of(judgements: Sequence[Judgement]) -> list[Teaching | Judging]:
     """The pieces of work that all these judgements take, each of them once, what takes longest first."""
     distinct = list({each.key: each for each in judgements}.values())
     groups: dict[str, list[Judgement]] = {}
@@ -219,65 +217,3 @@ def pieces_of(judgements: Sequence[Judgement]) -> list[Piece]:
     judging.sort(key=lambda piece: order.index(piece.judgements[0].source.kind))
     teachers = {digest(each.shareable()): each for piece in judging for each in piece.needs()}
     return [*(Teaching(distinct[0].inputs, each) for each in teachers.values()), *judging]
-
-
-def compute(pieces: Sequence[Piece], store: Store, jobs: int = 1) -> None:
-    """Do what is left of all pieces, ``jobs`` at once in processes of one thread, so that no digit depends on jobs.
-
-    A piece begins when the teachers that it needs are there. One that fails is said by name and leaves the others; once
-    they are done, an InputError or a RunError says how many failed.
-    """
-    total, left = (
-        sum(1 if isinstance(each, Teaching) else len(each.judgements) for each in pieces),
-        _left(pieces, store),
-    )
-    store.folder.mkdir(parents=True, exist_ok=True)
-    failures: list[Failure] = []
-    if left:
-        for _ in track(_spread(pieces, store, jobs, failures), "computing", total, total - left, unit="results"):
-            pass
-    tell(failures, "results")
-
-
-def _left(pieces: Sequence[Piece], store: Store) -> int:
-    return sum(each.left(store) for each in pieces)
-
-
-def _spread(pieces: Sequence[Piece], store: Store, jobs: int, failures: list[Failure]) -> Iterator[None]:
-    """Do pieces in processes of their own, passing once for each result that is there."""
-    waiting, running = [each for each in pieces if each.left(store)], dict[Future[list[Failure]], Piece]()
-    left = _left(waiting, store)
-    shown = list(waiting)
-    # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
-    with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        try:
-            while waiting or running:
-                ready = [each for each in waiting if _is_ready(each, store)]
-                for piece in ready[: jobs - len(running)]:
-                    waiting.remove(piece)
-                    running[pool.submit(_work, piece, store, jobs > 1)] = piece
-                if not running:  # their teachers have failed
-                    failures += [Failure(str(each), "the teachers that it needs failed", False) for each in waiting]
-                    return
-                for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
-                    del running[future]
-                    failures += future.result()
-                before, left = left, _left(shown, store)
-                yield from (None for _ in range(before - left))
-        except BaseException as error:
-            pool.shutdown(wait=True, cancel_futures=True)
-            if isinstance(error, BrokenProcessPool):
-                raise killed() from None
-            raise
-
-
-def _is_ready(piece: Piece, store: Store) -> bool:
-    """Whether the teachers that it needs are there."""
-    return all((store.teachers(each, piece.inputs) / artifacts.CONFIG).is_file() for each in piece.needs())
-
-
-def _work(piece: Piece, store: Store, quiet: bool) -> list[Failure]:
-    """One piece, in a process of its own, which does it in silence if it is one of several."""
-    torch.set_num_threads(1)
-    with muted(quiet):
-        return piece.work(store)

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+from numpy.typing import NDArray
 
 from gandistill import artifacts, metrics
 from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
-from gandistill.evaluate.predictions import COLUMNS, POSTERIOR, file_name
+from gandistill.evaluate.predictions import file_name, write_predictions
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import load_head, posteriors
 
@@ -37,19 +37,10 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
         raise InputError(f"{features.folder} has {features.dims} dims, but the head {head_folder} expects {head.dims}")
     judged = replace(features, config=features.config | {"labels": head.labels}).part(split)  # in the head's order
     p = posteriors(head, judged).numpy()
-    predicted = p.argmax(axis=1)
-    _write(head_folder / file_name(split), judged, predicted, p)
-
-    confusion = metrics.confusion_matrix(judged.targets, predicted, len(judged.labels))
-    recalls = metrics.recalls(confusion)
-    absent = [label for label, count in judged.class_counts.items() if not count]
-    if absent:
-        say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")
+    write_predictions(head_folder / file_name(split), judged.index, p, judged.labels)
+    say_absent(judged.targets, judged.labels, split)
     return {
-        "uar": metrics.unweighted_average_recall(confusion),
-        "accuracy": metrics.accuracy(confusion),
-        "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(judged.labels, recalls, strict=True)},
-        "confusion": confusion.tolist(),
+        **scores(judged.targets, p.argmax(axis=1), judged.labels),
         "labels": judged.labels,
         "utterances": len(judged),
         "split": split,
@@ -58,8 +49,20 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     }
 
 
-def _write(path: Path, judged: FeatureSet, predicted: np.ndarray, p: np.ndarray) -> None:
-    table = judged.index.assign(predicted=[judged.labels[c] for c in predicted])[list(COLUMNS)]
-    posterior = pd.DataFrame(p, columns=[POSTERIOR + label for label in judged.labels])
-    text = pd.concat([table, posterior], axis=1).to_csv(index=False, lineterminator="\n", float_format="%.7g")
-    artifacts.write_text(path, text)
+def scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
+    """``uar``, ``accuracy``, ``recalls`` and ``confusion``, as ``evaluate`` has them, of class numbers [N]."""
+    confusion = metrics.confusion_matrix(targets, predicted, len(labels))
+    recalls = metrics.recalls(confusion)
+    return {
+        "uar": metrics.unweighted_average_recall(confusion),
+        "accuracy": metrics.accuracy(confusion),
+        "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(labels, recalls, strict=True)},
+        "confusion": confusion.tolist(),
+    }
+
+
+def say_absent(targets: NDArray[np.int64], labels: list[str], split: str) -> None:
+    """Say which classes a split lacks, by the class numbers [N] of its utterances."""
+    absent = [label for c, label in enumerate(labels) if c not in targets]
+    if absent:
+        say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from gandistill import metrics
+from gandistill import artifacts, metrics
 from gandistill.errors import InputError
 
 COLUMNS = ("id", "speaker", "label", "predicted")
@@ -25,6 +26,14 @@ Strings = NDArray[np.str_]
 def file_name(split: str) -> str:
     """The file for a split: ``predictions.csv`` for test, ``predictions-dev.csv`` and so on for the others."""
     return "predictions.csv" if split == "test" else f"predictions-{split}.csv"
+
+
+def write_predictions(path: Path, known: pd.DataFrame, p: NDArray[np.floating], classes: list[str]) -> None:
+    """Write a predictions file from ``id``, ``speaker`` and ``label`` of N utterances and posteriors [N, C]."""
+    table = known.assign(predicted=[classes[c] for c in p.argmax(axis=1)])[list(COLUMNS)]
+    posterior = pd.DataFrame(p, columns=[POSTERIOR + label for label in classes], index=known.index)
+    text = pd.concat([table, posterior], axis=1).to_csv(index=False, lineterminator="\n", float_format="%.7g")
+    artifacts.write_text(path, text)
 
 
 @dataclass(frozen=True)

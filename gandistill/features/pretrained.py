@@ -34,7 +34,7 @@ def load_pretrained(name: str, setting: str) -> tuple[bool, str, Any]:
 
     local: dict[str, Any] = {"local_files_only": _is_here(name, setting)}
     try:
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(name, trust_remote_code=False, **local)
             if config.model_type not in MODEL_TYPES:
                 raise choices(f"model type of {name}", config.model_type, MODEL_TYPES)
@@ -92,8 +92,8 @@ def _check_folder(folder: Path, setting: str) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' loading report to itself: what matters of it is checked here. Download bars stay."""
+def quiet() -> Iterator[None]:
+    """Keep transformers' reports and bars of loading and saving to itself. Download bars stay."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

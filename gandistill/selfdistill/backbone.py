@@ -3,12 +3,15 @@
 Shapes: B batch, S samples, F frames, R dims of a hidden state.
 """
 
+import math
 from collections.abc import Iterator
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 from transformers.masking_utils import create_bidirectional_mask
 
 from gandistill.errors import InputError
@@ -20,8 +23,11 @@ class Backbone(nn.Module):
     Its hidden states are those of transformers' own ``forward``; in the large models (``do_stable_layer_norm``) the
     norm that transformers puts behind the last layer is put behind each layer that is heard, since without it hidden
     states grow from layer to layer. Neither SpecAugment nor LayerDrop is applied: the paper names neither, and a layer
-    that is dropped could not answer. Raises InputError for a depth that the model does not have.
+    that is dropped could not answer. ``saving``: compute again in the backward pass what is within a layer, which saves
+    memory. Raises InputError for a depth that the model does not have.
     """
+
+    saving = False
 
     def __init__(self, model: Any, depth: int | None = None) -> None:
         super().__init__()
@@ -35,6 +41,9 @@ class Backbone(nn.Module):
         self.norm = model.encoder.layer_norm
         self.dropout = model.encoder.dropout
         self.layers = nn.ModuleList(model.encoder.layers[:depth])
+        if self.config.model_type == "wavlm":
+            for layer in model.encoder.layers[:depth]:
+                layer.attention.torch_multi_head_self_attention = MethodType(_attend_with_one_mask, layer.attention)
 
     @property
     def depth(self) -> int:
@@ -80,12 +89,26 @@ class Backbone(nn.Module):
         if self.config.model_type == "wavlm":
             bias = None
             for number, layer in enumerate(self.layers):
-                hidden, bias = layer(
-                    hidden, attention_mask=mask, position_bias=bias, **({} if stable else {"index": number})
-                )
+                more = {} if stable else {"index": number}
+                hidden, bias = self._run(layer, hidden, attention_mask=mask, position_bias=bias, **more)
                 yield self.norm(hidden) if stable else hidden
             return
         attended = create_bidirectional_mask(config=self.config, inputs_embeds=frames, attention_mask=mask)
         for layer in self.layers:
-            hidden = layer(hidden, attention_mask=attended)
+            hidden = self._run(layer, hidden, attention_mask=attended)
             yield self.norm(hidden) if stable else hidden
+
+    def _run(self, layer: nn.Module, hidden: Tensor, **settings: Any) -> Any:
+        if self.saving and self.training:
+            return checkpoint(layer, hidden, use_reentrant=False, **settings)
+        return layer(hidden, **settings)
+
+
+def _attend_with_one_mask(attention: Any, hidden: Tensor, mask: Tensor | None, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """WavLM's attention, its mask of frames [B, F] first merged into its bias [B heads, F, F].
+
+    transformers hands torch a mask of truth values beside a bias of numbers, which torch warns will not be allowed.
+    """
+    if mask is not None:
+        bias = bias.masked_fill(~mask.repeat_interleave(attention.num_heads, 0)[:, None], -math.inf)
+    return type(attention).torch_multi_head_self_attention(attention, hidden, None, bias)

@@ -16,6 +16,8 @@ from gandistill.errors import InputError, choices
 from gandistill.features.clips import to_length
 from gandistill.features.featureset import labels_and_dims
 from gandistill.features.pretrained import MODEL_TYPES, normalised
+from gandistill.gan.generator import BatchNorm
+from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
 from gandistill.selfdistill.backbone import Backbone
 
 KIND = "selfdistilled"
@@ -23,7 +25,8 @@ BLOCKS = ("cnn", "lstm", "gru")
 LINEAR = 256
 """Outputs of an exit's first linear layer, D_1 of the paper."""
 MOST_LAYERS = 99
-FACTS = ("trained", "calibration", "source", "corpus", "licence")
+PRECISION = "precision"
+FACTS = ("trained", "calibration", "source", "corpus", "licence", "exported", PRECISION)
 """What a network's config may say of it beside what it is."""
 
 
@@ -47,7 +50,7 @@ class Convolution(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(1, 1, 1)
-        self.norm = nn.BatchNorm2d(1)
+        self.norm = BatchNorm(1)
 
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
@@ -198,10 +201,13 @@ def parts_of(network: Network) -> dict[str, nn.Module]:
 
 
 def save_network(out: Path, network: Network, made_by: dict[str, Any]) -> None:
-    """Write a network as an artifact. Raises InputError if ``out`` holds something else."""
+    """Write a network as an artifact, its weights in the precision that its facts name, float32 if they name none.
+
+    Raises InputError if ``out`` holds something else, or for a weight beyond float16 in that precision.
+    """
     with artifacts.new_artifact(out, KIND) as folder:
         for name, part in parts_of(network).items():
-            artifacts.save_tensors(folder / name, part.state_dict())
+            save_weights(folder / name, part.state_dict(), network.facts.get(PRECISION, FULL))
         described = {
             "labels": network.labels,
             "exits": {str(depth): block for depth, block in network.blocks.items()},
@@ -214,14 +220,15 @@ def save_network(out: Path, network: Network, made_by: dict[str, Any]) -> None:
 
 
 def load_network(folder: Path, depths: Collection[int] | None = None) -> Network:
-    """Read a network, in evaluation mode; with ``depths``, no more of it than these exits need.
+    """Read a network, in evaluation mode and float32; with ``depths``, no more of it than these exits need.
 
     Raises InputError naming what is missing, altered or unknown, or an exit that it does not have.
     """
     config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
     network = described_network(config, folder / artifacts.CONFIG, depths)
     for name, part in parts_of(network).items():
-        artifacts.load_module(part, artifacts.load_verified(folder / name, part.state_dict()), folder / name)
+        weights = load_weights(folder / name, part.state_dict(), network.facts.get(PRECISION, FULL))
+        artifacts.load_module(part, weights, folder / name)
     return network.eval()
 
 
@@ -239,6 +246,8 @@ def described_network(config: dict[str, Any], where: Path, depths: Collection[in
         raise InputError(f"{where}: 'exits' is missing or bad, expected a layer and its block, or null, for each")
     if type(normalise) is not bool or type(clip) is not int or clip < 0:
         raise InputError(f"{where}: 'normalise' or 'clip' is missing or bad")
+    if config.get(PRECISION, FULL) not in PRECISIONS:
+        raise choices(f"precision in {where}:", config[PRECISION], PRECISIONS)
     blocks = {int(depth): block for depth, block in exits.items()}
     for depth in depths or ():
         if depth not in blocks:

@@ -1,15 +1,30 @@
 """What self-distillation is told: which network, which loss, how it is trained."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from gandistill.config import Config
 from gandistill.selfdistill.losses import LossConfig
 
-FREE = ("manifest", "network.upstream")
-"""Settings that may differ when a run goes on: what they name is known by its content."""
+FREE = ("manifest", "network.upstream", "training.epochs")
+"""Settings that may differ when a run goes on: what the first two name is known by its content."""
+
+
+def rising(layers: tuple[int, ...]) -> tuple[int, ...]:
+    """Layers as they are. Raises ValueError unless they rise."""
+    if sorted(set(layers)) != list(layers):
+        raise ValueError("expected different layers in rising order, such as [3, 8, 10]")
+    return layers
 
 
 class NetworkConfig(Config):
@@ -24,12 +39,7 @@ class NetworkConfig(Config):
     block: Literal["cnn", "lstm", "gru"] = "lstm"
     """What lies between a layer and its student's linear layers."""
 
-    @field_validator("exits")
-    @classmethod
-    def _rise(cls, exits: tuple[int, ...]) -> tuple[int, ...]:
-        if sorted(set(exits)) != list(exits):
-            raise ValueError("expected different layers in rising order, such as [3, 8, 10]")
-        return exits
+    _rise = field_validator("exits")(rising)
 
 
 class TrainingConfig(Config):
@@ -57,6 +67,19 @@ class TrainingConfig(Config):
     """New weights, the order of clips and dropout follow from this alone."""
 
 
+class LayerwiseConfig(Config):
+    """The first stage of layer-wise distillation. Values are the paper's, but DistilHuBERT's for ``cosine``."""
+
+    layers: tuple[PositiveInt, ...] = Field(default=(4, 8, 12), min_length=1)
+    """Layers of the pretrained model that are predicted, each by a block ``network.block``."""
+    epochs: PositiveInt = 20
+    """Passes over the training part; those of the second stage are ``training.epochs``."""
+    cosine: NonNegativeFloat = 1.0
+    """Weight of the cosine term, lambda."""
+
+    _rise = field_validator("layers")(rising)
+
+
 class SelfDistilConfig(Config):
     """All of one training."""
 
@@ -68,3 +91,17 @@ class SelfDistilConfig(Config):
     """What is minimised."""
     training: TrainingConfig = TrainingConfig()
     """How."""
+    layerwise: LayerwiseConfig | None = None
+    """First let the student's ``network.depth`` layers learn to predict deeper ones; none given: there is one stage."""
+
+    @model_validator(mode="after")
+    def _has_a_student(self) -> Self:
+        if self.layerwise is not None and (self.network.depth is None or self.network.exits):
+            raise ValueError("layerwise distils a student of network.depth layers, such as 2, with network.exits []")
+        return self
+
+    def shareable(self) -> dict[str, Any]:
+        """The settings that shaped a network, without where things lay on somebody's disk."""
+        values = self.to_dict()
+        del values["manifest"], values["network"]["upstream"]
+        return values

@@ -12,9 +12,7 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
 
 from gandistill import artifacts, files, processes
 from gandistill.console import muted, say, track
@@ -22,7 +20,7 @@ from gandistill.errors import InputError, killed
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head
 from gandistill.heads.training import Schedule, score, seeded, target_distributions, untrained
-from gandistill.run import CHECKPOINTS, CONFIG, Run, load_optimiser_state, one_thread, optimiser_state, stop_asked
+from gandistill.run import CHECKPOINTS, CONFIG, Run, load_state, one_thread, state_of, stop_asked
 from gandistill.trajectory.fitting import EpochSchedule, clip_frames, fit, optimiser_of
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.trajectories import KIND, MOMENTS, Trajectories, file_of, write_row
@@ -171,31 +169,17 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
         network = Network(head.model)
         shape = config.epochs + 1, network.size
         if run.state:
-            _load_state(head, optimiser, run.state, folder)
+            load_state(run.state, folder, optimiser, head=head)
         else:
             write_row(folder / file_of(number), shape, 0, network.weights())
         for epoch in fit(head, training, config, seed, optimiser, run.step):
             write_row(folder / file_of(number), shape, epoch, network.weights())
             if epoch == config.epochs and dev is not None:
                 run.best = score(head, dev)["uar"]
-            run.checkpoint(epoch, _state(head, optimiser))
+            run.checkpoint(epoch, state_of(optimiser, head=head))
             yield epoch
             if stop():
                 raise KeyboardInterrupt
-
-
-def _state(head: Head, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    parts = {"head": head.state_dict(), "optimiser": optimiser_state(optimiser)}
-    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-
-
-def _load_state(head: Head, optimiser: torch.optim.Optimizer, state: dict[str, Tensor], where: Path) -> None:
-    parts: dict[str, dict[str, Tensor]] = {"head": {}, "optimiser": {}}
-    for key, tensor in state.items():
-        part, _, name = key.partition("/")
-        parts[part][name] = tensor
-    artifacts.load_module(head, parts["head"], where)
-    load_optimiser_state(optimiser, parts["optimiser"], where)
 
 
 def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexact: bool) -> Iterator[None]:

@@ -1,6 +1,8 @@
 import io
+import math
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,21 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.signal import resample_poly
 
 from gandistill.corpora import audio
-from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Reason, check, find_files, load, scan, without_copies
+from gandistill.corpora.audio import (
+    SAMPLE_RATE,
+    AudioError,
+    Reason,
+    check,
+    find_files,
+    load,
+    promised_seconds,
+    scan,
+    stream,
+    without_copies,
+)
 from gandistill.corpora.manifest import Entry, read_table
 from gandistill.errors import InputError
 
@@ -208,6 +222,44 @@ def test_long_files_are_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
     soundfile.write(tmp_path / "a.flac", tone(0.7), SAMPLE_RATE)
     np.testing.assert_array_equal(load(tmp_path / "a.flac"), soundfile.read(tmp_path / "a.flac", dtype="float32")[0])
+    assert [len(block) for block in stream(tmp_path / "a.flac")] == [1000] * 11 + [200]
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.sampled_from([1_000, 8_000, 11_025, 12_345, 22_050, 32_000, 44_100, 48_000, 96_000]),
+    st.integers(1, 20_000),
+    st.integers(1, 5_000),
+)
+def test_resampling_in_blocks_gives_the_bits_of_resampling_at_once(rate: int, samples: int, block: int) -> None:
+    whole = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
+    common = math.gcd(SAMPLE_RATE, rate)
+    blocks = (whole[start : start + block] for start in range(0, samples, block))
+    found = np.concatenate([*audio._resampled(blocks, rate)])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, resample_poly(whole, SAMPLE_RATE // common, rate // common))
+
+
+@pytest.mark.parametrize("rate", [SAMPLE_RATE, 44_100])
+def test_a_stream_takes_little_memory_however_long_the_file(tmp_path: Path, rate: int) -> None:
+    with soundfile.SoundFile(tmp_path / "long.wav", "w", rate, 1) as file:
+        for _ in range(200):
+            file.write(tone(1, rate))
+    list(stream(tmp_path / "long.wav"))  # what is imported once does not count
+    tracemalloc.start()
+    samples = sum(map(len, stream(tmp_path / "long.wav")))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert samples == 200 * SAMPLE_RATE
+    assert peak < 200 * SAMPLE_RATE * 4 / 2
+
+
+def test_a_header_promises_seconds(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(0.7, 8_000), 8_000)
+    assert promised_seconds(tmp_path / "a.wav") == 0.7
+    assert promised_seconds(tmp_path / "absent.wav") == 0
+    for name in ("empty.wav", "poem.wav", "rate-zero.wav", "zero-channels.wav", "header-only.flac"):
+        assert promised_seconds(file(tmp_path, name, BAD[name][0])) == 0
 
 
 def corpus(folder: Path, *bad: str) -> list[Entry]:

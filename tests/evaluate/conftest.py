@@ -1,8 +1,10 @@
 """A tiny corpus in two folds, a plan whose networks train in milliseconds, and cells computed in this process."""
 
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +20,7 @@ from gandistill.evaluate.rows import Fold, Rows
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.heads.bank import BankConfig, build_bank
 
+EVAL = Path(__file__).parents[2] / "eval"
 EACH = {"angry": 2, "calm": 4, "sad": 3}
 """Utterances of each of six speakers; a fold's test part is two of them, so that 8, 16 and 12 train."""
 DIMS = 6
@@ -135,3 +138,33 @@ class HereAndNow:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Compute cells in this process, since a new one takes three seconds to import torch."""
     monkeypatch.setattr(cells, "ProcessPoolExecutor", HereAndNow)
+
+
+Script = Callable[..., None]
+
+
+def script_of(name: str, monkeypatch: pytest.MonkeyPatch) -> Script:
+    """The ``main`` of a script in ``eval/`` on a command line, in this process: a new one takes seconds to import."""
+    monkeypatch.syspath_prepend(str(EVAL))
+    spec = spec_from_file_location(f"{name}_script", EVAL / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        module.main()
+
+    return run
+
+
+def line_of_refusal(script: Script, capfd: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line that a script says of bad input, having ended with exit code 2."""
+    with pytest.raises(SystemExit) as ended:
+        script(*arguments)
+    assert ended.value.code == 2
+    out, err = capfd.readouterr()
+    assert not out
+    (line,) = [line for line in err.splitlines() if line.startswith(f"{Path(sys.argv[0]).stem}: ")]
+    return line

@@ -63,9 +63,9 @@ class MttExpected(Config):
 
 
 def test_the_mtt_papers_tables_say_what_it_prints() -> None:
-    others = {path.name for path in EXPECTED.iterdir()} - {*FILES}
-    assert others == {"mtt_paper_table2.yaml", "mtt_paper_table3.yaml"}
-    full, distilled = (MttExpected.load(EXPECTED / name) for name in sorted(others))
+    names = sorted(path.name for path in EXPECTED.glob("mtt_*"))
+    assert names == ["mtt_paper_table2.yaml", "mtt_paper_table3.yaml"]
+    full, distilled = (MttExpected.load(EXPECTED / name) for name in names)
     networks = ("cnn6", "resnet9", "vgg15")
     assert [full.uar("test", student=each) for each in networks] == [88.3, 81.1, 87.0]
     assert (distilled.ppc, distilled.step, len(distilled.rows)) == (150, 60, 9)
@@ -75,6 +75,48 @@ def test_the_mtt_papers_tables_say_what_it_prints() -> None:
     for row in [*full.rows, *distilled.rows]:
         assert {row.get("guide", "cnn6"), row["student"]} <= {*networks}
         assert all(0 < row[part][what] < 100 for part in ("dev", "test") for what in ("uar", "accuracy"))
+
+
+class SelfDistilledExpected(Config):
+    source: str
+    table: int
+    corpus: str
+    protocol: str
+    upstream: str
+    exits: tuple[str, ...] = ()
+    block: str | None = None
+    students: str | None = None
+    teacher: str | None = None
+    rows: list[dict[str, Any]]
+
+    def only(self, **key: str) -> dict[str, Any]:
+        (found,) = [row for row in self.rows if key.items() <= row.items()]
+        return found
+
+
+def test_the_self_distillation_papers_tables_say_what_it_prints() -> None:
+    exits, networks = (SelfDistilledExpected.load(EXPECTED / f"sd_paper_table{number}.yaml") for number in (1, 2))
+    assert {path.name for path in EXPECTED.glob("sd_*")} == {"sd_paper_table1.yaml", "sd_paper_table2.yaml"}
+    runs = [(row["block"], row["similarity"]) for row in exits.rows]
+    similarities = ("l1", "l2", "cosine", "l1+cosine", "l2+cosine")
+    assert runs == [(block, similarity) for block in ("cnn", "lstm", "gru") for similarity in similarities]
+    for row in exits.rows:
+        assert {*row["uar"]} == {*exits.exits, "fusion"}
+        assert all(70 < value < 92 for each in row["uar"].values() for value in (each["dev"], each["test"]))
+    best = {
+        block: max(row["uar"]["deepest"]["dev"] for row in exits.rows if row["block"] == block) for block, _ in runs
+    }
+    assert best == {"cnn": 89.6, "lstm": 91.8, "gru": 91.2}, "which it underlines"
+    every = [row["uar"][layer][part] for row in exits.rows for layer in ("3", "8", "10") for part in ("dev", "test")]
+    assert max(every[::2]) == 91.8
+    # Table 2's own rows are of Table 1, the students of one run and the teacher of another.
+    for name in exits.exits:
+        run = networks.teacher if name == "deepest" else networks.students
+        published = networks.only(network="self-distillation", exit=name)
+        taken = exits.only(block=str(networks.block), similarity=str(run))["uar"][name]
+        assert taken == {"dev": published["dev"], "test": published["test"]}
+    assert [row["parameters"] for row in networks.rows if row["network"] == "fine-tuning"] == [31.5, 66.9, 81.1, 95.2]
+    assert len(networks.rows) == 15
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -5,17 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
 from gandistill.controls.select import select
 from gandistill.errors import InputError
+from gandistill.evaluate.gaps import gap
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.judgements import Store
 from gandistill.evaluate.matching_plan import TrajectoryPlan
-from gandistill.evaluate.matchings import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, gap, measured, spread, welch
+from gandistill.evaluate.matchings import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, measured
 from gandistill.evaluate.pieces import Judging, Teaching, pieces_of
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
@@ -172,21 +172,6 @@ def result(dev: float, test: float, count: int = 18) -> dict[str, Any]:
 
 
 class TestMeasured:
-    def test_welch_by_hand(self):
-        """Means 0.5 and 0.3, variances 0.01 and 0.01, n = 2 and 2: se = 0.1, 2 degrees of freedom, t = 4.303."""
-        found = welch(
-            np.array([0.5 - 0.1 / 2**0.5, 0.5 + 0.1 / 2**0.5]), np.array([0.3 - 0.1 / 2**0.5, 0.3 + 0.1 / 2**0.5])
-        )
-        assert found["uar_difference"] == pytest.approx(0.2)
-        assert found["high"] - found["low"] == pytest.approx(2 * 4.302652729911275 * 0.1)
-        assert welch(np.array([0.5]), np.array([0.3, 0.4])) == {"uar_difference": pytest.approx(0.15)}
-        assert welch(np.array([0.5, 0.5]), np.array([0.4, 0.4]))["low"] == pytest.approx(0.1)
-
-    def test_spread_is_over_sets_or_else_students(self):
-        assert spread(np.array([[0.2, 0.4], [0.5, 0.7]]))["high"] == pytest.approx(0.45 + 12.706204736 * 0.15)
-        assert spread(np.array([[0.3, 0.6]]))["high"] == pytest.approx(0.45 + 12.706204736 * 0.15)
-        assert spread(np.array([[0.3]])) == {"uar": 0.3}
-
     def test_pairs_and_what_is_chosen_on_dev(
         self, rows: Callable[..., list[Row]], inputs: list[Inputs], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import sys
-from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import pytest
 import yaml
 
 from gandistill.corpora.synthetic import synthesise
+from tests.evaluate.conftest import Script, line_of_refusal, script_of
 
 EVAL = Path(__file__).parents[2] / "eval"
 GAN = {
@@ -30,7 +28,6 @@ PLAN: dict[str, Any] = {
     "seeds": 1,
     "draws": 2,
 }
-Script = Callable[..., None]
 
 
 @pytest.fixture
@@ -53,18 +50,7 @@ def plan(tmp_path: Path) -> Path:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, here: None) -> Script:
     """The script's ``main`` on a command line, in this process."""
-    monkeypatch.syspath_prepend(str(EVAL))
-    spec = spec_from_file_location("tables_script", EVAL / "tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["tables.py", *map(str, arguments)])
-        module.main()
-
-    return run
+    return script_of("tables", monkeypatch)
 
 
 def test_four_tables_in_parts_and_whole(plan: Path, tmp_path: Path, script: Script, capfd: pytest.CaptureFixture[str]):
@@ -131,13 +117,8 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(
     values = yaml.safe_load(plan.read_text())
     values["speakers"] |= {"corpus": "voxceleb1", "protocol": "superb-sid"}
     plan.write_text(yaml.safe_dump(values))
-    with pytest.raises(SystemExit) as ended:
-        script(plan, tmp_path / "corpus", "--work", tmp_path / "work", "--out", tmp_path / "out", *arguments)
-    out, err = capfd.readouterr()
-    assert ended.value.code == 2
-    assert said in err
-    assert err.startswith("tables: ")
-    assert (out, err.count("\n")) == ("", 1)
+    where = ("--work", tmp_path / "work", "--out", tmp_path / "out")
+    assert said in line_of_refusal(script, capfd, plan, tmp_path / "corpus", *where, *arguments)
     assert not (tmp_path / "out").exists()
 
 
@@ -145,6 +126,5 @@ def test_table_4_of_a_plan_without_speakers_is_refused(
     plan: Path, tmp_path: Path, script: Script, capfd: pytest.CaptureFixture[str]
 ):
     plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | {"speakers": None}))
-    with pytest.raises(SystemExit):
-        script(plan, tmp_path / "corpus", "--table", 4)
-    assert capfd.readouterr().err == f"tables: {plan} has no 'speakers', which Table 4 needs\n"
+    line = line_of_refusal(script, capfd, plan, tmp_path / "corpus", "--table", 4)
+    assert line == f"tables: {plan} has no 'speakers', which Table 4 needs"

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import sys
-from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,9 +11,9 @@ import pytest
 import yaml
 
 from gandistill.corpora.synthetic import synthesise
-from gandistill.evaluate import pieces
+from gandistill.evaluate import pieces, workers
 from gandistill.evaluate.predictions import Predictions
-from tests.evaluate.conftest import HereAndNow
+from tests.evaluate.conftest import HereAndNow, Script, line_of_refusal, script_of
 
 ROOT = Path(__file__).parents[2]
 EVAL = ROOT / "eval"
@@ -49,7 +46,6 @@ PLAN: dict[str, Any] = {
     "seeds": 2,
     "draws": 3,
 }
-Script = Callable[..., None]
 FILES = {f"{table}.{form}" for table in ("full", "distilled") for form in ("json", "csv", "md")}
 FILES |= {f"figure{number}-{part}.svg" for number in (2, 3) for part in ("dev", "test")}
 FILES |= {"predictions.csv", "costs.csv"}
@@ -74,19 +70,8 @@ def plan(tmp_path: Path) -> Path:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Script:
     """The script's ``main`` on a command line, all in this process: a new one takes seconds to import torch."""
-    monkeypatch.setattr(pieces, "ProcessPoolExecutor", HereAndNow)
-    monkeypatch.syspath_prepend(str(EVAL))
-    spec = spec_from_file_location("trajectory_script", EVAL / "trajectory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    def run(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["trajectory.py", *map(str, arguments)])
-        module.main()
-
-    return run
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", HereAndNow)
+    return script_of("trajectory", monkeypatch)
 
 
 def check_kept(folder: Path) -> None:
@@ -196,13 +181,7 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(
     capfd: pytest.CaptureFixture[str],
 ):
     plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | change))
-    with pytest.raises(SystemExit) as ended:
-        script(plan, corpus, "--work", tmp_path / "work", "--out", tmp_path / "out")
-    assert ended.value.code == 2
-    out, err = capfd.readouterr()
-    (line,) = [line for line in err.splitlines() if line.startswith("trajectory: ")]
-    assert said in line
-    assert not out
+    assert said in line_of_refusal(script, capfd, plan, corpus, "--work", tmp_path / "work", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "work" / "features").exists(), "before any work"
 

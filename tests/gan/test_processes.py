@@ -25,14 +25,16 @@ LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 EXACT = {"precision": "float64", "updates": 20, "evaluate_every": 10, "checkpoint_every": 10, "penalty_every": 2}
 
 
-def machines(config: str, *arguments: object, **environment: str) -> list[subprocess.Popen[str]]:
-    """Start ``recipes/train_gan.py`` by an accelerate config of ours, once for each machine that it names."""
+def machines(
+    config: str, *arguments: object, script: str = "train_gan.py", **environment: str
+) -> list[subprocess.Popen[str]]:
+    """Start a script of ``recipes/`` by an accelerate config of ours, once for each machine that it names."""
     path = ROOT / "recipes" / "accelerate" / config
     count = int(next(line for line in path.read_text().splitlines() if "num_machines" in line).split()[1])
     started, meet = [], ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port())]
     for rank in range(count):
         place = ["--machine_rank", str(rank), *meet] if count > 1 else []
-        command = [*LAUNCH, str(path), *place, str(ROOT / "recipes" / "train_gan.py"), *map(str, arguments)]
+        command = [*LAUNCH, str(path), *place, str(ROOT / "recipes" / script), *map(str, arguments)]
         environ = ENVIRONMENT | environment
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
     return started

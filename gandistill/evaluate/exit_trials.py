@@ -1,0 +1,219 @@
+"""Trials: one network, trained once, and what each of its exits makes of the part it is judged on; where they are kept.
+
+A trial is a small file under the hash of what decides it, and a run folder under the same hash, of which the network
+stays.
+"""
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gandistill import __version__, artifacts
+from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
+from gandistill.corpora.prepare import prepare
+from gandistill.evaluate.exit_plan import ExitPlan
+from gandistill.evaluate.inputs import MANIFEST
+from gandistill.evaluate.judgements import digest
+from gandistill.evaluate.predict import scores
+from gandistill.evaluate.workers import Failure, peak_bytes
+from gandistill.features.pretrained import load_pretrained
+from gandistill.features.upstreams import parameters_sha256
+from gandistill.processes import place
+from gandistill.run import CHECKPOINTS, CONFIG
+from gandistill.selfdistill import layerwise
+from gandistill.selfdistill.clips import Utterances
+from gandistill.selfdistill.inference import fused, posteriors
+from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.random_upstream import make_upstream
+from gandistill.selfdistill.settings import SelfDistilConfig
+from gandistill.selfdistill.training import NETWORK, train
+
+FUSION = "fusion"
+TAUGHT_MORE = "manifest-train+dev.csv"
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ExitInputs:
+    """What every trial of a plan starts from.
+
+    ``manifests`` by the part that is judged: for test one in which dev counts as train. ``layers`` of the upstream.
+    """
+
+    manifests: Mapping[str, Path]
+    upstream: str
+    layers: int
+    upstream_sha256: str
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The classes, in the order of their numbers."""
+        return self.judged(next(iter(self.manifests))).labels
+
+    def judged(self, part: str) -> Utterances:
+        """The utterances of a part that is judged."""
+        return Utterances.read(self.manifests[part], part)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, list[str]]:
+        """Of what teaches and what is judged, by the part that is judged."""
+        return {
+            part: [Utterances.read(manifest, "train").fingerprint, self.judged(part).fingerprint]
+            for part, manifest in self.manifests.items()
+        }
+
+
+def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
+    """Upstream and manifests of a plan's fold, in ``work``.
+
+    Raises InputError, before any long work, for layers that the upstream does not have, or a part that the protocol
+    does not fill.
+    """
+    upstream = plan.whole.network.upstream
+    if plan.random is not None:
+        folder = work / f"upstream-{digest(plan.random.to_dict())[:16]}"
+        if not folder.exists():
+            make_upstream(folder, plan.random.settings, plan.random.seed)
+        upstream = str(folder)
+    _, _, model = load_pretrained(upstream, "network.upstream")
+    layers = len(model.encoder.layers)
+    plan.check_layers(layers)
+    manifest, more = work / MANIFEST, work / TAUGHT_MORE
+    prepare(plan.corpus, root, manifest, protocol=plan.protocol, fold=plan.fold)
+    entries = [replace(e, split="train") if e.split == "dev" else e for e in read_manifest(manifest)]
+    write_manifest(more, entries)
+    artifacts.write_json(origin_path(more), read_origin(manifest) | {"dev": "counts as train"})
+    manifests = {part: manifest if part == "dev" else more for part in plan.parts}
+    inputs = ExitInputs(manifests, upstream, layers, parameters_sha256(model))
+    _ = inputs.fingerprints
+    return inputs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training and its judgement. What is judged on test was taught by train and dev together, as in the paper."""
+
+    inputs: ExitInputs
+    part: str
+    config: SelfDistilConfig
+
+    def __str__(self) -> str:
+        """What it is, in few words, for whoever must find it."""
+        network, seed = self.config.network, self.config.training.seed
+        if network.exits:
+            exits = ", ".join(map(str, network.exits))
+            name = f"self-distillation {network.block}, {self.config.loss.similarity}, exits {exits}"
+        elif self.config.layerwise is not None:
+            name = f"layer-wise distillation {network.block}"
+        else:
+            name = f"fine-tuning of {f'{network.depth} layers' if network.depth else 'all layers'}"
+        return f"{name}, seed {seed}, judged on {self.part}"
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of everything that decides it, but for versions of libraries and the machine."""
+        facts = {"version": __version__, "upstream": self.inputs.upstream_sha256, "part": self.part}
+        return digest(facts | {"data": self.inputs.fingerprints[self.part], "config": self.config.shareable()})
+
+    def found(self, store: "TrialStore") -> Facts:
+        """Train the network, or go on with it, and judge every exit; of the run its network stays."""
+        run, start = store.run(self), time.process_time()
+        begun = (run / CONFIG).is_file()
+        if not (run / NETWORK / artifacts.CONFIG).is_file():
+            network = self.config.network.model_copy(update={"upstream": self.inputs.upstream})
+            named = {"manifest": self.inputs.manifests[self.part], "network": network}
+            train(self.config.model_copy(update=named), run, resume=begun)
+        cost = {} if begun else {"seconds": time.process_time() - start}
+        for of_run in (run / CHECKPOINTS, run / layerwise.FOLDER):  # many times the network's size
+            shutil.rmtree(of_run, ignore_errors=True)
+        network = load_network(run / NETWORK).to(place().device or torch.device("cpu"))
+        judged = self.inputs.judged(self.part)
+        by_depth = posteriors(network, judged)
+        p = {str(depth): one for depth, one in by_depth.items()}
+        if len(by_depth) > 2:
+            p[FUSION] = fused(by_depth)
+        predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+        return {
+            "exits": {
+                name: scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
+                for name, said in predicted.items()
+            },
+            "part": self.part,
+            "config": self.config.shareable(),
+            "utterances": network.facts["trained"]["utterances"],
+            "cost": cost | {"peak_bytes": peak_bytes()},
+            "versions": artifacts.versions(),
+        }
+
+
+@dataclass(frozen=True)
+class TrialStore:
+    """The folder of all trials."""
+
+    folder: Path
+
+    def path(self, trial: Trial) -> Path:
+        """The file of what a trial found."""
+        return self.folder / "trials" / f"{trial.key}.json"
+
+    def run(self, trial: Trial) -> Path:
+        """The run folder of its training."""
+        return self.folder / "runs" / trial.key[:16]
+
+    def result(self, trial: Trial) -> Facts:
+        """What a trial found. Raises InputError if its file is damaged."""
+        return artifacts.read_json(self.path(trial))
+
+    def put(self, trial: Trial, facts: Facts) -> None:
+        """Keep what a trial found, whole or not at all."""
+        path = self.path(trial)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        artifacts.write_json(path, facts)
+
+
+@dataclass(frozen=True)
+class Series:
+    """The piece of work that trains one network by several seeds and for every part."""
+
+    trials: tuple[Trial, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self)} trials, the first of {self.trials[0]}"
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def left(self, store: TrialStore) -> int:
+        """How many trials are still to be done."""
+        return sum(not store.path(trial).is_file() for trial in self.trials)
+
+    def is_ready(self, store: TrialStore) -> bool:
+        """Whether it can begin."""
+        return True
+
+    def work(self, store: TrialStore) -> list[Failure]:
+        """Do what is left; give what failed."""
+        failures = []
+        for trial in self.trials:
+            if not store.path(trial).is_file():
+                try:
+                    store.put(trial, trial.found(store))
+                except Exception as error:  # whatever it is, the others are worth computing
+                    failures.append(Failure.of(trial, error))
+        return failures
+
+
+def series_of(trials: Iterable[Trial]) -> list[Series]:
+    """The pieces of work that trials take, each of them once, in their order."""
+    groups: dict[str, dict[str, Trial]] = {}
+    for trial in trials:
+        config = trial.config.shareable()
+        del config["training"]["seed"]
+        groups.setdefault(digest(config), {})[trial.key] = trial
+    return [Series(tuple(group.values())) for group in groups.values()]

@@ -1,0 +1,123 @@
+"""Labelled audio of one part of a manifest, and the batches of an epoch.
+
+Shapes: N utterances, B batch, S samples. Audio stays on disk until a batch asks for it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from gandistill import artifacts
+from gandistill.console import track
+from gandistill.corpora import audio
+from gandistill.corpora.manifest import SPLITS, Entry, read_manifest
+from gandistill.errors import InputError, choices
+from gandistill.features.featureset import dump_compact
+from gandistill.run import generator_for
+from gandistill.selfdistill.model import Network
+
+ORDER = 1
+"""Purpose of the draws that shuffle an epoch."""
+JITTER = 0.1
+"""Share of a clip's length by which bucketing may misjudge it, so that batches differ from epoch to epoch."""
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """The entries of one part of a manifest, and the classes [C] that their emotions are among."""
+
+    entries: list[Entry]
+    labels: list[str]
+
+    @classmethod
+    def read(cls, manifest: Path, split: str, labels: list[str] | None = None) -> Self:
+        """The part ``split`` of a manifest; ``labels`` None: the sorted emotions of the whole manifest.
+
+        Raises InputError if the manifest cannot be read, has no such part, or an emotion is not among the labels.
+        """
+        if split not in SPLITS:
+            raise choices("split", split, SPLITS)
+        whole = read_manifest(manifest)
+        entries = [entry for entry in whole if entry.split == split]
+        if not entries:
+            found = ", ".join(sorted({entry.split or "none" for entry in whole}))
+            raise InputError(f"{manifest}: has no {split} part, its splits are [{found}]")
+        known = sorted({entry.emotion for entry in whole}) if labels is None else labels
+        for entry in entries:
+            if entry.emotion not in known:
+                raise choices(f"emotion of {entry.id} in {manifest}:", entry.emotion, known)
+        return cls(entries, known)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """Class numbers [N]."""
+        number = {label: number for number, label in enumerate(self.labels)}
+        return np.array([number[entry.emotion] for entry in self.entries])
+
+    @cached_property
+    def samples(self) -> NDArray[np.int64]:
+        """Lengths [N] in samples at 16 kHz by the manifest's durations, which are whole milliseconds, or the files."""
+        entries = track(self.entries, "Measuring audio", len(self.entries), unit="files")
+        return np.array([_samples(entry) for entry in entries])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, emotions, channels and audio files, wherever those lie. Raises InputError."""
+        with ThreadPool() as pool:
+            digests = pool.imap(artifacts.sha256, [entry.path for entry in self.entries])
+            found = list(track(digests, "Reading audio", len(self.entries), unit="files"))
+        rows = [[e.id, e.emotion, e.channel, digest] for e, digest in zip(self.entries, found, strict=True)]
+        return hashlib.sha256(dump_compact([self.labels, rows]).encode()).hexdigest()
+
+    def batch(self, rows: Sequence[int] | NDArray[np.int64], network: Network) -> tuple[Tensor, Tensor | None]:
+        """Clips [B, S] of some rows as the network hears them, and their lengths [B] in samples.
+
+        None instead of lengths where all clips are equally long, as they are where the network sets a length. Raises
+        AudioError, or InputError for audio too short for the network's convolutions.
+        """
+        clips = [self._prepared(self.entries[int(row)], network) for row in rows]
+        lengths = torch.tensor([len(clip) for clip in clips])
+        if (lengths == lengths[0]).all():
+            return torch.stack(clips), None
+        return pad_sequence(clips, batch_first=True), lengths
+
+    def _prepared(self, entry: Entry, network: Network) -> Tensor:
+        clip = network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel)))
+        if network.backbone.frames_of(torch.tensor(len(clip))) < 1:
+            raise InputError(f"{entry.path}: {len(clip)} samples are too short for the model's convolutions")
+        return clip
+
+
+def epoch_batches(samples: NDArray[np.int64], batch: int, bucketed: bool, seed: int, epoch: int) -> list[NDArray]:
+    """The rows [B] of each batch of an epoch, from the lengths [N] of all; the same for the same seed and epoch.
+
+    Every row comes once, and the first of the epoch's order again until the last batch is whole too, so that processes
+    share all batches evenly. ``bucketed``: rows of like length come together, which saves padding.
+    """
+    draws = generator_for(seed, ORDER, epoch)
+    shuffled = torch.randperm(len(samples), generator=draws).numpy()
+    order = np.resize(shuffled, -(-len(samples) // batch) * batch)
+    if bucketed:
+        misjudged = samples[order] * (1 + JITTER * torch.rand(len(order), generator=draws).numpy())
+        order = order[np.argsort(misjudged, kind="stable")]
+    batches = order.reshape(-1, batch)
+    return list(batches[torch.randperm(len(batches), generator=draws).numpy()])
+
+
+def _samples(entry: Entry) -> int:
+    if entry.duration is None:
+        return len(audio.load(entry.path, entry.channel))
+    return round(entry.duration * audio.SAMPLE_RATE)

@@ -1,0 +1,214 @@
+"""One exit in a folder of its own, for a device: with what it needs and no more, as a network or as ONNX.
+
+Shapes: S samples, F frames, R dims of a hidden state, C classes.
+"""
+
+import importlib
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gandistill import artifacts
+from gandistill.console import say
+from gandistill.corpora.audio import SAMPLE_RATE
+from gandistill.errors import InputError, RunError, choices
+from gandistill.features.pretrained import normalised
+from gandistill.precision import FULL, PRECISIONS
+from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, load_network, save_network
+
+ONNX_KIND = "selfdistilled exit in ONNX"
+ONNX_FILE = "model.onnx"
+FORMATS = ("safetensors", "onnx")
+OPSET = 18
+TOLERANCE = 1e-4
+"""By how much what ONNX Runtime computes may differ from torch, absolutely or relatively."""
+GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
+"""ONNX's order of gates in torch's numbers: i o f c of i f g o, and z r h of r z n."""
+EDGE = ("onnx", "onnxscript", "onnxruntime")
+CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+"""Loggers of what is of no concern to who exports: that another package is not there, which steps were left out."""
+
+
+def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str = "safetensors") -> dict[str, Any]:
+    """Write one exit of a network, without the layers above it and the other exits; gives exit, bytes and share.
+
+    As ``safetensors`` it is a network like any other: with ``precision`` float32 its weights are to the byte those of
+    ``folder``; with float16 or int8 they are rounded on disk, and read back as float32. As ``onnx`` see
+    ``write_onnx``. Raises InputError for an exit that it does not have, another precision or format, an ``out`` that is
+    taken or is ``folder``, a network whose weights were rounded already, or where ``[edge]`` is not installed.
+    """
+    if form not in FORMATS:
+        raise choices("format", form, FORMATS)
+    if precision not in PRECISIONS:
+        raise choices("precision", precision, PRECISIONS)
+    if form == "onnx" and precision != FULL:
+        raise InputError(f"ONNX holds float32: export it with --precision {FULL}, or {precision} as safetensors")
+    artifacts.check_free(out, ONNX_KIND if form == "onnx" else KIND)
+    if out.resolve() == folder.resolve():
+        raise InputError(f"{out} is the network to export, which must stay: choose another --out")
+    network = load_network(folder, [exit])
+    rounded = network.facts.get(PRECISION, FULL)
+    if precision not in (FULL, rounded) and rounded != FULL:
+        raise InputError(f"{folder} is stored in {rounded} already: export from the network that it was made from")
+    exported = {"network": folder.resolve().name, "fingerprint": artifacts.fingerprint(folder)}
+    network.facts = {key: fact for key, fact in network.facts.items() if key != "calibration"} | {"exported": exported}
+    if precision != FULL:
+        network.facts[PRECISION] = precision
+    made_by = {"command": "selfdistill export", "exit": exit, "precision": network.facts.get(PRECISION, FULL)}
+    if form == "onnx":
+        write_onnx(out, network, made_by)
+    else:
+        save_network(out, network, made_by)
+    before, after = artifacts.bytes_on_disk(folder), artifacts.bytes_on_disk(out)
+    say(f"{out}: {after:,} bytes, {after / before:.1%} of {before:,}")
+    return {"exit": exit, "bytes": after, "share": after / before}
+
+
+def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
+    """Write the deepest exit of a network as an artifact with ``model.onnx``, checked against torch and run once.
+
+    Its input ``audio`` [1, S] is mono at 16 kHz, of any length that the convolutions make a frame of; to zero mean and
+    unit variance it is brought inside, where the network wants it. Its outputs are ``logits`` and ``probabilities``
+    [1, C]. Raises InputError where ``[edge]`` is not installed, RunError where ONNX Runtime computes other numbers.
+    """
+    onnx, _, runtime = map(_edge, EDGE)
+    hears = Hearing(network).eval().requires_grad_(False)
+    length = network.clip or SAMPLE_RATE
+    draws = torch.Generator().manual_seed(0)
+    heard = [0.1 * torch.randn(1, samples, generator=draws) for samples in (length, length * 3 // 2)]
+    with torch.inference_mode():
+        expected = [hears(audio) for audio in heard]
+    with artifacts.new_artifact(out, ONNX_KIND) as folder:
+        model = _program(hears, heard[0])
+        onnx.checker.check_model(model)
+        file = folder / ONNX_FILE
+        with artifacts.written_whole(file, model.ByteSize()) as temporary:
+            temporary.write_bytes(model.SerializeToString(deterministic=True))
+        session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        for audio, wanted in zip(heard, expected, strict=True):
+            found = [torch.from_numpy(each) for each in session.run(None, {"audio": audio.numpy()})]
+            if not all(torch.allclose(*pair, TOLERANCE, TOLERANCE) for pair in zip(found, wanted, strict=True)):
+                furthest = max(float((a - b).abs().max()) for a, b in zip(found, wanted, strict=True))
+                raise RunError(f"{file.name}: ONNX Runtime differs from torch by {furthest:.2g}, above {TOLERANCE}")
+        described = {
+            "labels": network.labels,
+            "exit": network.depths[-1],
+            "normalise": network.normalise,
+            "clip": network.clip,
+            "sample_rate": SAMPLE_RATE,
+        }
+        facts = {key: fact for key, fact in network.facts.items() if key != PRECISION}
+        artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(ONNX_KIND, made_by, **described, **facts))
+        artifacts.write_text(folder / artifacts.CARD, _card(network))
+
+
+class Hearing(nn.Module):
+    """A network's deepest exit as one function: audio [1, S] to logits and probabilities [1, C]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        clips = normalised(audio) if self.network.normalise else audio
+        ((_, answer),) = self.network.answers(clips, depths=self.network.depths[-1:])
+        return answer.logits, answer.logits.softmax(-1)
+
+
+class OnnxRecurrence(nn.Module):
+    """An LSTM or GRU as ONNX's operator of that name, which torch's exporter would take apart, step by step."""
+
+    def __init__(self, recurrence: nn.LSTM | nn.GRU) -> None:
+        super().__init__()
+        self.operator = recurrence.mode
+        self.dims = recurrence.hidden_size
+        (weights,) = recurrence.all_weights
+        of_input, of_state, *biases = (self._ordered(weight.detach()) for weight in weights)
+        self.of_input, self.of_state = nn.Parameter(of_input[None]), nn.Parameter(of_state[None])
+        self.biases = nn.Parameter(torch.cat(biases)[None])
+
+    def _ordered(self, weight: Tensor) -> Tensor:
+        gates = weight.chunk(len(GATES[self.operator]))
+        return torch.cat([gates[number] for number in GATES[self.operator]])
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor]:
+        """Frames [B, F, R] to frames, in a tuple as torch's own gives them. Only an exporter can call it."""
+        frames = hidden.transpose(0, 1)
+        attributes: dict[str, Any] = {"hidden_size": self.dims}
+        if self.operator == "GRU":
+            attributes["linear_before_reset"] = 1
+        found = torch.onnx.ops.symbolic(
+            self.operator,
+            (frames, self.of_input, self.of_state, self.biases),
+            attributes,
+            dtype=hidden.dtype,
+            shape=(frames.shape[0], 1, frames.shape[1], self.dims),
+            version=OPSET,
+        )
+        return (found[:, 0].transpose(0, 1),)
+
+
+def _program(hears: Hearing, audio: Tensor) -> Any:
+    """The ONNX model of what is heard, without the traces of its making: they name files of this machine."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+    from onnx_ir.serde import serialize_model
+
+    for block in [module for module in hears.modules() if isinstance(module, Recurrence)]:
+        setattr(block, "recurrence", OnnxRecurrence(block.recurrence))  # noqa: B010 (of another type)
+    shapes = {"audio": {1: torch.export.Dim("samples", min=2)}}
+    program: Any
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            hears,
+            (audio,),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=["audio"],
+            output_names=["logits", "probabilities"],
+            dynamic_shapes=shapes,
+        )
+    ClearMetadataAndDocStringPass()(program.model)
+    return serialize_model(program.model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's talk to itself: what matters, that numbers are right, is checked."""
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in CHATTY}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
+
+
+def _edge(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        raise InputError(f"Export to ONNX needs {package}: run 'pip install gandistill[edge]'") from None
+
+
+def _card(network: Network) -> str:
+    samples = (
+        f"{network.clip:,} samples, which a shorter clip reaches by self-repetition" if network.clip else "any length"
+    )
+    return (
+        f"# Emotion recogniser: layer {network.depths[-1]} of a {network.backbone.config.model_type} in ONNX\n\n"
+        f"`{ONNX_FILE}` takes `audio` [1, samples], mono at {SAMPLE_RATE:,} Hz between -1 and 1, in float32 "
+        f"({samples}), and gives `logits` and `probabilities` [1, {len(network.labels)}] of the classes "
+        f"{', '.join(network.labels)}.\n\n```python\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession("
+        f'"{ONNX_FILE}")\nlogits, probabilities = session.run(None, {{"audio": audio}})\n```\n\nIt was trained on real '
+        "speech, and nothing was measured here that would show it keeps speakers private.\n"
+    )

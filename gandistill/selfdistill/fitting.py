@@ -1,0 +1,129 @@
+"""Fitting a module to labelled clips: every update of every epoch, what is logged of it, checkpoints and stops.
+
+Shapes: B batch, S samples. All draws are keyed by the seed, their purpose and the update: a resumed run draws the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from gandistill import processes
+from gandistill.console import say, track
+from gandistill.errors import InputError
+from gandistill.heads.training import seeded
+from gandistill.run import Run, check_finite, generator_for, load_state, state_of
+from gandistill.selfdistill.clips import Utterances, epoch_batches
+from gandistill.selfdistill.model import Network
+from gandistill.selfdistill.settings import TrainingConfig
+
+DROPOUT, WEIGHTS = 2, 3
+"""Purposes of the draws that dropout and new weights need; 1 is the order of an epoch."""
+Loss = Callable[[Tensor, Tensor | None, Tensor], dict[str, Tensor]]
+"""From clips [B, S], their lengths [B] or None, and class numbers [B] to named terms, ``loss`` among them, each a mean
+over the batch."""
+Batch = tuple[Tensor, Tensor | None, Tensor]
+
+
+def drawn_by(*key: int) -> AbstractContextManager[None]:
+    """Within, torch's global generator, the only one that new weights and dropout draw from, follows from a key."""
+    return seeded(generator_for(*key).initial_seed())
+
+
+def fit(
+    run: Run,
+    module: nn.Module,
+    loss: Loss,
+    utterances: Utterances,
+    network: Network,
+    config: TrainingConfig,
+    epochs: int,
+    stop: list[bool],
+    ended: Callable[[int], None] = lambda epoch: None,
+) -> None:
+    """Move those parameters of a module that ask for gradients by Adam, from where the run's last checkpoint stood.
+
+    ``network`` says how clips are prepared. ``ended`` is called after each epoch, before its checkpoint. Several
+    processes share each batch and end with the same weights; only dropout makes these differ from those of one.
+    Raises KeyboardInterrupt after an update, its checkpoint written, once ``stop`` is filled; InputError for audio that
+    cannot be read, or a run that has gone further; RunError when a loss is no longer a sane number.
+    """
+    device = processes.place().device or torch.device("cpu")
+    module.to(device)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(parameters, config.learning_rate, fused=True)
+    if run.state:
+        load_state(run.state, run.folder, optimiser, module=module)
+    processes.check_same(module.state_dict() | {"step": torch.tensor(run.step)})
+    per_epoch = -(-len(utterances) // config.batch)
+    updates = epochs * per_epoch
+    if run.step > updates:
+        raise InputError(f"{run.folder} has made {run.step} updates already, more than {epochs} epochs have")
+    batches = ahead(_loads(utterances, network, config, run.step, updates))
+    learn(module)
+    for update, batch in enumerate(track(batches, "training", updates, run.step, unit="updates"), run.step + 1):
+        clips, lengths, targets = batch
+        ends = None if lengths is None else lengths.to(device)
+        with drawn_by(config.seed, DROPOUT, update, processes.place().process_index):
+            terms = loss(clips.to(device), ends, targets.to(device))
+            terms["loss"].backward()
+        processes.average_gradients(parameters)
+        norm = clip_grad_norm_(parameters, config.max_norm)
+        means = processes.mean(torch.stack([*terms.values(), norm]).detach()).tolist()
+        scalars = dict(zip((*terms, "gradient_norm"), means, strict=True))
+        check_finite(update, scalars)
+        optimiser.step()
+        optimiser.zero_grad()
+        run.log(update, scalars)
+        epoch, left = divmod(update, per_epoch)
+        if not left:
+            ended(epoch)
+            learn(module)
+        stopping = processes.any_of(bool(stop))
+        if stopping or not left:
+            run.checkpoint(update, state_of(optimiser, module=module))
+        if stopping and update < updates:
+            say(f"Stopped after update {update}; go on with --resume")
+            raise KeyboardInterrupt
+
+
+def learn(module: nn.Module) -> None:
+    """Training mode, but for those parts whose parameters are all frozen."""
+    module.train()
+    for part in module.modules():
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            part.eval()
+
+
+def _loads(
+    utterances: Utterances, network: Network, config: TrainingConfig, done: int, updates: int
+) -> Iterator[Callable[[], Batch]]:
+    """What reads this process's share of the batch of each update after ``done``."""
+    per_epoch = -(-len(utterances) // config.batch)
+
+    def load(rows: NDArray[np.int64]) -> Batch:
+        return *utterances.batch(rows, network), torch.from_numpy(utterances.targets[rows])
+
+    for epoch in range(done // per_epoch + 1, updates // per_epoch + 1):
+        batches = epoch_batches(utterances.samples, config.batch, not config.clip, config.seed, epoch)
+        first = max(done - (epoch - 1) * per_epoch, 0)
+        yield from (partial(load, processes.share(rows)) for rows in batches[first:])
+
+
+def ahead(calls: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
+    """The results of calls, in order, the next one made in a thread of its own while the last one's is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = None
+        for call in calls:
+            coming, result = pool.submit(call), coming
+            if result is not None:
+                yield result.result()
+        if coming is not None:
+            yield coming.result()

@@ -1,0 +1,155 @@
+"""Emotions of audio files of any length, answered no deeper than is asked for.
+
+Section 2.3, "Dynamic Inference", of Ren et al. 2023. Paper: which exit answers is chosen for a device. Here: or for
+each clip, by how sure the exits are. Shapes: S samples, C classes.
+"""
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gandistill import artifacts
+from gandistill.console import track
+from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, promised_seconds, stream
+from gandistill.errors import InputError, RunError, choices
+from gandistill.processes import place
+from gandistill.run import no_tf32
+from gandistill.selfdistill.calibration import Calibration, tempered
+from gandistill.selfdistill.inference import students_of
+from gandistill.selfdistill.model import KIND, Network, described_network, load_network
+
+WINDOW = 30 * SAMPLE_RATE
+"""Samples heard at once by a network that was trained on whole utterances: more than nearly all acted or elicited
+utterances have, and 1,500 frames, whose attention takes little memory."""
+FUSION, AUTO = "fusion", "auto"
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A network that holds no more exits and layers than ``exit`` needs: a depth, "fusion" or "auto".
+
+    "fusion" is ``inference.fused``. "auto" leaves at the first exit that is sure enough by the network's
+    ``calibration``, and says its calibrated probabilities; others' are as the network gives them.
+    """
+
+    network: Network
+    exit: str
+    calibration: Calibration | None = None
+
+    @classmethod
+    def open(cls, folder: Path, exit: str) -> Self:
+        """Read from a network's folder what ``exit`` needs, and nothing else.
+
+        Raises InputError for an exit that it does not have, "auto" if it is not calibrated, a damaged folder.
+        """
+        config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG,))
+        whole = described_network(config, folder / artifacts.CONFIG)
+        device = place().device or "cpu"
+        if exit == AUTO:
+            calibration = Calibration.of(whole, folder)
+            return cls(load_network(folder).to(device), exit, calibration)
+        if exit != FUSION and exit not in map(str, whole.depths):
+            several = [FUSION, AUTO] if len(whole.depths) > 1 else []
+            raise choices(f"exit of {folder}:", exit, [*map(str, whole.depths), *several])
+        depths = students_of(whole.depths) if exit == FUSION else [int(exit)]
+        return cls(load_network(folder, depths).to(device), exit)
+
+    @torch.inference_mode()
+    def answer(self, audio: Tensor) -> tuple[int, Tensor]:
+        """How many layers were run on audio [S] at 16 kHz, heard at once, and the probabilities [C] in float64."""
+        depth, found, told = 0, list[Tensor](), self.calibration
+        clip = self.network.prepared(audio.to(next(self.network.parameters()).device))
+        with no_tf32():
+            for depth, answer in self.network.answers(clip[None]):
+                found.append(tempered(answer.logits[0].cpu(), 1.0 if told is None else told.temperatures[depth]))
+                if told is not None and found[-1].max() > told.threshold:
+                    break
+        return depth, torch.stack(found).mean(0) if self.exit == FUSION else found[-1]
+
+    @property
+    def window(self) -> int:
+        """Samples of a file that are heard at once: as many as a clip had in training, or 30 s if those differed."""
+        return self.network.clip or WINDOW
+
+    @property
+    def shortest(self) -> int:
+        """The fewest samples heard alone: 25 ms, or what the convolutions make a frame of, if that is more."""
+        config, samples = self.network.backbone.config, 1
+        for kernel, stride in reversed([*zip(config.conv_kernel, config.conv_stride, strict=True)]):
+            samples = (samples - 1) * stride + kernel
+        return max(samples, round(SHORTEST_SECONDS * SAMPLE_RATE))
+
+    def file(self, path: Path) -> Generator[None, None, dict[str, Any]]:
+        """Answer on a file, window after window, passing once for each; memory does not grow with the file.
+
+        Gives ``path``, ``label``, ``probabilities`` by class, ``exit``, ``depth`` and ``seconds``. Probabilities and
+        depth (layers run) are means over the windows by their lengths. Raises AudioError, or InputError for audio too
+        short for the network, RunError if it gives NaN.
+        """
+        p, depths, samples = torch.zeros(len(self.network.labels), dtype=torch.float64), 0, 0
+        for part in windows(stream(path), self.window, self.shortest):
+            if not self.network.clip and len(part) < self.shortest:
+                raise InputError(f"{path}: {len(part)} samples are too short for the model's convolutions")
+            depth, said = self.answer(torch.from_numpy(part))
+            p, depths, samples = p + len(part) * said, depths + len(part) * depth, samples + len(part)
+            yield
+        p /= samples
+        if not p.isfinite().all():
+            raise RunError(f"{path}: the network gives NaN, its weights are useless")
+        return {
+            "path": str(path),
+            "label": self.network.labels[int(p.argmax())],
+            "probabilities": dict(zip(self.network.labels, p.tolist(), strict=True)),
+            "exit": self.exit,
+            "depth": depths / samples,
+            "seconds": samples / SAMPLE_RATE,
+        }
+
+
+def windows(blocks: Iterable[NDArray[np.float32]], size: int, shortest: int) -> Iterator[NDArray[np.float32]]:
+    """Audio in blocks as windows of ``size`` samples, the last as long as it comes.
+
+    A rest of less than ``shortest`` samples, too short to say anything, belongs to the window before it.
+    """
+    held = np.empty(0, np.float32)
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) >= size + shortest:
+            yield held[:size]
+            held = held[size:]
+    if len(held):
+        yield held
+
+
+def predict(folder: Path, files: Sequence[Path], exit: str) -> tuple[dict[str, Any], list[InputError]]:
+    """The emotion of each audio file, and what is wrong with those that cannot be answered.
+
+    As plain values: ``files``, as ``Predictor.file`` gives each, in the order given, and ``mean_depth``, how many
+    layers were run, averaged over them. A file longer than ``Predictor.window`` is heard in windows of that length, the
+    first of which is all that ``evaluate`` hears of it where the network was trained on clips of one length; a
+    network that was not hears whole what is no longer than 30 s. Raises InputError as ``Predictor.open`` does, and
+    naming all files if none can be answered.
+    """
+    predictor = Predictor.open(folder, exit)
+    answered, problems = list[dict[str, Any]](), list[InputError]()
+
+    def work() -> Iterator[None]:
+        for path in files:
+            try:
+                answered.append((yield from predictor.file(path)))
+            except InputError as error:
+                problems.append(error)
+
+    expected = sum(max(1, round(promised_seconds(path) * SAMPLE_RATE / predictor.window)) for path in files)
+    for _ in track(work(), "Answering", expected, unit="windows"):
+        pass
+    if not answered:
+        raise InputError("\n".join(map(str, problems)))
+    return {"files": answered, "mean_depth": fmean(each["depth"] for each in answered)}, problems

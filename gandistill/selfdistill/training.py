@@ -1,0 +1,161 @@
+"""Self-distillation: a pretrained transformer is fine-tuned together with exits behind some of its layers.
+
+Ren et al. 2023, "Fast Yet Effective Speech Emotion Recognition with Self-Distillation" (arXiv 2210.14636). Without
+exits it is plain fine-tuning, whose rows of Table 2 are beside it there.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gandistill import processes
+from gandistill.console import muted, say
+from gandistill.corpora.manifest import read_manifest, read_origin
+from gandistill.errors import InputError
+from gandistill.features.pretrained import load_pretrained
+from gandistill.features.upstreams import parameters_sha256
+from gandistill.metrics import confusion_matrix, unweighted_average_recall
+from gandistill.run import Run, check_folder, no_tf32, stop_asked
+from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.clips import Utterances
+from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
+from gandistill.selfdistill.inference import posteriors
+from gandistill.selfdistill.layerwise import distil_layers
+from gandistill.selfdistill.losses import self_distillation
+from gandistill.selfdistill.model import Network, exits_of, save_network
+from gandistill.selfdistill.settings import FREE, SelfDistilConfig, TrainingConfig
+
+NETWORK = "network"
+"""Folder of a run that holds the network it has trained."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a training begins with: labelled clips, and the pretrained model, of which ``network`` has its part."""
+
+    manifest: Path
+    training: Utterances
+    dev: Utterances | None
+    model: Any
+    network: Network
+
+    def fingerprints(self) -> dict[str, str]:
+        """What was read, by content."""
+        parts = {"train": self.training, "dev": self.dev}
+        read = {name: part.fingerprint for name, part in parts.items() if part is not None}
+        return read | {"upstream": parameters_sha256(self.model)}
+
+
+def train(config: SelfDistilConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
+    """Fine-tune a network with exits in the run folder ``out``; ``out/network`` is the last, or the best by dev so far.
+
+    On several processes at once under ``accelerate launch``. ``inexact``: resume even where the bits would differ from
+    an uninterrupted run's. Raises InputError for bad input, RunError naming the term when a loss is no longer a sane
+    number.
+    """
+    check_folder(out, resume)
+    with muted(not processes.place().is_main_process):
+        inputs = processes.together(lambda: prepared(config))
+        read = processes.together(inputs.fingerprints)
+        with (
+            Run(out, config, resume, inexact, FREE, config.training.seed, **read) as run,
+            stop_asked() as stop,
+            no_tf32(),
+        ):
+            network = inputs.network
+            network.facts |= origin(config, inputs, read)
+            if config.layerwise is not None and not run.state:
+                say("First stage: the student learns to predict deeper layers")
+                distil_layers(
+                    config, config.layerwise, inputs.model, network, inputs.training, out, inexact, read, stop
+                )
+
+            def losses(clips: Tensor, lengths: Tensor | None, targets: Tensor) -> dict[str, Tensor]:
+                return self_distillation(dict(network.answers(clips, lengths)), targets, config.loss)
+
+            def ended(epoch: int) -> None:
+                processes.main_alone(lambda: keep(network, run, config.training, inputs.dev, epoch))
+
+            fit(run, network, losses, inputs.training, network, config.training, config.training.epochs, stop, ended)
+            say(f"Network: {out / NETWORK}")
+
+
+def prepared(config: SelfDistilConfig) -> Inputs:
+    """Clips and the network with its initial weights. Raises InputError for input that does not fit together."""
+    if config.manifest is None:
+        raise InputError("Training needs a manifest with a train part: --set manifest=FILE")
+    batch, count = config.training.batch, processes.place().num_processes
+    if batch % count:
+        raise InputError(f"training.batch {batch} cannot be shared evenly by {count} processes")
+    training = Utterances.read(config.manifest, "train")
+    if len(set(training.targets)) < 2:
+        raise InputError(f"{config.manifest}: its train part has one class only, there is nothing to tell apart")
+    has_dev = any(entry.split == "dev" for entry in read_manifest(config.manifest))
+    if config.training.select == "dev" and not has_dev:
+        raise InputError(f"{config.manifest}: has no dev part for training.select=dev, expected last")
+    dev = Utterances.read(config.manifest, "dev", training.labels) if has_dev else None
+    for label in sorted(set(training.labels) - {entry.emotion for entry in training.entries}):
+        say(f"{config.manifest}: its train part has no {label}, which is trained without")
+    wanted = config.network
+    normalise, _, model = load_pretrained(wanted.upstream, "network.upstream")
+    layers = len(model.encoder.layers)
+    exits = exits_of(layers, wanted.exits, wanted.block, wanted.depth)
+    if config.layerwise is not None and max(config.layerwise.layers) > layers:
+        raise InputError(f"Bad layerwise.layers {list(config.layerwise.layers)}, the model has layers 1 to {layers}")
+    with drawn_by(config.training.seed, WEIGHTS):
+        backbone = Backbone(model, max(exits))
+        backbone.saving = config.training.gradient_checkpointing
+        network = Network(backbone, exits, training.labels, normalise, config.training.clip)
+    frozen = {"nothing": [], "encoder": [backbone.encoder], "backbone": [backbone]}[config.training.freeze]
+    for part in frozen:
+        part.requires_grad_(False)
+    return Inputs(config.manifest, training, dev, model, network)
+
+
+def origin(config: SelfDistilConfig, inputs: Inputs, read: dict[str, str]) -> dict[str, Any]:
+    """What a network says of where it came from: no place on anybody's disk."""
+    found = read_origin(inputs.manifest)
+    source = {"manifest": inputs.manifest.name, "fingerprint": read["train"]}
+    source |= {key: found[key] for key in ("protocol", "fold") if key in found}
+    name = config.network.upstream
+    upstream = {"name": Path(name).resolve().name if Path(name).is_dir() else name, "fingerprint": read["upstream"]}
+    counts = Counter(entry.emotion for entry in inputs.training.entries)
+    trained = {
+        "config": config.shareable(),
+        "upstream": upstream,
+        "utterances": {label: counts[label] for label in inputs.training.labels},
+    }
+    return {"trained": trained, "source": source} | {key: found[key] for key in ("corpus", "licence") if key in found}
+
+
+def keep(network: Network, run: Run, config: TrainingConfig, dev: Utterances | None, epoch: int) -> None:
+    """Write the network after an epoch where it is the one to keep: the last, or the best on dev so far."""
+    last = epoch == config.epochs
+    scores = dev_scores(network, dev) if dev is not None and (last or config.select == "dev") else {}
+    if scores:
+        listed = ", ".join(f"exit {depth} {uar:.3f}" for depth, uar in scores.items())
+        say(f"epoch {epoch}: dev UAR of {listed}")
+    if config.select == "dev":
+        score = float(np.mean(list(scores.values())))
+        if run.best is not None and score <= run.best:
+            return
+        run.best = score
+    elif not last:
+        return
+    network.facts["trained"] |= {"epoch": epoch, "dev_uar": {str(depth): uar for depth, uar in scores.items()}}
+    save_network(run.folder / NETWORK, network, {"command": "selfdistill train", "seed": config.seed})
+
+
+def dev_scores(network: Network, dev: Utterances) -> dict[int, float]:
+    """UAR of each exit on a part."""
+    found = posteriors(network, dev)
+    return {
+        depth: unweighted_average_recall(
+            confusion_matrix(dev.targets, probabilities.argmax(-1).cpu().numpy(), len(dev.labels))
+        )
+        for depth, probabilities in found.items()
+    }

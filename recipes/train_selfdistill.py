@@ -1,0 +1,11 @@
+"""Fine-tune a model with early exits: ``accelerate launch recipes/train_selfdistill.py``.
+
+The same as ``gandistill selfdistill train``, with the same options.
+"""
+
+import sys
+
+from gandistill.cli import main
+
+if __name__ == "__main__":
+    main(["selfdistill", "train", *sys.argv[1:]])

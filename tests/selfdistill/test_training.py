@@ -1,0 +1,343 @@
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gandistill.cli import main
+from gandistill.config import Config
+from gandistill.errors import InputError, RunError
+from gandistill.features.pretrained import load_pretrained
+from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
+from gandistill.selfdistill import training
+from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.clips import Utterances
+from gandistill.selfdistill.fitting import ahead, learn
+from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
+from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.random_upstream import make_upstream
+from gandistill.selfdistill.settings import SelfDistilConfig
+from gandistill.selfdistill.training import NETWORK, dev_scores, prepared, train
+from tests.selfdistill.conftest import TINY
+
+LAYERWISE: dict[str, Any] = {
+    "network": {"exits": [], "depth": 2},
+    "layerwise": {"layers": [1, 3, 4], "epochs": 2},
+}
+UPDATES = 3
+"""Of an epoch: 29 utterances in batches of 10."""
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+
+
+def content(run: Path) -> dict[str, bytes]:
+    """What a training leaves behind: metrics, last checkpoint, network; of both stages where there are two."""
+    found = {}
+    for folder in (run, run / FOLDER):
+        if folder.is_dir():
+            last = max((folder / CHECKPOINTS).iterdir())
+            files = [folder / METRICS, last / STATE, *sorted((run / NETWORK).iterdir())]
+            found |= {str(file.relative_to(run)): file.read_bytes() for file in files}
+    return found
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, run: str, at: int, act: Callable[[], None]) -> None:
+    """Let something happen once in the run of this name, when its update ``at`` is logged."""
+    log = Run.log
+
+    def logged(self: Run, step: int, scalars: dict[str, float]) -> None:
+        log(self, step, scalars)
+        if self.folder.name == run and step == at:
+            monkeypatch.undo()
+            act()
+
+    monkeypatch.setattr(Run, "log", logged)
+
+
+def stop() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def kill() -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_a_run_says_of_each_update(trained: Path):
+    lines = metrics(trained)
+    assert [line["step"] for line in lines] == list(range(1, 2 * UPDATES + 1))
+    for line in lines:
+        assert line.keys() == {"step", "loss", "cross_entropy", "kl", "similarity", "gradient_norm"}
+        assert line["loss"] == pytest.approx(line["cross_entropy"] + line["kl"] + line["similarity"], abs=1e-5)
+
+
+def test_what_a_network_says_of_itself(trained: Path, manifest: Path, upstream: Path):
+    network = load_network(trained / NETWORK)
+    assert (network.depths, network.blocks) == ([1, 2, 4], {1: "gru", 2: "gru", 4: None})
+    assert (network.clip, network.normalise) == (6400, True)
+    facts = network.facts
+    assert facts["corpus"] == "nEMO"
+    assert "licence" in facts
+    assert facts["source"]["protocol"] == "speaker-independent"
+    assert facts["trained"]["utterances"] == {label: 5 - (label == "surprise") for label in network.labels}
+    assert facts["trained"]["epoch"] == 2
+    scores = facts["trained"]["dev_uar"]
+    assert scores == {str(d): uar for d, uar in dev_scores(network, Utterances.read(manifest, "dev")).items()}
+    written = (trained / NETWORK / "config.json").read_text()
+    for place in (manifest.parent, upstream):
+        assert str(place) not in written, "no place on anybody's disk"
+    assert facts["trained"]["upstream"]["name"] == "tiny"
+
+
+def test_a_random_model_learns_what_the_corpus_teaches(configured: Any, tmp_path: Path, manifest: Path):
+    """Six tones: chance is 1/6. Every exit of the network must hear them, on speakers it has not heard."""
+    train(configured(training={"epochs": 16, "learning_rate": 3e-3, "freeze": "nothing"}), tmp_path / "run")
+    network = load_network(tmp_path / "run" / NETWORK)
+    scores = dev_scores(network, Utterances.read(manifest, "test", network.labels))
+    assert min(scores.values()) > 0.5, scores
+
+
+@pytest.mark.parametrize("changes", [{}, {"training": {"clip": 0}}, LAYERWISE], ids=["clips", "lengths", "layerwise"])
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_run_that_goes_on_ends_with_the_same_bytes(
+    changes: dict[str, Any], how: str, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped after update 2, 4 and 5 of 6 (an epoch has 3), or killed there; dropout is on."""
+    config, resume = configured(**changes), False
+    train(config, tmp_path / "whole")
+    for run in (FOLDER, "run") if "layerwise" in changes else ("run",):
+        for at in (2, 4, 5):
+            interrupted(monkeypatch, run, at, {"stopped": stop, "killed": kill}[how])
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / "run", resume)
+            resume = True
+    train(config, tmp_path / "run", resume)
+    assert content(tmp_path / "run") == content(tmp_path / "whole")
+
+
+def test_more_epochs_may_be_asked_for_later(configured: Any, trained: Path, tmp_path: Path):
+    train(configured(training={"epochs": 1}), tmp_path / "run")
+    train(configured(), tmp_path / "run", resume=True)
+    assert content(tmp_path / "run") == content(trained)
+    with pytest.raises(InputError, match="has made 6 updates already, more than 1 epochs have"):
+        train(configured(training={"epochs": 1}), tmp_path / "run", resume=True)
+
+
+def test_another_corpus_or_model_is_another_run(configured: Any, trained: Path, manifest: Path, tmp_path: Path):
+    lines = manifest.read_text().splitlines(keepends=True)
+    (tmp_path / "fewer.csv").write_text("".join(lines[:-14]) + "".join(lines[-12:]))
+    with pytest.raises(InputError, match=r"other content of \[(train|dev)"):
+        train(configured(manifest=str(tmp_path / "fewer.csv")), trained, resume=True)
+    make_upstream(tmp_path / "other", TINY, seed=1)
+    with pytest.raises(InputError, match=r"other content of \[upstream\]"):
+        train(configured(network={"upstream": str(tmp_path / "other")}), trained, resume=True)
+    with pytest.raises(InputError, match=r"other values of \[training\.seed\]"):
+        train(configured(training={"seed": 1}), trained, resume=True)
+
+
+def test_the_seed_decides(configured: Any, trained: Path, tmp_path: Path):
+    train(configured(training={"seed": 1}), tmp_path / "run")
+    assert metrics(tmp_path / "run")[0]["loss"] != metrics(trained)[0]["loss"]
+
+
+@pytest.mark.parametrize("freeze", ["nothing", "encoder", "backbone"])
+def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: Path, tmp_path: Path):
+    config = configured(training={"freeze": freeze, "epochs": 1})
+    network = prepared(config).network
+    learn(network)
+    backbone = network.backbone
+    frames, _ = backbone.frames(torch.randn(2, 3000), None)
+    assert backbone.encoder.training == (freeze == "nothing")
+    assert backbone.encoder(torch.randn(1, 3000)).requires_grad == (freeze == "nothing"), "no graph is built"
+    assert frames.requires_grad == backbone.layers.training == (freeze != "backbone")
+    assert network.exits.training
+    train(config, tmp_path / "run")
+    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(load_pretrained(str(upstream), "")[2])
+    moved = {}
+    for part in ("encoder", "projection", "layers"):
+        pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)
+        moved[part] = any(not torch.equal(mine, theirs) for mine, theirs in pairs)
+    assert moved == {"encoder": freeze == "nothing", "projection": freeze != "backbone", "layers": freeze != "backbone"}
+
+
+def test_gradient_checkpointing_changes_no_weight(configured: Any, trained: Path, tmp_path: Path):
+    train(configured(training={"gradient_checkpointing": True}), tmp_path / "run")
+    for mine, theirs in zip(metrics(tmp_path / "run"), metrics(trained), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+
+
+def test_the_best_on_dev_is_kept(configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Scores of four epochs, as means over exits: the second is the best, and the fourth only as good."""
+    said = iter([{1: 0.2, 4: 0.4}, {1: 0.5, 4: 0.3}, {1: 0.1, 4: 0.1}, {1: 0.4, 4: 0.4}])
+    monkeypatch.setattr(training, "dev_scores", lambda network, dev: next(said))
+    train(configured(training={"epochs": 4, "select": "dev"}, network={"exits": [1]}), tmp_path / "run")
+    kept = load_network(tmp_path / "run" / NETWORK).facts["trained"]
+    assert (kept["epoch"], kept["dev_uar"]) == (2, {"1": 0.5, "4": 0.3})
+
+
+def test_without_dev_the_last_is_kept(configured: Any, manifest: Path, tmp_path: Path):
+    lines = manifest.read_text().replace(",dev\n", ",train\n")
+    (tmp_path / "both.csv").write_text(lines)
+    train(configured(manifest=str(tmp_path / "both.csv"), training={"epochs": 1}), tmp_path / "run")
+    facts = load_network(tmp_path / "run" / NETWORK).facts
+    assert facts["trained"]["dev_uar"] == {}
+    assert sum(facts["trained"]["utterances"].values()) == 41
+    assert facts.keys() == {"trained", "source"}, "nothing is known of its origin"
+    with pytest.raises(InputError, match=r"has no dev part for training\.select=dev"):
+        train(configured(manifest=str(tmp_path / "both.csv"), training={"select": "dev"}), tmp_path / "other")
+
+
+def test_a_class_without_utterances_is_said(
+    configured: Any, manifest: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    lines = manifest.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if not (",fear," in line and line.endswith(",train\n"))]
+    (tmp_path / "manifest.csv").write_text("".join(kept))
+    prepared(configured(manifest=str(tmp_path / "manifest.csv")))
+    assert "its train part has no fear, which is trained without" in capfd.readouterr().err
+    alone = [line for line in lines if not line.endswith(",train\n") or ",fear," in line]
+    (tmp_path / "manifest.csv").write_text("".join(alone))
+    with pytest.raises(InputError, match="its train part has one class only"):
+        prepared(configured(manifest=str(tmp_path / "manifest.csv")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"manifest": None}, "Training needs a manifest with a train part: --set manifest=FILE"),
+        ({"manifest": "none.csv"}, r"none\.csv: no such file"),
+        ({"network": {"exits": [1, 4]}}, r"Bad exits \[4\], the model has layers 1 to 4"),
+        ({"network": {"depth": 5}}, "The model has 4 transformer layers, depth 5 asks for more"),
+        ({"network": {"upstream": "./no/model"}}, "No model at ./no/model"),
+        (LAYERWISE | {"layerwise": {"layers": [4, 8]}}, r"Bad layerwise\.layers \[4, 8\], the model has layers 1 to 4"),
+    ],
+)
+def test_bad_input(configured: Any, tmp_path: Path, changes: dict[str, Any], words: str):
+    with pytest.raises(InputError, match=words) as error:
+        train(configured(**changes), tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("network.exits=[8, 3]", "expected different layers in rising order"),
+        ("network.exits=[0]", "greater than 0"),
+        ("network.block=tree", "'cnn', 'lstm' or 'gru'"),
+        ("loss.similarity=l3", "'l1', 'l2'"),
+        ("layerwise.layers=[4, 4]", "expected different layers in rising order"),
+        ("layerwise.epochs=2", "layerwise distils a student of network.depth layers, such as 2, with network.exits"),
+        ("training.selekt=dev", "unknown key 'training.selekt', expected one of"),
+    ],
+)
+def test_bad_settings(setting: str, words: str):
+    with pytest.raises(InputError, match=words):
+        SelfDistilConfig.load(overrides=[setting])
+
+
+def test_every_setting_has_its_help():
+    def fields(kind: type[Config]) -> Any:
+        for name, field in kind.model_fields.items():
+            yield name, field.description
+            inner = field.annotation
+            if isinstance(inner, type) and issubclass(inner, Config):
+                yield from fields(inner)
+
+    assert all(help for _, help in fields(SelfDistilConfig))
+
+
+def test_divergence_is_said(configured: Any, tmp_path: Path):
+    with pytest.raises(RunError, match="Training diverged at step"):
+        train(configured(training={"learning_rate": 1e30}), tmp_path / "run")
+
+
+def test_a_file_that_is_gone(configured: Any, manifest: Path, tmp_path: Path):
+    shutil.copytree(manifest.parent, tmp_path / "corpus")
+    moved = (tmp_path / "corpus" / "manifest.csv").read_text().replace(str(manifest.parent), str(tmp_path / "corpus"))
+    (tmp_path / "corpus" / "manifest.csv").write_text(moved)
+    gone = Utterances.read(tmp_path / "corpus" / "manifest.csv", "train").entries[3].path
+    gone.unlink()
+    with pytest.raises(InputError, match=f"{gone}: no such file"):
+        train(configured(manifest=str(tmp_path / "corpus" / "manifest.csv")), tmp_path / "run")
+
+
+def test_reading_ahead_keeps_order_and_errors():
+    def read(number: int) -> Any:
+        if number == 3:
+            raise InputError("bad")
+        return number
+
+    calls = [lambda number=number: read(number) for number in range(5)]
+    assert list(ahead(calls[:3])) == [0, 1, 2]
+    assert list(ahead([])) == []
+    found = ahead(calls)
+    assert [next(found) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(InputError, match="bad"):
+        next(found)
+
+
+def test_layerwise_prediction_loss():
+    """Distance (1 + 1) / 2, cosine 24/25; one opposite vector has cosine -1."""
+    teacher, predicted = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])
+    terms = prediction_loss(teacher, predicted, 0.5)
+    assert terms["l1"].item() == pytest.approx(1)
+    assert terms["cosine"].item() == pytest.approx(np.log(1 + np.exp(-24 / 25)))
+    assert terms["loss"].item() == pytest.approx(1 + 0.5 * np.log(1 + np.exp(-24 / 25)))
+    assert prediction_loss(teacher, -teacher, 1)["cosine"].item() == pytest.approx(np.log(1 + np.e))
+
+
+def test_layerwise_distillation(configured: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Two layers of a model learn to predict deeper ones, and become a plain network; the teacher never moves."""
+    students = []
+
+    class Watched(LayerwiseStudent):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            students.append(self)
+
+    monkeypatch.setattr("gandistill.selfdistill.layerwise.LayerwiseStudent", Watched)
+    train(configured(**LAYERWISE | {"layerwise": {"layers": [1, 3, 4], "epochs": 12}}), tmp_path / "run")
+    lines = metrics(tmp_path / "run" / FOLDER)
+    assert lines[0].keys() == {"step", "loss", "l1", "cosine", "gradient_norm"}
+    first, last = (np.mean([line["loss"] for line in part]) for part in (lines[:UPDATES], lines[-UPDATES:]))
+    assert last < 0.7 * first
+    (student,) = students
+    assert sorted(student.blocks) == ["1", "3", "4"]
+    network = load_network(tmp_path / "run" / NETWORK)
+    assert (network.blocks, network.backbone.depth) == ({2: None}, 2)
+    assert metrics(tmp_path / "run")[0].keys() == {"step", "loss", "cross_entropy", "gradient_norm"}
+    learned = load_file(max((tmp_path / "run" / FOLDER / CHECKPOINTS).iterdir()) / STATE)
+    assert any(name.startswith("module/backbone.layers.1") for name in learned)
+
+
+def test_a_layerwise_students_first_stage_goes_into_the_second(configured: Any, tmp_path: Path):
+    changes = LAYERWISE | {"training": {"learning_rate": 1e-12, "epochs": 1}}
+    train(configured(**changes | {"layerwise": None}), tmp_path / "plain")
+    train(configured(**changes), tmp_path / "barely")
+    barely, plain = (metrics(tmp_path / run)[0]["loss"] for run in ("barely", "plain"))
+    assert barely == pytest.approx(plain, rel=1e-5), "a stage that hardly moves anything changes nothing"
+    train(configured(**LAYERWISE), tmp_path / "moved")
+    assert metrics(tmp_path / "moved")[0]["loss"] != pytest.approx(plain, rel=1e-5)
+
+
+def test_the_command(configured: Any, tmp_path: Path, trained: Path, capfd: pytest.CaptureFixture[str]):
+    (tmp_path / "config.yaml").write_text(configured().to_yaml())
+    with pytest.raises(SystemExit) as end:
+        main(["selfdistill", "train", "--config", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "run")])
+    assert end.value.code == 0
+    assert content(tmp_path / "run") == content(trained)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert f"Network: {tmp_path / 'run' / NETWORK}" in said.err
+    with pytest.raises(SystemExit) as end:
+        main(["selfdistill", "train", "--out", str(tmp_path / "other"), "--set", "network.exits=[3,2]"])
+    assert end.value.code == 2
