@@ -36,8 +36,8 @@ def flat(group: Any, before: str = "") -> dict[str, Any]:
 COMMANDS = flat(typer.main.get_command(app))
 PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
-ELSEWHERE = ("work", "path", ".venv")
-"""Where paths in the README begin that are not in the repository: what commands write, and what a reader has."""
+ELSEWHERE = ("work", "path", ".venv", "facebook")
+"""Where paths in the README begin that are not in the repository: what commands write, what a reader or the Hub has."""
 
 ADDED = {
     "bank": "--set heads=[superb,attentive] --set seeds=1 --set updates=4 --set half_trained=2 --set batch=8",
@@ -49,6 +49,7 @@ ADDED = {
     "trajectory distil": "--set distil.ppc=2 --set distil.steps=1 --set distil.updates=2 --set distil.ahead=1 "
     "--set distil.latest_start=1",
     "trajectory evaluate": "--set evaluate.students=[cnn] --set evaluate.seeds=1 --set evaluate.epochs=1",
+    "selfdistill train": "--set training.epochs=1 --set training.clip=6400",
 }
 """All that differs from what the README says: these words are appended to a command, so that it takes a moment."""
 
@@ -129,6 +130,14 @@ def wrong_commands(text: str, table: dict[str, tuple[list[str], str]]) -> Iterat
             yield f"{PROGRAM} {command}: its choices are {sorted(valid)}, not {sorted(given)}"
 
 
+def script(path: Path) -> str:
+    """A script, and what those beside it share, which it may take its options from."""
+    if not path.is_file():
+        return ""
+    text, shared = path.read_text(encoding="utf-8"), path.parent / "command.py"
+    return text + (shared.read_text(encoding="utf-8") if "from command import" in text else "")
+
+
 def wrong_options(text: str, table: dict[str, tuple[list[str], str]]) -> Iterator[str]:
     """Options that their command lacks: the one in the same code, else the row's, else any of the commands."""
     rows = [(command, span) for command, (_, what) in table.items() for span in spans(what)]
@@ -138,8 +147,7 @@ def wrong_options(text: str, table: dict[str, tuple[list[str], str]]) -> Iterato
             continue
         given = [word for word in (program, *words) if word.startswith("--")]
         if program == "python":
-            script = (ROOT / words[0]).read_text(encoding="utf-8") if (ROOT / words[0]).is_file() else ""
-            known = set(re.findall(r'"(--[a-z-]+)"', script))
+            known = set(re.findall(r'"(--[a-z-]+)"', script(ROOT / words[0])))
         else:
             command = command_of(words) if program == PROGRAM and words else row
             known = options(command) if command in COMMANDS else set().union(*map(options, COMMANDS))
@@ -188,7 +196,8 @@ def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
     steps = [command_of(line.split()[1:]) for line in JOB]
     assert steps[:7] == ["prepare", "extract", "bank", "train", "sample", "train-head", "evaluate"], "the main job"
     assert steps[7:11] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
-    assert steps[13:] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
+    assert steps[13:16] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
+    assert {step.split()[0] for step in steps[16:]} == {"selfdistill", "prepare"}, "the third"
     assert FeatureSet.open(folder / "work" / "mtt" / "distilled").class_counts == dict.fromkeys(
         ["angry", "happy", "neutral", "sad"], 2
     )
