@@ -1,4 +1,5 @@
-"""The self-distillation paper's Tables 1 and 2 and Figure 2 on any corpus, by a plan, with what every exit costs.
+"""The self-distillation paper's Tables 1 and 2 and Figure 2 on any corpus, by a plan, with what every exit costs, and
+is worth with its weights in float16 and int8, and what leaving early is worth.
 
     python eval/selfdistill.py eval/plans/selfdistill/ravdess_quick.yaml path/to/RAVDESS --jobs 2
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gandistill.evaluate.exit_plan import ExitPlan
-from gandistill.evaluate.exit_rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS
+from gandistill.evaluate.exit_rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
+from gandistill.evaluate.exit_trials import FUSION
 from gandistill.evaluate.rows import Facts
 
 
@@ -35,12 +36,15 @@ def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
 
 
 def cost(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
-    """UAR against multiply-accumulates, a panel for each part: exits of one training are joined."""
+    """UAR against multiply-accumulates, a panel for each part: exits of one training are joined.
+
+    Networks that were trained apart are not, and fusion, which is no exit, stands alone.
+    """
     lines: dict[str, list[Facts]] = {}
     for row in rows:
         if "multiply_accumulates" in row:
             words = [row[key] for key in ("network", "block", "similarity") if key in row]
-            line = lines.setdefault(", ".join(words), [])
+            line = lines.setdefault(", ".join([*words, *([FUSION] if row["exit"] == FUSION else [])]), [])
             if all(row["exit"] != other["exit"] for other in line):  # Table 2 takes some of Table 1's
                 line.append(row)
     figure, axes = canvas(len(plan.parts), 2)
@@ -48,9 +52,10 @@ def cost(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
         for name, line in lines.items():
             rising = sorted(line, key=lambda row: row["multiply_accumulates"])
             work = [row["multiply_accumulates"] / 1e6 for row in rising]
-            interval(panel, work, [row[part] for row in rising], name)
+            joined = "-" if rising[0]["network"] == SELF else ""
+            interval(panel, work, [row[part] for row in rising], name, line=joined)
         chance(panel, rows, part)
-        panel.set(xlabel="million multiply-accumulates per second of audio", ylabel=f"UAR on {part}, %")
+        panel.set(xlabel="million multiply-accumulates per second heard", ylabel=f"UAR on {part}, %")
     explain(figure, axes)
     return figure
 

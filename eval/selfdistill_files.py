@@ -17,8 +17,18 @@ from printed import beyond
 from gandistill import artifacts
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.evaluate.exit_plan import ExitPlan
-from gandistill.evaluate.exit_rows import CHANCE, EXITS, FINE_TUNED, LAYERS, NETWORKS, SELF, Measured
-from gandistill.evaluate.exit_trials import ExitInputs
+from gandistill.evaluate.exit_rows import (
+    CHANCE,
+    EARLY,
+    EXITS,
+    FINE_TUNED,
+    LAYERS,
+    NETWORKS,
+    PRECISIONS,
+    SELF,
+    Measured,
+)
+from gandistill.evaluate.exit_trials import FUSION, ExitInputs
 from gandistill.evaluate.predictions import file_name
 from gandistill.evaluate.report import markdown, percent
 from gandistill.evaluate.rows import Facts
@@ -30,13 +40,31 @@ TITLES = {
     EXITS: "Table 1: every exit, by block and similarity loss",
     NETWORKS: "Table 2: plain fine-tuning, layer-wise distillation and self-distillation",
     LAYERS: "Figure 2: one student behind one layer after another",
+    PRECISIONS: "Weights in fewer bytes: exits stored in float16 and int8",
+    EARLY: "Leaving early",
 }
 READING = """\
 UAR in per cent with 95 % t intervals over trainings. Judged on dev: trained on train; judged on test: trained on train
 and dev. Exits of one training are not independent of each other. Differences are in percentage points: an exit's to the
-deepest of its own training are paired, a network's to plain fine-tuning are not; in round brackets 95 % bootstrap
-intervals over test speakers or utterances, the trained networks held fixed. Fusion is the mean posterior of the
-students, the deepest exit left out. Nothing was chosen on test."""
+deepest of its own training, or to itself in float32, are paired, a network's to plain fine-tuning are not; in round
+brackets 95 % bootstrap intervals, the trained networks held fixed. Chance is no network: what is beyond it has the t
+interval of one sample. No interval is corrected for the number of rows, of which one in twenty may miss by luck alone.
+Fusion is the mean posterior of the students, the deepest exit left out. Bytes on disk are those of the folder that
+`gandistill selfdistill export` writes of an exit; its weights are read back as float32. Nothing was chosen on test."""
+ALONE = """\
+In this table alone, what is judged on test was taught by train without dev, which calibrated it: each exit's
+temperature, and the threshold of confidence above which it answers, lowest such that UAR on dev falls by no more
+than the stated loss. Test has had no part in that. Work counts the exits that were asked in vain, and is a mean over
+utterances, as depth is."""
+RESAMPLED = {
+    "speaker": "The bootstrap here is over test speakers, whose utterances resemble each other.",
+    "utterance": (
+        "The bootstrap here is over test utterances, not over speakers, of whom test has fewer than six: its "
+        "intervals are about these speakers alone."
+    ),
+}
+"""What is said of bootstrap intervals, by what they are over."""
+WORK = "M multiply-accumulates per second heard"
 Found = Sequence[tuple[Measured, Facts]]
 
 
@@ -109,6 +137,9 @@ def caption(described: Facts, plan: ExitPlan) -> str:
         f"Utterances (speakers): {'; '.join(sizes)}. Upstream: {upstream['name']}, {upstream['layers']} layers. "
         f"{plan.seeds} trainings of each network, {training.epochs} epochs, batches of {training.batch}."
     )
+    if plan.layerwise is not None:
+        epochs = plan.layerwise.stage.epochs
+        text += f" Layer-wise distillation takes {epochs} more before: {epochs} + {training.epochs} epochs."
     return "\n\n".join([*([plan.note] if plan.note else []), text]) + "\n"
 
 
@@ -119,17 +150,23 @@ def said(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
     mine = [row for row in rows if row["network"] != CHANCE]
     if table == NETWORKS:
         text = markdown([named(row) | uars(row, plan) | sizes(row) for row in mine])
+    elif table == PRECISIONS:
+        text = markdown([named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in mine])
+    elif table == EARLY:
+        text = markdown([named(row) | uars(row, plan) | worked(row) for row in mine])
     else:
         down = ("block", "similarity") if table == EXITS else ("layer",)
         cells = [row | {"part": part, "exit": exit_of(row, table)} for row in mine for part in plan.parts]
         text = markdown(wide(cells, down, ("exit", "part"), lambda cell: shown(cell, cell["part"])))
-    compared = []
+    compared, over = [], set[str]()
     for row in mine:
-        for part in plan.parts if "differences" in row else ():
-            gaps = {f"beyond {rival}": beyond(gap[part]) for rival, gap in row["differences"].items()}
-            layer = {"layer": row["layer"]} if table == LAYERS else {}
-            compared.append(named(row) | layer | {"part": part} | gaps)
-    return f"Whoever says one class always has a UAR of {chance}.\n\n{text}\n{markdown(compared)}"
+        for part in row["trials"]:
+            gaps = {rival: gap[part] for rival, gap in row["differences"].items()}
+            over |= {gap["bootstrap"]["over"] for gap in gaps.values() if "bootstrap" in gap}
+            compared.append(named(row) | {"part": part} | {f"beyond {rival}": beyond(g) for rival, g in gaps.items()})
+    resampled = "".join(f"{RESAMPLED[each]}\n\n" for each in sorted(over))
+    why = f"{ALONE}\n\n" if table == EARLY else ""
+    return f"{why}Whoever says one class always has a UAR of {chance}.\n\n{text}\n{resampled}{markdown(compared)}"
 
 
 def exit_of(row: Facts, table: str) -> str:
@@ -139,11 +176,18 @@ def exit_of(row: Facts, table: str) -> str:
 
 def named(row: Facts) -> Facts:
     """What a row is."""
-    return {key: row.get(key) for key in ("network", "block", "similarity", "exit")}
+    words = {"layer": "layer", "precision": "precision", "uar_loss": "stated loss of UAR"}
+    of_some = {word: row[key] for key, word in words.items() if key in row}
+    return {key: row.get(key) for key in ("network", "block", "similarity", "exit")} | of_some
 
 
 def uars(row: Facts, plan: ExitPlan) -> Facts:
-    return {f"{part} UAR": shown(row, part) for part in plan.parts}
+    return {f"{part} UAR": shown(row, part) for part in plan.parts if part in row}
+
+
+def worked(row: Facts) -> Facts:
+    """Mean depth and work where one leaves early."""
+    return {"mean depth": f"{row['mean_depth']:.2f}", WORK: f"{row['multiply_accumulates'] / 1e6:,.0f}"}
 
 
 def shown(row: Facts, part: str) -> str:
@@ -156,7 +200,7 @@ def sizes(row: Facts) -> Facts:
     return {
         "M parameters, as the paper counts": f"{row['parameters_paper'] / 1e6:.3g}",
         "M parameters, deployed": f"{row['parameters_deployed'] / 1e6:.3g}",
-        "M multiply-accumulates per second": f"{row['multiply_accumulates'] / 1e6:,.0f}",
+        WORK: f"{row['multiply_accumulates'] / 1e6:,.0f}",
         "MB": f"{row['bytes'] / 1e6:,.2f}",
     }
 
@@ -172,11 +216,21 @@ def weighed(spent: Sequence[Facts], plan: ExitPlan) -> str:
     """What answers cost beside what they are worth: Table 2's networks, and the named run of every block."""
     taken, others = plan.competing.students, [block for block in plan.blocks if block != plan.competing.block]
     rows = [row for row in spent if row["network"] != CHANCE]
-    rows = [row for row in rows if row["table"] == NETWORKS or (row["block"] in others and row["similarity"] == taken)]
-    table = [
-        named(row) | uars(row, plan) | sizes(row) | {"seconds per second": f"{row['seconds']:.4f}"} for row in rows
+    rows = [
+        row
+        for row in rows
+        if row["table"] == NETWORKS
+        or (row["similarity"] == taken and (row["block"] in others or row["exit"] == FUSION))
     ]
-    text = "Seconds of one core for a second of audio, layers above the exit not run, measured once on one machine."
+    table = [
+        named(row) | uars(row, plan) | sizes(row) | {"seconds per second heard": f"{row['seconds']:.4f}"}
+        for row in rows
+    ]
+    text = (
+        "Seconds of one core for a second that is heard, in clips as long as the network's, layers above the exit not "
+        "run: medians of rounds in which all were asked by turns, on one machine. Shorter audio is repeated to a whole "
+        "clip and costs as much. Fusion asks all students."
+    )
     return f"{text}\n\n{markdown(table)}"
 
 

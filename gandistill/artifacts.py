@@ -187,8 +187,11 @@ def fingerprint(folder: Path) -> str:
 
 
 def bytes_on_disk(folder: Path) -> int:
-    """What an artifact weighs: the bytes of every file in it, card, config and sums too."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """What an artifact weighs: the bytes of every file that its sums name, and of those; not what was put beside them.
+
+    Raises InputError if it is incomplete.
+    """
+    return sum(size_of(folder / name) for name in (*read_sums(folder), SUMS))
 
 
 def open_artifact(folder: Path, kind: str, verify: bool | tuple[str, ...] = True) -> dict[str, Any]:

@@ -508,7 +508,10 @@ def describe_exits(
     depth: Annotated[int | None, typer.Option(help="Layers that are kept; default: all.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What each exit costs: parameters, multiply-accumulates a second of audio, bytes. Needs no weights."""
+    """What each exit costs: parameters, multiply-accumulates a second heard, bytes. Needs no weights.
+
+    A clip shorter than the 95,744 samples that a network hears by default costs as much as a whole one.
+    """
     from gandistill.selfdistill.describe import describe as run
 
     result = run(upstream, _layers(exits), block, classes, depth)
@@ -517,7 +520,7 @@ def describe_exits(
         billions, megabytes = each["multiply_accumulates_per_second"] / 1e9, each["bytes"] / 1e6
         print(
             f"exit {each['exit']:>2}: {deployed / 1e6:.1f} M parameters ({paper / 1e6:.1f} M as the paper counts), "
-            f"{billions:.2f} G multiply-accumulates a second of audio, {megabytes:.0f} MB"
+            f"{billions:.2f} G multiply-accumulates a second heard, {megabytes:.0f} MB"
         )
     _print(result, as_json)
 

@@ -1,50 +1,59 @@
 """What answers cost: parameters, multiply-accumulates and bytes of what is deployed for them, and seconds, measured.
 
-Which exits a network has decides its costs, not what it was taught.
+Which exits a network has decides its costs, and how long its clips are, not what it was taught.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from statistics import median
+from typing import Any, TypeVar
 
 import torch
 
-from gandistill import artifacts
 from gandistill.console import track
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.evaluate.exit_rows import LAYERS, Row
+from gandistill.evaluate.exit_rows import EXITS, NETWORKS, Row
 from gandistill.evaluate.exit_trials import FUSION, ExitInputs, Trial, TrialStore
-from gandistill.evaluate.judgements import digest
+from gandistill.evaluate.exit_work import Work, samples_of
 from gandistill.run import one_thread
-from gandistill.selfdistill.describe import CLIP, describe
-from gandistill.selfdistill.model import Network, exits_of, load_network
+from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.describe import architecture, count, describe
+from gandistill.selfdistill.model import Network, exits_of, load_network, transformer
 from gandistill.selfdistill.training import NETWORK
 
-REPEATS = 5
+ROUNDS = 7
 Facts = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
+Shape = tuple[tuple[int, str | None], ...]
+"""Each exit of a network, by depth, and its block."""
 
 
 def sizes(row: Row, inputs: ExitInputs) -> Facts:
-    """What the architecture alone says of a row's answer; nothing for chance, Figure 2 and fusion.
+    """What the architecture alone says of a row's answer, where ``has_costs``.
 
     ``parameters_paper``, as the paper's Table 2 counts them, ``parameters_deployed``, ``multiply_accumulates`` for a
-    second of audio, and ``bytes`` of the weights. Raises InputError for an upstream whose architecture is not known.
+    second that is heard, in clips as long as the network's, and ``bytes`` of the weights. Fusion is the deepest student
+    with the exits of all others. Raises InputError for an upstream whose architecture is not known.
     """
     if not has_costs(row):
         return {}
-    config = row.of_all[0].config
+    trial = row.of_all[0]
+    config, depths = trial.config, depths_of(row)
     network = config.network
     told = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
-    (found,) = [each for each in told["exits"] if each["exit"] == int(row.answer)]
+    (found,) = [each for each in told["exits"] if each["exit"] == depths[-1]]
     plain = found["parameters_finetuned"]
     block = found["parameters_paper"] - plain
     blocks = len(config.layerwise.layers) if config.layerwise else 1 if network.exits else 0
+    shape, work = weightless(inputs.upstream, shape_of(trial), len(inputs.labels), config.training.clip)
+    others = [shape.exits[str(depth)] for depth in depths[:-1]]
+    more = sum(tensor.nbytes for exit in others for tensor in exit.state_dict().values())
     return {
-        "parameters_paper": plain + blocks * block,
-        "parameters_deployed": found["parameters_deployed"],
-        "multiply_accumulates": found["multiply_accumulates_per_second"],
-        "bytes": found["bytes"],
+        "parameters_paper": plain + blocks * block + count(*others),
+        "parameters_deployed": found["parameters_deployed"] + count(*others),
+        "multiply_accumulates": round(work.together(depths)),
+        "bytes": found["bytes"] + more,
     }
 
 
@@ -52,50 +61,59 @@ described = cache(describe)
 """Rows share shapes."""
 
 
+@cache
+def weightless(upstream: str, shape: Shape, classes: int, clip: int) -> tuple[Network, Work]:
+    """A network on the meta device, and its work."""
+    exits = dict(shape)
+    with torch.device("meta"):
+        backbone = Backbone(transformer(architecture(upstream), max(exits), upstream))
+        network = Network(backbone, exits, [str(number) for number in range(classes)], clip=clip).eval()
+    return network, Work.of(network)
+
+
 def has_costs(row: Row) -> bool:
-    """Whether a row is one exit of a network of Table 1 or 2."""
-    return row.trials is not None and row.table != LAYERS and row.answer != FUSION
+    """Whether a row is an answer of a network of Table 1 or 2."""
+    return row.trials is not None and row.table in (EXITS, NETWORKS)
+
+
+def depths_of(row: Row) -> tuple[int, ...]:
+    """Behind which layers a row's answer is given: one, or for fusion the students'."""
+    return row.of_all[0].config.network.exits if row.answer == FUSION else (int(row.answer),)
+
+
+def shape_of(trial: Trial) -> Shape:
+    """What decides, beside the upstream and the clip, how long a network takes: its layers and blocks."""
+    network = trial.config.network
+    return tuple(exits_of(trial.inputs.layers, network.exits, network.block, network.depth).items())
 
 
 def seconds(rows: Sequence[Row], store: TrialStore) -> list[float | None]:
-    """Of one core for a second of audio, for each row's answer; None where ``sizes`` has nothing.
+    """Of one core for a second that is heard, for each row's answer; None where ``sizes`` has nothing.
 
-    Measured once for each shape of network, its exits by turns, and kept.
+    Measured anew in each call, all shapes of networks by turns, so that what slows a machine for a while slows all.
     """
-    shapes: dict[str, Trial] = {}
-    for row in rows:
-        if has_costs(row):
-            shapes.setdefault(shape_of(row.of_all[0]), row.of_all[0])
-    for shape, trial in track(shapes.items(), "timing", len(shapes), unit="networks"):
-        path = store.folder / "seconds" / f"{shape}.json"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            artifacts.write_json(path, timed(load_network(store.run(trial) / NETWORK)))
-    found = {shape: artifacts.read_json(store.folder / "seconds" / f"{shape}.json") for shape in shapes}
-    return [found[shape_of(row.of_all[0])][row.answer] if has_costs(row) else None for row in rows]
-
-
-def shape_of(trial: Trial) -> str:
-    """What decides how long a network takes: its layers and blocks."""
-    network, inputs = trial.config.network, trial.inputs
-    exits = exits_of(inputs.layers, network.exits, network.block, network.depth)
-    return digest([inputs.upstream_sha256, [*exits.items()]])[:16]
+    places = [(shape_of(row.of_all[0]), depths_of(row)) if has_costs(row) else None for row in rows]
+    trials = {place[0]: row.of_all[0] for place, row in zip(places, rows, strict=True) if place}
+    networks = {shape: load_network(store.run(trial) / NETWORK) for shape, trial in trials.items()}
+    found = timed({place: (networks[place[0]], place[1]) for place in places if place})
+    return [found[place] if place else None for place in places]
 
 
 @torch.inference_mode()
-def timed(network: Network) -> dict[str, float]:
-    """Seconds for a second of audio, by depth: the fastest of several passes, layers above the exit not run.
+def timed(asked: Mapping[K, tuple[Network, Sequence[int]]]) -> dict[K, float]:
+    """Seconds for a second that is heard, of networks that answer at some depths: layers above those are not run.
 
-    Of clips as long as those by which ``describe`` counts.
+    Each is asked once in every round, of a clip as long as its own; medians of rounds.
     """
-    clip = torch.randn(1, CLIP, generator=torch.Generator().manual_seed(0))
-    taken: dict[int, list[float]] = {depth: [] for depth in network.depths}
+    taken: dict[K, list[float]] = {key: [] for key in asked}
     with one_thread():
-        for repeat in range(1 + REPEATS):
-            for depth, times in taken.items():
+        for turn in track(range(1 + ROUNDS), "timing", 1 + ROUNDS, unit="rounds"):
+            for key, (network, depths) in asked.items():
+                samples = samples_of(network)
+                clip = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
                 start = time.perf_counter()
-                for _ in network.answers(clip, depths=[depth]):
+                for _ in network.answers(clip, depths=depths):
                     pass
-                if repeat:  # the first pass finds memory
-                    times.append(time.perf_counter() - start)
-    return {str(depth): min(times) * SAMPLE_RATE / CLIP for depth, times in taken.items()}
+                if turn:  # the first round finds memory
+                    taken[key].append((time.perf_counter() - start) * SAMPLE_RATE / samples)
+    return {key: median(times) for key, times in taken.items()}

@@ -5,7 +5,7 @@ YAML, under ``eval/plans/selfdistill/``.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -17,6 +17,8 @@ from gandistill.selfdistill.settings import LayerwiseConfig, SelfDistilConfig
 Block = Literal["cnn", "lstm", "gru"]
 Similarity = Literal["l1", "l2", "cosine", "l1+cosine", "l2+cosine"]
 Part = Literal["dev", "test"]
+Precision = Literal["float16", "int8"]
+Loss = Annotated[float, Field(ge=0, lt=1)]
 
 
 class LayerwisePlan(Config):
@@ -79,6 +81,11 @@ class ExitPlan(Config):
     """A rival in Table 2, beside plain fine-tuning of as many layers as lie below each exit."""
     layers: LayersPlan | None = LayersPlan()
     """Figure 2."""
+    precisions: tuple[Precision, ...] = ("float16", "int8")
+    """In which each exit of the runs that Table 2 takes is stored and judged too; empty: in none."""
+    uar_losses: tuple[Loss, ...] = (0.02,)
+    """By how much UAR on dev may fall where the run whose students Table 2 takes leaves early, which is judged on test;
+    nothing is unless both parts are judged."""
     parts: tuple[Part, ...] = Field(default=("dev", "test"), min_length=1)
     """Judged are networks that train taught on dev, and networks that train and dev taught on test."""
     seeds: PositiveInt = 3
@@ -89,6 +96,8 @@ class ExitPlan(Config):
         lists: dict[str, tuple[Any, ...]] = {
             "blocks": self.blocks,
             "similarities": self.similarities,
+            "precisions": self.precisions,
+            "uar_losses": self.uar_losses,
             "parts": self.parts,
             "layerwise.blocks": () if self.layerwise is None else self.layerwise.blocks,
             "layers.layers": (self.layers and self.layers.layers) or (),

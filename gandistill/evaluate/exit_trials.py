@@ -5,7 +5,6 @@ stays.
 """
 
 import shutil
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gandistill import __version__, artifacts
 from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
@@ -21,7 +21,7 @@ from gandistill.evaluate.exit_plan import ExitPlan
 from gandistill.evaluate.inputs import MANIFEST
 from gandistill.evaluate.judgements import digest
 from gandistill.evaluate.predict import scores
-from gandistill.evaluate.workers import Failure, peak_bytes
+from gandistill.evaluate.workers import Failure
 from gandistill.features.pretrained import load_pretrained
 from gandistill.features.upstreams import parameters_sha256
 from gandistill.processes import place
@@ -29,7 +29,7 @@ from gandistill.run import CHECKPOINTS, CONFIG
 from gandistill.selfdistill import layerwise
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import fused, posteriors
-from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.model import Network, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
 from gandistill.selfdistill.training import NETWORK, train
@@ -58,7 +58,11 @@ class ExitInputs:
 
     def judged(self, part: str) -> Utterances:
         """The utterances of a part that is judged."""
-        return Utterances.read(self.manifests[part], part)
+        return self._parts[part]
+
+    @cached_property
+    def _parts(self) -> dict[str, Utterances]:
+        return {part: Utterances.read(manifest, part) for part, manifest in self.manifests.items()}
 
     @cached_property
     def fingerprints(self) -> dict[str, list[str]]:
@@ -123,33 +127,42 @@ class Trial:
 
     def found(self, store: "TrialStore") -> Facts:
         """Train the network, or go on with it, and judge every exit; of the run its network stays."""
-        run, start = store.run(self), time.process_time()
-        begun = (run / CONFIG).is_file()
+        run = store.run(self)
         if not (run / NETWORK / artifacts.CONFIG).is_file():
             network = self.config.network.model_copy(update={"upstream": self.inputs.upstream})
             named = {"manifest": self.inputs.manifests[self.part], "network": network}
-            train(self.config.model_copy(update=named), run, resume=begun)
-        cost = {} if begun else {"seconds": time.process_time() - start}
+            train(self.config.model_copy(update=named), run, resume=(run / CONFIG).is_file())
         for of_run in (run / CHECKPOINTS, run / layerwise.FOLDER):  # many times the network's size
             shutil.rmtree(of_run, ignore_errors=True)
-        network = load_network(run / NETWORK).to(place().device or torch.device("cpu"))
-        judged = self.inputs.judged(self.part)
-        by_depth = posteriors(network, judged)
-        p = {str(depth): one for depth, one in by_depth.items()}
-        if len(by_depth) > 2:
-            p[FUSION] = fused(by_depth)
-        predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+        network = load_network(run / NETWORK)
         return {
-            "exits": {
-                name: scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
-                for name, said in predicted.items()
-            },
+            "exits": answers(network, self.inputs.judged(self.part)),
             "part": self.part,
             "config": self.config.shareable(),
             "utterances": network.facts["trained"]["utterances"],
-            "cost": cost | {"peak_bytes": peak_bytes()},
             "versions": artifacts.versions(),
         }
+
+
+def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
+    """The ``judgements`` of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
+    by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
+    p = {str(depth): one for depth, one in by_depth.items()}
+    if len(by_depth) > 2:
+        p[FUSION] = fused(by_depth)
+    return judgements(p, judged)
+
+
+def judgements(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
+    """What posteriors [N, C] are worth on utterances, by name.
+
+    As ``scores`` has it, and ``predicted``, the class number of each utterance.
+    """
+    predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+    return {
+        name: scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
+        for name, said in predicted.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,7 @@ class TrialStore:
 
 @dataclass(frozen=True)
 class Series:
-    """The piece of work that trains one network by several seeds and for every part."""
+    """The piece of work that trains one network by several seeds and for every part, and then stores it as asked."""
 
     trials: tuple[Trial, ...]
 

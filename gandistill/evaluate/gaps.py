@@ -50,6 +50,12 @@ def gap(one: Judged, rival: Judged, part: str, paired: bool) -> dict[str, Any]:
     return said
 
 
+def beyond_level(one: Judged, level: float, part: str) -> dict[str, Any]:
+    """How much higher a row's UAR is than a fixed one, such as chance: as ``gap``, the interval of one sample."""
+    found = spread(one.scores("uar", part) - level)
+    return {"uar_difference": found.pop("uar")} | found
+
+
 def spread(values: Floats) -> dict[str, Any]:
     """Mean of [S, H] as ``uar`` with its 95 % t interval, if there is one."""
     mean, low, high = interval(_independent(values).tolist())

@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         super().__init__()
         layers = len(model.encoder.layers)
         if depth is not None and not 1 <= depth <= layers:
-            raise InputError(f"The model has {layers} transformer layers, depth {depth} asks for others")
+            raise InputError(f"Bad depth {depth}, expected 1 to {layers}, the model's transformer layers")
         self.config = model.config
         self.encoder = model.feature_extractor
         self.projection = model.feature_projection

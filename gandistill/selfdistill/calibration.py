@@ -1,13 +1,14 @@
 """When leaving early is safe: how much an exit's confidence is worth, and how much of it is enough, learned on dev.
 
-Shapes: N utterances, C classes, E exits.
+Shapes: N utterances, W windows of them (``windows.py``), C classes, E exits.
 """
 
 import math
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from torch.nn.functional import cross_entropy
 
 from gandistill import artifacts, metrics
 from gandistill.config import Config
-from gandistill.console import say
+from gandistill.console import say, track
+from gandistill.corpora.manifest import read_manifest
 from gandistill.errors import InputError
 from gandistill.processes import place
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.inference import logits, students_of
+from gandistill.selfdistill.inference import Heard, hear, students_of
 from gandistill.selfdistill.model import KIND, Network, load_network
 
 FACT = "calibration"
@@ -30,25 +32,65 @@ TEMPERATURES = (0.05, 20.0)
 """Between which temperatures are sought: where an exit makes no mistake on dev, the best one would be 0."""
 ROUNDING = 1e-9
 """UARs that differ by less are the same."""
+PARTS = 10
+"""In how many parts utterances are held out where there are no speakers to tell apart."""
+PREDICTIONS = re.compile(r"(exit-\d\d|fusion|auto)-predictions(-train|-dev)?\.csv")
+"""What ``evaluate`` writes into a network's folder."""
 
 
-class Calibration(Config):
-    """What was learned on dev, and what leaving early costs there."""
+class Rule(Config):
+    """When each exit is sure enough to answer."""
 
     temperatures: dict[int, PositiveFloat]
     """What the logits of each exit are divided by, by depth."""
     threshold: float = Field(ge=0, le=1)
     """An exit answers if its largest probability is above this, and the deepest in any case; 1: it alone answers."""
+
+    def chosen(self, heard: Heard) -> tuple[NDArray[np.int64], Tensor]:
+        """At which depth each window [W] leaves, and the probabilities [N, C] of the utterances there."""
+        depths, p = sorted(heard.logits), all_tempered(heard, self.temperatures)
+        first = leaving(p.max(-1), self.threshold)
+        return np.array(depths)[first], torch.from_numpy(heard.mean(p[first, np.arange(len(first))]))
+
+
+class Worth(Config):
+    """What leaving early is worth on some utterances."""
+
+    uar: float = Field(ge=0, le=1)
+    """Of leaving early."""
+    deepest_uar: float = Field(ge=0, le=1)
+    """Of the deepest exit."""
+    mean_depth: PositiveFloat
+    """Layers run for an utterance."""
+
+
+class HeldOut(Worth):
+    """What leaving early is worth where temperatures and threshold were learned on others: over all of dev, in turn."""
+
+    by: Literal["speaker", "utterance"]
+    """What was left out at a time: one speaker, or, where dev has no two, a part of the utterances of each class."""
+
+
+class Dev(Config):
+    """What a calibration was learned on."""
+
+    manifest: str
+    """Name of its file."""
+    fingerprint: str
+    """That of its dev part, as ``Utterances.fingerprint`` says it."""
+    chose_epoch: bool | None
+    """Whether a dev part chose the epoch that training kept; None: the network does not say."""
+
+
+class Calibration(Rule, Worth):
+    """What was learned on dev, and what leaving early costs there: on all of it, and held out."""
+
     uar_loss: float = Field(ge=0, lt=1)
     """By how much UAR may fall below the deepest exit's, on dev, for depth."""
     utterances: PositiveInt
     """How many dev has."""
-    uar: float = Field(ge=0, le=1)
-    """Of leaving early, on dev."""
-    deepest_uar: float = Field(ge=0, le=1)
-    """Of the deepest exit, on dev."""
-    mean_depth: float = Field(ge=1)
-    """Layers run for an utterance of dev."""
+    held_out: HeldOut
+    dev: Dev
 
     @classmethod
     def of(cls, network: Network, where: Path) -> Self:
@@ -68,63 +110,166 @@ class Calibration(Config):
             raise InputError(f"{where / artifacts.CONFIG}, {FACT}: lacks the exits {lacking}")
         return found
 
-    def chosen(self, said: Mapping[int, Tensor]) -> tuple[NDArray[np.int64], Tensor]:
-        """At which depth [N] each utterance leaves, and its probabilities [N, C] there, from all exits' logits."""
-        depths = sorted(said)
-        p = torch.stack([tempered(said[depth], self.temperatures[depth]) for depth in depths])
-        first = leaving(p.amax(-1).numpy(), self.threshold)
-        return np.array(depths)[first], p[torch.from_numpy(first), torch.arange(p.shape[1])]
-
 
 def calibrate(folder: Path, manifest: Path, uar_loss: float = 0.01) -> dict[str, Any]:
     """Learn temperatures and threshold on the dev part of a manifest, and keep them in the network's folder.
 
-    The folder is replaced whole, its weights to the byte the same; returns what is kept, as plain values. Raises
-    InputError for a loss outside 0..1, a network with one exit, or a manifest that does not fit or has no dev part.
+    The folder is replaced whole, its weights to the byte the same; predictions in it stay, but those of leaving early,
+    which are stale. Returns what is kept, as plain values; says what makes it worth less than it seems. Raises
+    InputError for a loss outside 0..1, a network with one exit, a folder that holds what is not ours, or a manifest
+    that does not fit, or whose dev part is absent, has no two classes with two utterances each (the fewest that can be
+    held out from each other), or is known to have taught the network.
     """
     if not 0 <= uar_loss < 1:
         raise InputError(f"Bad UAR loss {uar_loss}, expected a difference in UAR from 0 to below 1 such as 0.01")
     network = load_network(folder)
     students_of(network.depths)  # there must be some
+    _predictions(folder)  # nothing else, before any long work
     dev = Utterances.read(manifest, "dev", network.labels)
-    found = learned(logits(network.to(place().device or "cpu"), dev), dev.targets, uar_loss).to_dict()
-    _keep(folder, found)
-    return found
+    counts = np.bincount(dev.targets, minlength=len(dev.labels))
+    if (counts >= 2).sum() < 2:
+        raise InputError(f"{manifest}: its dev part is too small, expected two utterances or more of two classes")
+    for label, count in zip(dev.labels, counts, strict=True):
+        if not count:
+            say(f"{manifest}: its dev part has no {label}: UAR is over the other classes")
+    _check_origin(network, manifest, dev)
+    found = calibration_of(network.to(place().device or "cpu"), manifest, dev, uar_loss)
+    _warn(found)
+    kept = found.to_dict()
+    _keep(folder, kept)
+    return kept
 
 
-def learned(said: Mapping[int, Tensor], targets: NDArray[np.int64], uar_loss: float) -> Calibration:
-    """The calibration that logits [N, C] of each exit and class numbers [N] of dev ask for.
+def calibration_of(network: Network, manifest: Path, dev: Utterances, uar_loss: float) -> Calibration:
+    """The calibration that the dev part of a manifest asks for. Raises InputError for bad audio."""
+    heard = hear(network, dev)
+    rule = learned(heard, dev.targets, uar_loss)
+    depths, p = rule.chosen(heard)
+    select = _fact(network, "trained", "config", "training", "select")
+    found = {
+        "uar_loss": uar_loss,
+        "utterances": len(dev),
+        "held_out": held_out(heard, dev.targets, [entry.speaker for entry in dev.entries], uar_loss),
+        "dev": {
+            "manifest": manifest.name,
+            "fingerprint": dev.fingerprint,
+            "chose_epoch": select == "dev" if isinstance(select, str) else None,
+        },
+    }
+    worth = _worth(heard, dev.targets, heard.mean(depths), p.argmax(-1).numpy())
+    return Calibration.build(rule.to_dict() | worth | found, str(manifest))
+
+
+def learned(heard: Heard, targets: NDArray[np.int64], uar_loss: float) -> Rule:
+    """The rule that what is heard of dev and its class numbers [N] ask for.
 
     The threshold is the lowest such that UAR is at most ``uar_loss`` below the deepest exit's at it and at every higher
     one: a lower one that keeps UAR too, among some that do not, does so by luck.
     """
-    depths = sorted(said)
-    temperatures = {depth: temperature(said[depth], targets) for depth in depths}
-    p = torch.stack([tempered(said[depth], temperatures[depth]) for depth in depths]).numpy()
-    confidence, predicted = p.max(-1), p.argmax(-1)
-    everyone, classes = np.arange(len(targets)), p.shape[-1]
-
-    def result(threshold: float) -> tuple[float, float]:
-        first = leaving(confidence, threshold)
-        confusion = metrics.confusion_matrix(targets, predicted[first, everyone], classes)
-        return metrics.unweighted_average_recall(confusion), float(np.array(depths)[first].mean())
-
+    temperatures = {depth: temperature(heard, depth, targets) for depth in sorted(heard.logits)}
+    p = all_tempered(heard, temperatures)
+    confidence, classes, everything = p.max(-1), p.shape[-1], np.arange(p.shape[1])
+    least = uar_of(targets, deepest(heard), classes) - uar_loss - ROUNDING
     threshold = 1.0
-    deepest_uar, _ = result(threshold)
     for lower in thresholds(confidence[:-1]):
-        if deepest_uar - result(lower)[0] > uar_loss + ROUNDING:
+        answered = heard.mean(p[leaving(confidence, lower), everything])
+        if uar_of(targets, answered.argmax(-1), classes) < least:
             break
         threshold = lower
-    uar, mean_depth = result(threshold)
-    return Calibration(
-        temperatures=temperatures,
-        threshold=threshold,
-        uar_loss=uar_loss,
-        utterances=len(targets),
-        uar=uar,
-        deepest_uar=deepest_uar,
-        mean_depth=mean_depth,
+    return Rule(temperatures=temperatures, threshold=threshold)
+
+
+def held_out(heard: Heard, targets: NDArray[np.int64], speakers: Sequence[str], uar_loss: float) -> HeldOut:
+    """What ``learned`` is worth on utterances [N] that it has not seen.
+
+    One speaker is left out at a time, since utterances of one resemble each other. Where no two speakers are told
+    apart, one of up to ten parts of the utterances is, each with its share of every class.
+    """
+    groups, by = np.unique(speakers, return_inverse=True)[1], "speaker"
+    if len(set(speakers)) < 2 or not all(speakers):
+        before = [(targets[:row] == target).sum() for row, target in enumerate(targets)]
+        groups, by = np.array(before) % PARTS, "utterance"
+    depths, predicted = np.zeros(len(targets)), np.zeros_like(targets)
+    for group in track(range(groups.max() + 1), "Holding out", groups.max() + 1, unit=f"{by} parts"):
+        out = groups == group
+        left = heard.take(out)
+        where, p = learned(heard.take(~out), targets[~out], uar_loss).chosen(left)
+        depths[out], predicted[out] = left.mean(where), p.argmax(-1).numpy()
+    return HeldOut.build(_worth(heard, targets, depths, predicted) | {"by": by}, "held out")
+
+
+def deepest(heard: Heard) -> NDArray[np.int64]:
+    """The class numbers [N] that the deepest exit answers."""
+    return heard.mean(tempered(heard.logits[max(heard.logits)], 1.0).numpy()).argmax(-1)
+
+
+def uar_of(targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
+    """UAR of class numbers [N]."""
+    return metrics.unweighted_average_recall(metrics.confusion_matrix(targets, predicted, classes))
+
+
+def _worth(
+    heard: Heard, targets: NDArray[np.int64], depths: NDArray[np.float64], predicted: NDArray[np.int64]
+) -> dict[str, float]:
+    """The fields of ``Worth`` where utterances [N] left at these depths, with these class numbers."""
+    classes = heard.logits[max(heard.logits)].shape[-1]
+    return {
+        "uar": uar_of(targets, predicted, classes),
+        "deepest_uar": uar_of(targets, deepest(heard), classes),
+        "mean_depth": float(depths.mean()),
+    }
+
+
+def _fact(network: Network, *keys: str) -> Any:
+    """What a network's facts say under these keys, None if nothing."""
+    found: Any = network.facts
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _check_origin(network: Network, manifest: Path, dev: Utterances) -> None:
+    """Raise InputError if a network was trained on dev; say so if that cannot be known."""
+    taught = _fact(network, "source", "fingerprint")
+    whole = read_manifest(manifest)
+    train = [entry for entry in whole if entry.split == "train"]
+    if train and taught == Utterances(train, network.labels).fingerprint:
+        learned_from = {(entry.path.resolve(), entry.channel) for entry in train}
+        both = [entry.id for entry in dev.entries if (entry.path.resolve(), entry.channel) in learned_from]
+        if both:
+            raise InputError(
+                f"{manifest}: {both[0]} of its dev part is in its train part too, which taught the network"
+            )
+        return
+    more = [entry for entry in whole if entry.split in ("train", "dev")]
+    if taught in (dev.fingerprint, Utterances(more, network.labels).fingerprint):
+        raise InputError(
+            f"{manifest}: its dev part taught the network, which is surer there than of clips that it has not heard: "
+            "calibrate a network that was trained on train alone"
+        )
+    known = _fact(network, "source", "manifest") or "nothing known"
+    say(
+        f"{manifest}: its train part is not what taught the network ({known!r}), so dev may be among that: if it "
+        "was, leaving early costs more than is said here"
     )
+
+
+def _warn(found: Calibration) -> None:
+    """Say what makes a calibration worth less than it seems."""
+    lowest, highest = TEMPERATURES
+    for depth, value in found.temperatures.items():
+        if not 1.01 * lowest < value < highest / 1.01:
+            meaning = "makes no mistake" if value < 1 else "is no better than chance"
+            say(f"exit {depth}: its temperature {value:.3g} is at the bound of what is sought: on dev it {meaning}")
+    held = found.held_out
+    lost = held.deepest_uar - held.uar
+    if lost > found.uar_loss + ROUNDING:
+        say(
+            f"Held out by {held.by}, leaving early loses {lost:.3f} UAR, more than the {found.uar_loss:g} that were "
+            "stated: dev is too small or too unlike itself for that promise"
+        )
+    if found.dev.chose_epoch:
+        say("A dev part chose the network's epoch: if it was this one, all figures of it flatter, held out or not")
 
 
 def thresholds(confidence: NDArray[np.float64]) -> list[float]:
@@ -136,14 +281,29 @@ def thresholds(confidence: NDArray[np.float64]) -> list[float]:
     return [*((rising[:-1] + rising[1:]) / 2)[::-1].tolist(), 0.0]
 
 
+def _predictions(folder: Path) -> list[Path]:
+    """The predictions in a network's folder. Raises InputError if it holds anything else that is not of the network."""
+    ours = {*artifacts.read_sums(folder), artifacts.SUMS}
+    found = sorted(path for path in folder.iterdir() if path.name not in ours)
+    for path in found:
+        if not PREDICTIONS.fullmatch(path.name) or not path.is_file():
+            raise InputError(
+                f"{path} is not of the network, whose folder calibration replaces: move it elsewhere first"
+            )
+    return found
+
+
 def _keep(folder: Path, found: dict[str, Any]) -> None:
-    kept = artifacts.read_sums(folder)
     config = artifacts.read_json(folder / artifacts.CONFIG)
+    predictions = {path.name: path.read_bytes() for path in _predictions(folder)}
     with artifacts.new_artifact(folder, KIND) as building:
-        for name in kept:
+        for name in artifacts.read_sums(folder):
             shutil.copyfile(folder / name, building / name)
         artifacts.write_json(building / artifacts.CONFIG, config | {FACT: found})
-        stale = sorted(file.name for file in folder.glob("*.csv") if file.name not in kept)
+    stale = [name for name in predictions if name.startswith("auto")]
+    for name in predictions.keys() - stale:  # after it is whole: what counts as the network is what it was built with
+        with artifacts.written_whole(folder / name, len(predictions[name])) as temporary:
+            temporary.write_bytes(predictions[name])
     if stale:
         say(f"{folder}: predictions made before it was calibrated are gone, the first is {stale[0]}: evaluate it again")
 
@@ -155,17 +315,19 @@ def leaving(confidence: NDArray[np.float64], threshold: float) -> NDArray[np.int
     return sure.argmax(0)
 
 
-def temperature(said: Tensor, targets: NDArray[np.int64]) -> float:
-    """By what to divide logits [N, C] for the least negative log-likelihood of class numbers [N].
+def temperature(heard: Heard, depth: int, targets: NDArray[np.int64]) -> float:
+    """By what to divide an exit's logits for the least negative log-likelihood of class numbers [N].
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2. Found within ``TEMPERATURES``.
+    Each window counts by its share of its utterance. Guo et al. 2017, "On Calibration of Modern Neural Networks",
+    section 4.2. Found within ``TEMPERATURES``.
     """
     from scipy.optimize import minimize_scalar
 
-    exact, classes = said.double(), torch.from_numpy(targets)
+    exact, shares = heard.logits[depth].double(), torch.from_numpy(heard.shares)
+    classes = torch.from_numpy(np.repeat(targets, heard.counts))
 
     def likelihood(logarithm: float) -> float:
-        return float(cross_entropy(exact / math.exp(logarithm), classes))
+        return float((cross_entropy(exact / math.exp(logarithm), classes, reduction="none") * shares).mean())
 
     lowest, highest = map(math.log, TEMPERATURES)
     return math.exp(minimize_scalar(likelihood, bounds=(lowest, highest), method="bounded").x)
@@ -174,3 +336,8 @@ def temperature(said: Tensor, targets: NDArray[np.int64]) -> float:
 def tempered(said: Tensor, temperature: float) -> Tensor:
     """Probabilities [..., C] of logits [..., C] at a temperature, in float64: in float32 the surest ones are all 1."""
     return (said.double() / temperature).softmax(-1)
+
+
+def all_tempered(heard: Heard, temperatures: Mapping[int, float]) -> NDArray[np.float64]:
+    """Probabilities [E, W, C] of all exits, the deepest last."""
+    return np.stack([tempered(heard.logits[depth], temperatures[depth]).numpy() for depth in sorted(heard.logits)])

@@ -101,16 +101,16 @@ class Utterances:
         return clip
 
 
-def epoch_batches(samples: NDArray[np.int64], batch: int, bucketed: bool, seed: int, epoch: int) -> list[NDArray]:
-    """The rows [B] of each batch of an epoch, from the lengths [N] of all; the same for the same seed and epoch.
+def epoch_batches(rows: int, batch: int, samples: NDArray[np.int64] | None, seed: int, epoch: int) -> list[NDArray]:
+    """The rows [B] of each batch of an epoch of N ``rows``; the same for the same seed and epoch.
 
     Every row comes once, and the first of the epoch's order again until the last batch is whole too, so that processes
-    share all batches evenly. ``bucketed``: rows of like length come together, which saves padding.
+    share all batches evenly. By their lengths [N], ``samples``, rows of like length come together, which saves padding;
+    None: they come as they are drawn.
     """
     draws = generator_for(seed, ORDER, epoch)
-    shuffled = torch.randperm(len(samples), generator=draws).numpy()
-    order = np.resize(shuffled, -(-len(samples) // batch) * batch)
-    if bucketed:
+    order = np.resize(torch.randperm(rows, generator=draws).numpy(), -(-rows // batch) * batch)
+    if samples is not None:
         misjudged = samples[order] * (1 + JITTER * torch.rand(len(order), generator=draws).numpy())
         order = order[np.argsort(misjudged, kind="stable")]
     batches = order.reshape(-1, batch)

@@ -1,4 +1,8 @@
-"""What each exit costs, from the architecture alone: parameters, multiply-accumulates, bytes. No weights are needed."""
+"""What each exit costs, from the architecture alone: parameters, multiply-accumulates, bytes. No weights are needed.
+
+A network hears clips of one length, to which shorter audio is repeated: multiply-accumulates are those per second that
+is heard, and a clip shorter than that costs as much as a whole one.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +19,7 @@ from gandistill.errors import InputError, choices
 from gandistill.precision import FULL, REDUCED, stored
 from gandistill.selfdistill.backbone import Backbone
 from gandistill.selfdistill.model import BLOCKS, Exit, Network, exits_of, make_block, transformer
-from gandistill.selfdistill.settings import TrainingConfig
+from gandistill.selfdistill.settings import TrainingConfig, rising
 
 CLIP = TrainingConfig().clip
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
@@ -48,20 +52,26 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
       included, one block and one head, even behind the last layer, where there is no block;
     - ``parameters_finetuned``, without a block: plain fine-tuning of the first layers, counted likewise;
     - ``parameters_deployed``, those that are loaded to answer there, and that ``export`` writes;
-    - ``multiply_accumulates_per_second`` of audio to answer there alone, in clips of ``clip_samples`` (the share of
-      attention grows with the clip);
+    - ``multiply_accumulates_per_second`` heard, to answer there alone in clips of ``clip_samples``, the paper's (the
+      share of attention grows with the clip): a network that makes its clips so long spends as much on shorter audio
+      as on a whole clip;
     - ``bytes`` of those parameters, and in float16 and int8 ``bytes_float16`` and ``bytes_int8``.
 
     Of the whole: ``parameters_training`` with all blocks and heads, counted as the paper does, and
     ``parameters_training_held`` without what only pretraining uses; ``parameters_layerwise`` of a student of layer-wise
     distillation. HuBERT and WavLM have no quantiser (``parameters_quantiser`` 0): the paper's count is plain there.
 
-    Raises InputError for an unknown upstream or block, an exit that it does not have, or fewer than two classes.
+    Raises InputError for an unknown upstream or block, an exit that it does not have, exits that do not rise, or fewer
+    than two classes.
     """
     if block not in BLOCKS:
         raise choices("block", block, BLOCKS)
     if classes < 2:
         raise InputError(f"Bad number of classes {classes}, expected 2 or more")
+    try:
+        rising(tuple(exits))
+    except ValueError as error:
+        raise InputError(f"Bad exits {list(exits)}, {error}") from None
     settings = architecture(upstream)
     with torch.device("meta"):
         model = transformer(settings, settings.get("num_hidden_layers", BASE_LAYERS), upstream)

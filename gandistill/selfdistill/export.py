@@ -24,10 +24,12 @@ from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, l
 
 ONNX_KIND = "selfdistilled exit in ONNX"
 ONNX_FILE = "model.onnx"
+OUTPUTS = ("logits", "probabilities")
 FORMATS = ("safetensors", "onnx")
 OPSET = 18
 TOLERANCE = 1e-4
-"""By how much what ONNX Runtime computes may differ from torch, absolutely or relatively."""
+"""By how much what ONNX Runtime computes may differ from torch: probabilities absolutely; logits by that share of the
+largest of them, or absolutely where none is above 1."""
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """ONNX's order of gates in torch's numbers: i o f c of i f g o, and z r h of r z n."""
 EDGE = ("onnx", "onnxscript", "onnxruntime")
@@ -40,18 +42,25 @@ def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str 
 
     As ``safetensors`` it is a network like any other: with ``precision`` float32 its weights are to the byte those of
     ``folder``; with float16 or int8 they are rounded on disk, and read back as float32. As ``onnx`` see
-    ``write_onnx``. Raises InputError for an exit that it does not have, another precision or format, an ``out`` that is
-    taken or is ``folder``, a network whose weights were rounded already, or where ``[edge]`` is not installed.
+    ``write_onnx``. ``bytes`` and ``share`` are of the artifacts alone, not of what else lies in their folders. Raises
+    InputError for an exit that it does not have, another precision or format, an ``out`` that is taken or lies in
+    ``folder`` or around it, a network whose weights were rounded already, or where ``[edge]`` is not installed.
     """
     if form not in FORMATS:
         raise choices("format", form, FORMATS)
     if precision not in PRECISIONS:
         raise choices("precision", precision, PRECISIONS)
     if form == "onnx" and precision != FULL:
-        raise InputError(f"ONNX holds float32: export it with --precision {FULL}, or {precision} as safetensors")
-    artifacts.check_free(out, ONNX_KIND if form == "onnx" else KIND)
-    if out.resolve() == folder.resolve():
+        raise InputError(
+            f"ONNX is written in float32 alone: {precision} is how safetensors store weights, which are read back as "
+            f"float32, while ONNX Runtime must compute in it: choose --precision {FULL}, or --format safetensors"
+        )
+    whole, place = folder.resolve(), out.resolve()
+    if place == whole:
         raise InputError(f"{out} is the network to export, which must stay: choose another --out")
+    if whole in place.parents or place in whole.parents:
+        raise InputError(f"{out} and the network {folder} lie one inside the other: choose an --out beside it")
+    artifacts.check_free(out, ONNX_KIND if form == "onnx" else KIND)
     network = load_network(folder, [exit])
     rounded = network.facts.get(PRECISION, FULL)
     if precision not in (FULL, rounded) and rounded != FULL:
@@ -93,9 +102,12 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
         session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
         for audio, wanted in zip(heard, expected, strict=True):
             found = [torch.from_numpy(each) for each in session.run(None, {"audio": audio.numpy()})]
-            if not all(torch.allclose(*pair, TOLERANCE, TOLERANCE) for pair in zip(found, wanted, strict=True)):
-                furthest = max(float((a - b).abs().max()) for a, b in zip(found, wanted, strict=True))
-                raise RunError(f"{file.name}: ONNX Runtime differs from torch by {furthest:.2g}, above {TOLERANCE}")
+            for name, one, other in zip(OUTPUTS, found, wanted, strict=True):
+                differs = furthest(one, other)
+                if not differs <= TOLERANCE:
+                    raise RunError(
+                        f"{file.name}: {name} of ONNX Runtime differ from torch by {differs:.2g}, above {TOLERANCE}"
+                    )
         described = {
             "labels": network.labels,
             "exit": network.depths[-1],
@@ -106,6 +118,11 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
         facts = {key: fact for key, fact in network.facts.items() if key != PRECISION}
         artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(ONNX_KIND, made_by, **described, **facts))
         artifacts.write_text(folder / artifacts.CARD, _card(network))
+
+
+def furthest(found: Tensor, wanted: Tensor) -> float:
+    """The largest difference, as a share of the largest number wanted where that is above 1; NaN if there is one."""
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
 
 class Hearing(nn.Module):
@@ -171,7 +188,7 @@ def _program(hears: Hearing, audio: Tensor) -> Any:
             verbose=False,
             opset_version=OPSET,
             input_names=["audio"],
-            output_names=["logits", "probabilities"],
+            output_names=[*OUTPUTS],
             dynamic_shapes=shapes,
         )
     ClearMetadataAndDocStringPass()(program.model)

@@ -27,7 +27,7 @@ DROPOUT, WEIGHTS = 2, 3
 """Purposes of the draws that dropout and new weights need; 1 is the order of an epoch."""
 Loss = Callable[[Tensor, Tensor | None, Tensor], dict[str, Tensor]]
 """From clips [B, S], their lengths [B] or None, and class numbers [B] to named terms, ``loss`` among them, each a mean
-over the batch."""
+over the batch, or such that its mean over processes is one over the batches of all."""
 Batch = tuple[Tensor, Tensor | None, Tensor]
 
 
@@ -107,12 +107,13 @@ def _loads(
 ) -> Iterator[Callable[[], Batch]]:
     """What reads this process's share of the batch of each update after ``done``."""
     per_epoch = -(-len(utterances) // config.batch)
+    samples = None if config.clip else utterances.samples  # measuring may read every file
 
     def load(rows: NDArray[np.int64]) -> Batch:
         return *utterances.batch(rows, network), torch.from_numpy(utterances.targets[rows])
 
     for epoch in range(done // per_epoch + 1, updates // per_epoch + 1):
-        batches = epoch_batches(utterances.samples, config.batch, not config.clip, config.seed, epoch)
+        batches = epoch_batches(len(utterances), config.batch, samples, config.seed, epoch)
         first = max(done - (epoch - 1) * per_epoch, 0)
         yield from (partial(load, processes.share(rows)) for rows in batches[first:])
 

@@ -53,6 +53,24 @@ def prediction_loss(teacher: Tensor, predicted: Tensor, weight: float) -> dict[s
     return {"loss": distance + weight * cosine, "l1": distance, "cosine": cosine}
 
 
+def layerwise_loss(
+    teacher: Backbone, student: LayerwiseStudent, clips: Tensor, lengths: Tensor | None, weight: float
+) -> dict[str, Tensor]:
+    """``prediction_loss`` averaged over the layers that a student predicts, from clips [B, S] and their lengths [B].
+
+    Processes may hold clips of other lengths: each weighs its mean by its frames, so that all frames count alike.
+    """
+    found, mask = student(clips, lengths)
+    with torch.no_grad():
+        states = enumerate(teacher.states(*teacher.frames(clips, lengths)), 1)
+        goals = {layer: state for layer, state in states if layer in found}
+    kept = slice(None) if mask is None else mask
+    terms = [prediction_loss(goals[n][kept], found[n][kept], weight) for n in found]
+    frames = torch.tensor(next(iter(found.values()))[kept][..., 0].numel(), dtype=torch.float64, device=clips.device)
+    share = frames / processes.mean(frames)
+    return {name: torch.stack([term[name] for term in terms]).mean() * share for name in terms[0]}
+
+
 def distil_layers(
     config: SelfDistilConfig,
     wanted: LayerwiseConfig,
@@ -75,13 +93,7 @@ def distil_layers(
         student = LayerwiseStudent(network.backbone, wanted.layers, config.network.block)
 
     def loss(clips: Tensor, lengths: Tensor | None, _targets: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            states = enumerate(teacher.states(*teacher.frames(clips, lengths)), 1)
-            goals = {layer: state for layer, state in states if layer in wanted.layers}
-        found, mask = student(clips, lengths)
-        kept = slice(None) if mask is None else mask
-        terms = [prediction_loss(goals[n][kept], found[n][kept], wanted.cosine) for n in wanted.layers]
-        return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
+        return layerwise_loss(teacher, student, clips, lengths, wanted.cosine)
 
     folder = out / FOLDER
     started = processes.together((folder / CONFIG).is_file)

@@ -183,7 +183,7 @@ def exits_of(layers: int, exits: Sequence[int], block: str, depth: int | None = 
     """
     last = layers if depth is None else depth
     if not 1 <= last <= layers:
-        raise InputError(f"The model has {layers} transformer layers, depth {depth} asks for more")
+        raise InputError(f"Bad depth {depth}, expected 1 to {layers}, the model's transformer layers")
     wrong = [number for number in exits if not 1 <= number < last]
     if wrong:
         raise InputError(f"Bad exits {wrong}, the model has layers 1 to {last}, of which the last is the teacher's")
@@ -260,7 +260,10 @@ def described_network(config: dict[str, Any], where: Path, depths: Collection[in
 
 
 def transformer(architecture: dict[str, Any], layers: int, where: Path | str) -> Any:
-    """A transformers model without weights, its first ``layers`` layers. Raises InputError naming ``where``."""
+    """A transformers model without weights, its first ``layers`` layers, in float32 whatever it was saved in.
+
+    Raises InputError naming ``where``.
+    """
     from transformers import AutoConfig, AutoModel
 
     kind = architecture.get("model_type")
@@ -269,7 +272,8 @@ def transformer(architecture: dict[str, Any], layers: int, where: Path | str) ->
     try:
         known = AutoConfig.for_model(kind).to_dict()
         settings = {key: value for key, value in architecture.items() if key in known and key != "model_type"}
-        return AutoModel.from_config(AutoConfig.for_model(kind, **settings | {"num_hidden_layers": layers}))
+        config = AutoConfig.for_model(kind, **settings | {"num_hidden_layers": layers})
+        return AutoModel.from_config(config, dtype=torch.float32)
     except Exception as error:  # transformers raises anything for settings that do not fit together
         raise InputError(f"{where}: not the settings of a {kind} ({' '.join(str(error).split())})") from None
 

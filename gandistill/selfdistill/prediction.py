@@ -4,31 +4,27 @@ Section 2.3, "Dynamic Inference", of Ren et al. 2023. Paper: which exit answers 
 each clip, by how sure the exits are. Shapes: S samples, C classes.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import artifacts
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, promised_seconds, stream
+from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, stream
 from gandistill.errors import InputError, RunError, choices
 from gandistill.processes import place
 from gandistill.run import no_tf32
 from gandistill.selfdistill.calibration import Calibration, tempered
-from gandistill.selfdistill.inference import students_of
+from gandistill.selfdistill.inference import FUSION, can_fuse, fused_of
 from gandistill.selfdistill.model import KIND, Network, described_network, load_network
+from gandistill.selfdistill.windows import shortest_of, window_of, windows
 
-WINDOW = 30 * SAMPLE_RATE
-"""Samples heard at once by a network that was trained on whole utterances: more than nearly all acted or elicited
-utterances have, and 1,500 frames, whose attention takes little memory."""
-FUSION, AUTO = "fusion", "auto"
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,12 @@ class Predictor:
         if exit == AUTO:
             calibration = Calibration.of(whole, folder)
             return cls(load_network(folder).to(device), exit, calibration)
-        if exit != FUSION and exit not in map(str, whole.depths):
-            several = [FUSION, AUTO] if len(whole.depths) > 1 else []
+        if exit == FUSION:
+            return cls(load_network(folder, fused_of(whole.depths)).to(device), exit)
+        if exit not in map(str, whole.depths):
+            several = [FUSION] * can_fuse(whole.depths) + [AUTO] * (len(whole.depths) > 1)
             raise choices(f"exit of {folder}:", exit, [*map(str, whole.depths), *several])
-        depths = students_of(whole.depths) if exit == FUSION else [int(exit)]
-        return cls(load_network(folder, depths).to(device), exit)
+        return cls(load_network(folder, [int(exit)]).to(device), exit)
 
     @torch.inference_mode()
     def answer(self, audio: Tensor) -> tuple[int, Tensor]:
@@ -73,19 +70,6 @@ class Predictor:
                     break
         return depth, torch.stack(found).mean(0) if self.exit == FUSION else found[-1]
 
-    @property
-    def window(self) -> int:
-        """Samples of a file that are heard at once: as many as a clip had in training, or 30 s if those differed."""
-        return self.network.clip or WINDOW
-
-    @property
-    def shortest(self) -> int:
-        """The fewest samples heard alone: 25 ms, or what the convolutions make a frame of, if that is more."""
-        config, samples = self.network.backbone.config, 1
-        for kernel, stride in reversed([*zip(config.conv_kernel, config.conv_stride, strict=True)]):
-            samples = (samples - 1) * stride + kernel
-        return max(samples, round(SHORTEST_SECONDS * SAMPLE_RATE))
-
     def file(self, path: Path) -> Generator[None, None, dict[str, Any]]:
         """Answer on a file, window after window, passing once for each; memory does not grow with the file.
 
@@ -94,8 +78,9 @@ class Predictor:
         short for the network, RunError if it gives NaN.
         """
         p, depths, samples = torch.zeros(len(self.network.labels), dtype=torch.float64), 0, 0
-        for part in windows(stream(path), self.window, self.shortest):
-            if not self.network.clip and len(part) < self.shortest:
+        shortest = shortest_of(self.network)
+        for part in windows(stream(path), window_of(self.network), shortest):
+            if not self.network.clip and len(part) < shortest:
                 raise InputError(f"{path}: {len(part)} samples are too short for the model's convolutions")
             depth, said = self.answer(torch.from_numpy(part))
             p, depths, samples = p + len(part) * said, depths + len(part) * depth, samples + len(part)
@@ -113,29 +98,13 @@ class Predictor:
         }
 
 
-def windows(blocks: Iterable[NDArray[np.float32]], size: int, shortest: int) -> Iterator[NDArray[np.float32]]:
-    """Audio in blocks as windows of ``size`` samples, the last as long as it comes.
-
-    A rest of less than ``shortest`` samples, too short to say anything, belongs to the window before it.
-    """
-    held = np.empty(0, np.float32)
-    for block in blocks:
-        held = np.concatenate([held, block])
-        while len(held) >= size + shortest:
-            yield held[:size]
-            held = held[size:]
-    if len(held):
-        yield held
-
-
 def predict(folder: Path, files: Sequence[Path], exit: str) -> tuple[dict[str, Any], list[InputError]]:
     """The emotion of each audio file, and what is wrong with those that cannot be answered.
 
     As plain values: ``files``, as ``Predictor.file`` gives each, in the order given, and ``mean_depth``, how many
-    layers were run, averaged over them. A file longer than ``Predictor.window`` is heard in windows of that length, the
-    first of which is all that ``evaluate`` hears of it where the network was trained on clips of one length; a
-    network that was not hears whole what is no longer than 30 s. Raises InputError as ``Predictor.open`` does, and
-    naming all files if none can be answered.
+    layers were run, averaged over them. A file longer than ``windows.window_of`` the network is heard in windows of
+    that length, as ``evaluate`` and ``calibrate`` hear it. Raises InputError as ``Predictor.open`` does, and naming all
+    files if none can be answered.
     """
     predictor = Predictor.open(folder, exit)
     answered, problems = list[dict[str, Any]](), list[InputError]()
@@ -147,7 +116,8 @@ def predict(folder: Path, files: Sequence[Path], exit: str) -> tuple[dict[str, A
             except InputError as error:
                 problems.append(error)
 
-    expected = sum(max(1, round(promised_seconds(path) * SAMPLE_RATE / predictor.window)) for path in files)
+    window = window_of(predictor.network)
+    expected = sum(max(1, round(promised_seconds(path) * SAMPLE_RATE / window)) for path in files)
     for _ in track(work(), "Answering", expected, unit="windows"):
         pass
     if not answered:

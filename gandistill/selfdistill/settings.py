@@ -98,6 +98,8 @@ class SelfDistilConfig(Config):
     def _has_a_student(self) -> Self:
         if self.layerwise is not None and (self.network.depth is None or self.network.exits):
             raise ValueError("layerwise distils a student of network.depth layers, such as 2, with network.exits []")
+        if self.layerwise is not None and self.training.freeze == "backbone":
+            raise ValueError("layerwise trains the backbone, which training.freeze=backbone forbids: expected encoder")
         return self
 
     def shareable(self) -> dict[str, Any]:

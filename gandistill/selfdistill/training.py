@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gandistill import processes
+from gandistill import artifacts, processes
 from gandistill.console import muted, say
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
@@ -80,7 +80,10 @@ def train(config: SelfDistilConfig, out: Path, resume: bool = False, inexact: bo
             def ended(epoch: int) -> None:
                 processes.main_alone(lambda: keep(network, run, config.training, inputs.dev, epoch))
 
-            fit(run, network, losses, inputs.training, network, config.training, config.training.epochs, stop, ended)
+            epochs = config.training.epochs
+            fit(run, network, losses, inputs.training, network, config.training, epochs, stop, ended)
+            if processes.together(lambda: lacks_last(out / NETWORK, config.training)):
+                ended(epochs)
             say(f"Network: {out / NETWORK}")
 
 
@@ -148,6 +151,14 @@ def keep(network: Network, run: Run, config: TrainingConfig, dev: Utterances | N
         return
     network.facts["trained"] |= {"epoch": epoch, "dev_uar": {str(depth): uar for depth, uar in scores.items()}}
     save_network(run.folder / NETWORK, network, {"command": "selfdistill train", "seed": config.seed})
+
+
+def lacks_last(folder: Path, config: TrainingConfig) -> bool:
+    """Whether the last epoch's network is still to be written: when that epoch ended, more of them were asked for."""
+    if not (folder / artifacts.CONFIG).is_file():
+        return True
+    written = artifacts.read_json(folder / artifacts.CONFIG).get("trained") or {}
+    return config.select == "last" and written.get("epoch") != config.epochs
 
 
 def dev_scores(network: Network, dev: Utterances) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -29,9 +30,11 @@ PLAN: dict[str, Any] = {
     "competing": {"block": "lstm", "students": "l1", "teacher": "l1"},
     "layerwise": {"blocks": ["cnn"], "depth": 1, "stage": {"layers": [2, 4], "epochs": 1}},
     "layers": {"layers": [3]},
+    "precisions": ["int8"],
     "seeds": 2,
 }
-FILES = {f"{table}.{form}" for table in ("exits", "networks", "layers") for form in ("json", "csv", "md")}
+TABLES = ("exits", "networks", "layers", "precisions", "early")
+FILES = {f"{table}.{form}" for table in TABLES for form in ("json", "csv", "md")}
 FILES |= {"layers.svg", "cost.svg", "predictions.csv", "predictions-dev.csv", "costs.csv", "costs.md"}
 PARTS = ("dev", "test")
 
@@ -57,9 +60,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Script:
 
 def check_kept(folder: Path) -> None:
     """Every UAR is that of the kept predictions, and every table says what made it."""
-    for name in ("exits", "networks", "layers"):
+    for name in TABLES:
         if not (folder / f"{name}.json").is_file():
-            continue  # a plan without Figure 2
+            continue  # a plan without Figure 2 or other precisions
         table = json.loads((folder / f"{name}.json").read_text())
         assert len(table["plan"]["sha256"]) == 64
         assert table["commit"] != "unknown"
@@ -75,6 +78,8 @@ def check_kept(folder: Path) -> None:
                 if row["network"] == "chance":
                     assert row[part]["uar"] == pytest.approx(1 / len(set(labels.tolist())))
                     continue
+                if part not in row["trials"]:
+                    continue  # leaving early is judged on test alone
                 for key, uar in zip(row["trials"][part], row[part]["uars"], strict=True):
                     told = Predictions(ids, speakers, labels, known[columns[f"{key}.{row['answer']}"].astype(int)])
                     assert told.uar == pytest.approx(uar)
@@ -100,19 +105,19 @@ def test_all_tables_and_a_second_run(
     assert written.keys() == FILES
     check_kept(out)
 
-    exits, networks, layers = (json.loads(written[f"{name}.json"]) for name in ("exits", "networks", "layers"))
+    exits, networks, layers, precisions, early = (json.loads(written[f"{name}.json"]) for name in TABLES)
     assert [row.get("exit") for row in exits["rows"]] == [None, "1", "2", "deepest", "fusion"]
-    _, first, _, deepest, fusion = exits["rows"]
+    _, first, second, deepest, fusion = exits["rows"]
     gap = first["differences"]["its deepest exit"]["dev"]
     assert gap["paired"]
     assert gap["uar_difference"] == pytest.approx(first["dev"]["uar"] - deepest["dev"]["uar"])
-    assert "differences" not in deepest
+    assert list(deepest["differences"]) == ["chance"]
     assert deepest["paper"] == {"dev": 91.4, "test": 90.2, "other_corpus": "demos, facebook/wav2vec2-base"}
     assert "paper" not in first, "the paper has no exit behind layer 1"
     assert first["multiply_accumulates"] < deepest["multiply_accumulates"]
     assert first["parameters_deployed"] < first["parameters_paper"], "which counts the quantiser"
     assert first["bytes"] == 4 * first["parameters_deployed"]
-    assert "multiply_accumulates" not in fusion
+    assert second["multiply_accumulates"] < fusion["multiply_accumulates"]
 
     rows = [(row["network"], row.get("exit")) for row in networks["rows"]]
     assert rows == [
@@ -123,6 +128,7 @@ def test_all_tables_and_a_second_run(
     ]
     assert networks["rows"][5]["trials"] == first["trials"], "Table 2 takes runs of Table 1"
     assert list(networks["rows"][5]["differences"]) == [
+        "chance",
         "fine-tuning of as many layers",
         "fine-tuning of all layers",
     ]
@@ -135,6 +141,9 @@ def test_all_tables_and_a_second_run(
         (3, "3"),
         (3, "deepest"),
     ]
+    leaving_early(early["rows"])
+    assert "over test utterances, not over speakers" in (out / "early.md").read_text(), "there are two"
+    of_precisions(precisions["rows"], {row["exit"]: row for row in exits["rows"][1:]})
     judged = exits["parts"]["test"]
     assert (
         judged["taught by"]["utterances"]
@@ -147,16 +156,47 @@ def test_all_tables_and_a_second_run(
     }
     with (out / "costs.csv").open(newline="") as file:
         costs = list(csv.DictReader(file))
-    assert len(costs) == 3 + 7
+    assert len(costs) == 4 + 7
     assert all(float(row["seconds"]) > 0 for row in costs)
-    assert not list(work.rglob("checkpoints")), "a network is what stays of a run"
+    assert not [*work.rglob("checkpoints"), *work.rglob("exported")], "a network is what stays of a run"
 
     def refused(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
     monkeypatch.setattr(exit_trials, "train", refused)
+    for key in precisions["rows"][-1]["trials"]["dev"]:  # is found again by the networks that were kept
+        (stored,) = (work / "trials").glob(f"{key}*")
+        stored.unlink()
     script(plan, corpus, "--work", work, "--out", out, "--jobs", 2)
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == written, "times are kept too"
+    again = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {name for name in FILES if again[name] != written[name]} <= {"costs.csv", "costs.md"}, "times are taken anew"
+
+
+def leaving_early(rows: list[dict[str, Any]]) -> None:
+    """Beside the deepest exit of the same networks, on test."""
+    _, auto, deepest = rows
+    assert (auto["exit"], deepest["exit"]) == ("auto", "deepest")
+    assert "dev" not in auto
+    assert auto["trials"] == deepest["trials"]
+    gap = auto["differences"]["its deepest exit"]["test"]
+    assert gap["paired"]
+    assert gap["uar_difference"] == pytest.approx(auto["test"]["uar"] - deepest["test"]["uar"])
+    assert 1 <= auto["mean_depth"] <= deepest["mean_depth"] == LAYERS
+    assert auto["multiply_accumulates"] > 0
+
+
+def of_precisions(rows: list[dict[str, Any]], exits: dict[str, dict[str, Any]]) -> None:
+    """Each exit stored twice: in float32, as Table 1 has it, and in int8, in fewer bytes by half its weights'."""
+    named = [(row["exit"], row["precision"]) for row in rows[1:]]
+    assert named == [*product(("1", "2", "deepest"), ("float32", "int8"))]
+    for full, fewer in zip(rows[1::2], rows[2::2], strict=True):
+        exit = exits[full["exit"]]
+        assert all(full[part] == exit[part] for part in PARTS), "of the same trainings"
+        assert exit["bytes"] < full["bytes"], "the weights and what describes them"
+        assert fewer["bytes"] < full["bytes"] - exit["bytes"] / 2
+        gap = fewer["differences"]["float32"]["test"]
+        assert gap["paired"]
+        assert gap["uar_difference"] == pytest.approx(fewer["test"]["uar"] - full["test"]["uar"])
 
 
 @pytest.mark.parametrize(
@@ -167,6 +207,9 @@ def test_all_tables_and_a_second_run(
         ({"blocks": ["lstn"]}, "bad value 'lstn' for 'blocks.0'"),
         ({"similarities": ["l1", "l1"]}, "similarities: 'l1' is named twice"),
         ({"competing": {"block": "gru"}}, "Table 2 takes the runs gru with l1 and l2+cosine"),
+        ({"precisions": ["int4"]}, "bad value 'int4' for 'precisions.0'"),
+        ({"precisions": ["int8", "int8"]}, "precisions: 'int8' is named twice"),
+        ({"uar_losses": [1]}, "uar_losses.0"),
         ({"speed": 3}, "unknown key 'speed'"),
         ({"settings": ["network.exits=[]"]}, "network.exits is empty"),
         ({"settings": ["network.exits=[1, 4]"]}, "network.exits 4 is too deep: the upstream has 4 layers"),
@@ -216,5 +259,6 @@ def test_a_trial_that_fails_is_named_and_leaves_the_others(
     assert ended.value.code == 1
     err = capfd.readouterr().err
     assert "failed: self-distillation lstm, l1, exits 1, 2, seed 0, judged on dev: ValueError: no such luck" in err
-    assert "1 results failed, what is done is kept" in err
+    assert "seed 0, judged on dev, stored in int8: the training that it needs failed" in err
+    assert "3 results failed, what is done is kept" in err
     assert len(list((tmp_path / "work" / "trials").iterdir())) == 3

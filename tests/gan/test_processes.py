@@ -119,14 +119,15 @@ def test_a_bad_setting_ends_all_of_them(exact: tuple[GanConfig, Path, Path], tmp
     assert f"gandistill: {tmp_path / 'mine'} exists and is not a run" in said
 
 
-def test_batch_norm_of_a_split_batch_is_that_of_the_whole(tmp_path: Path):
-    """Outputs, running statistics and gradients; two processes hold half of the batch each."""
+@pytest.mark.parametrize("cut", [4, 3])
+def test_batch_norm_of_a_split_batch_is_that_of_the_whole(tmp_path: Path, cut: int):
+    """Outputs, running statistics and gradients; two processes hold the first ``cut`` of 8 maps, and the others."""
     torch.manual_seed(0)
     maps, slope = torch.randn(8, 3, 4, 2, dtype=torch.float64), torch.randn(8, 3, 4, 2, dtype=torch.float64)
     norm = BatchNorm(3).double()
     whole = maps.clone().requires_grad_()
     (norm(whole) * slope).sum().backward()
-    torch.multiprocessing.spawn(half_norm, (tmp_path, maps, slope), nprocs=2)
+    torch.multiprocessing.spawn(half_norm, (tmp_path, maps, slope, cut), nprocs=2)
     halves = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
     with torch.no_grad():
         expected = BatchNorm(3).double()(maps)
@@ -138,13 +139,13 @@ def test_batch_norm_of_a_split_batch_is_that_of_the_whole(tmp_path: Path):
     torch.testing.assert_close(halves[0]["weight"] + halves[1]["weight"], norm.weight.grad)
 
 
-def half_norm(rank: int, folder: Path, maps: torch.Tensor, slope: torch.Tensor) -> None:
+def half_norm(rank: int, folder: Path, maps: torch.Tensor, slope: torch.Tensor, cut: int) -> None:
     """The body of a process."""
     from safetensors.torch import save_file
 
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    norm, half = BatchNorm(3).double(), slice(4 * rank, 4 * rank + 4)
+    norm, half = BatchNorm(3).double(), slice(0, cut) if rank == 0 else slice(cut, None)
     mine = maps[half].clone().requires_grad_()
     output = norm(mine)
     (output * slope[half]).sum().backward()

@@ -76,7 +76,7 @@ def test_only_so_many_layers():
     model = make_model("wavlm")
     assert Backbone(model, 2).depth == 2
     for depth in (0, LAYERS + 1):
-        with pytest.raises(InputError, match=f"has 3 transformer layers, depth {depth} asks for others"):
+        with pytest.raises(InputError, match=f"Bad depth {depth}, expected 1 to 3"):
             Backbone(model, depth)
 
 

@@ -139,6 +139,13 @@ def test_what_is_deployed_is_what_is_kept(tmp_path: Path):
     assert described["parameters_training_held"] == sum(kept.values())
 
 
+def test_a_model_saved_in_half_precision_costs_the_same(tmp_path: Path):
+    make_model("wav2vec2").save_pretrained(tmp_path / "whole")
+    make_model("wav2vec2").half().save_pretrained(tmp_path / "half")
+    whole, half = (describe(str(tmp_path / name), [1], "lstm", 3) for name in ("whole", "half"))
+    assert {**whole, "upstream": ""} == {**half, "upstream": ""}
+
+
 @pytest.mark.parametrize("upstream", UPSTREAMS)
 def test_known_upstreams(upstream: str):
     described = describe(upstream, [3], "cnn", 4)
@@ -170,7 +177,10 @@ def test_fewer_layers_may_be_kept():
         ({"exits": [12]}, "Bad exits [12]"),
         ({"block": "mlp"}, "Bad block 'mlp', expected one of [cnn, lstm, gru]"),
         ({"classes": 1}, "Bad number of classes 1"),
-        ({"depth": 13}, "The model has 12 transformer layers"),
+        ({"exits": [8, 3]}, "Bad exits [8, 3], expected different layers in rising order"),
+        ({"exits": [3, 3]}, "Bad exits [3, 3], expected different layers in rising order"),
+        ({"depth": 13}, "Bad depth 13, expected 1 to 12"),
+        ({"depth": 0}, "Bad depth 0, expected 1 to 12"),
     ],
 )
 def test_bad_requests(changes: dict[str, Any], words: str):

@@ -17,6 +17,7 @@ from gandistill.selfdistill.calibration import calibrate
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import fused, posteriors
 from gandistill.selfdistill.model import Network, load_network, save_network
+from gandistill.selfdistill.prediction import predict
 
 MakeNetwork = Callable[..., Network]
 
@@ -68,6 +69,22 @@ def test_leaving_early_costs_on_dev_what_its_calibration_says(network: Path, man
 def test_one_exit_has_nothing_to_fuse_or_to_leave_by(make_network: MakeNetwork, manifest: Path, tmp_path: Path) -> None:
     save_network(tmp_path / "plain", make_network({4: None}), {"command": "test"})
     assert list(evaluate(tmp_path / "plain", manifest, "test")["exits"]) == ["4"]
+    save_network(tmp_path / "one", make_network({1: "cnn", 4: None}), {"command": "test"})
+    assert list(evaluate(tmp_path / "one", manifest, "test")["exits"]) == ["1", "4"]
+
+
+def test_long_utterances_leave_as_they_do_in_predict(make_network: MakeNetwork, manifest: Path, tmp_path: Path) -> None:
+    """Each is three windows, 3,000 + 3,000 + 400 samples, of which each may leave elsewhere."""
+    save_network(tmp_path / "network", make_network(clip=3000), {"command": "test"})
+    told = calibrate(tmp_path / "network", manifest, 0.05)
+    auto = evaluate(tmp_path / "network", manifest, "dev")["exits"]["auto"]
+    dev = Utterances.read(manifest, "dev")
+    found, _ = predict(tmp_path / "network", [entry.path for entry in dev.entries], "auto")
+    assert told["mean_depth"] == auto["mean_depth"] == pytest.approx(found["mean_depth"])
+    written = Predictions.read(tmp_path / "network" / auto["predictions"])
+    assert written.predicted.tolist() == [each["label"] for each in found["files"]]
+    assert told["uar"] == auto["uar"]
+    assert sum(auto["left"].values()) == 3 * len(dev)
 
 
 def test_a_class_that_the_split_lacks_is_said(

@@ -19,7 +19,7 @@ from gandistill.heads.training import seeded
 from gandistill.precision import PRECISIONS
 from gandistill.selfdistill import export as module
 from gandistill.selfdistill.backbone import Backbone
-from gandistill.selfdistill.export import EDGE, ONNX_FILE, export
+from gandistill.selfdistill.export import EDGE, ONNX_FILE, export, furthest
 from gandistill.selfdistill.model import Network, load_network, save_network
 from tests.features.test_hubert import make_model
 
@@ -63,6 +63,8 @@ def test_files_are_those_the_exit_needs_to_the_byte(made: Made, tmp_path: Path):
     assert all((out / name).read_bytes() == (whole / name).read_bytes() for name in kept)
     before, after = artifacts.bytes_on_disk(whole), artifacts.bytes_on_disk(out)
     assert told == {"exit": 2, "bytes": after, "share": after / before}
+    (whole / "exit-02-predictions.csv").write_bytes(b"," * before)
+    assert export(whole, 2, out) == told, "what lies beside a network is none of its bytes"
     exported, original = load_network(out), load_network(whole)
     assert exported.blocks == {2: "lstm"}
     assert exported.facts["corpus"] == "test"
@@ -155,9 +157,23 @@ def test_onnx_that_computes_something_else_is_not_kept(
     from onnx import load
 
     monkeypatch.setattr(module, "_program", lambda *_: load(str(onnx[1] / ONNX_FILE)))
-    with pytest.raises(RunError, match=r"ONNX Runtime differs from torch by .*, above 0.0001"):
+    with pytest.raises(RunError, match=r"logits of ONNX Runtime differ from torch by .*, above 0.0001"):
         export(made(seed=1), 1, tmp_path / "onnx", form="onnx")
     assert not (tmp_path / "onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "differs"),
+    [
+        ([0.50012, 0.0], [0.5, 0.0], 1.2e-4),
+        ([20.001, 0.001], [20.0, 0.0], 5e-5),
+        ([20.0, 0.0021], [20.0, 0.0], 1.05e-4),
+        ([float("nan"), 0.0], [0.5, 0.0], float("nan")),
+    ],
+)
+def test_the_tolerance_by_hand(found: list[float], wanted: list[float], differs: float):
+    """Absolute where no number is above 1, as no probability is, else a share of the largest: never their sum."""
+    assert furthest(torch.tensor(found), torch.tensor(wanted)) == pytest.approx(differs, rel=1e-2, nan_ok=True)
 
 
 @pytest.mark.parametrize("package", EDGE)
@@ -184,8 +200,13 @@ def test_what_rounding_costs_is_measured_as_anything_is(trained: Path, manifest:
         ({"exit": 4}, "Bad exit of WORK/whole: 4, expected one of [1, 2, 3]"),
         ({"precision": "int4"}, "Bad precision 'int4', expected one of [float32, float16, int8]"),
         ({"form": "tflite"}, "Bad format 'tflite', expected one of [safetensors, onnx]"),
-        ({"form": "onnx", "precision": "int8"}, "ONNX holds float32"),
+        (
+            {"form": "onnx", "precision": "int8"},
+            "ONNX is written in float32 alone: int8 is how safetensors store weights",
+        ),
         ({"out": "whole"}, "is the network to export, which must stay"),
+        ({"out": "whole/exit-1"}, "lie one inside the other: choose an --out beside it"),
+        ({"out": "."}, "lie one inside the other: choose an --out beside it"),
         ({"out": "taken"}, "exists and is not a gandistill selfdistilled"),
         ({"folder": "nowhere"}, "No selfdistilled at WORK/nowhere"),
     ],

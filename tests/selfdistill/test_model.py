@@ -111,7 +111,7 @@ def test_layers_above_the_last_exit_asked_for_are_not_run():
 def test_exits_of():
     assert exits_of(12, (3, 8, 10), "lstm") == {3: "lstm", 8: "lstm", 10: "lstm", 12: None}
     assert exits_of(12, (), "cnn", 8) == {8: None}
-    with pytest.raises(InputError, match=r"has 12 transformer layers, depth 13"):
+    with pytest.raises(InputError, match=r"Bad depth 13, expected 1 to 12"):
         exits_of(12, (), "cnn", 13)
     for wrong in ((3, 12), (8, 10)):
         with pytest.raises(InputError, match=r"Bad exits \[.+\], the model has layers 1 to"):
@@ -226,3 +226,17 @@ def test_a_pretrained_model_becomes_a_network(upstream: Path):
     made = Network(Backbone(model, 3), exits_of(4, (1,), "cnn", 3), LABELS, normalise)
     assert made.depths == [1, 3]
     assert made.normalise
+
+
+def test_a_model_saved_in_half_precision_is_one_in_float32(tmp_path: Path):
+    make_model("wav2vec2").half().save_pretrained(tmp_path / "half")
+    settings = artifacts.read_json(tmp_path / "half" / artifacts.CONFIG)
+    assert settings["dtype"] == "float16", "it were no test otherwise"
+    _, _, model = load_pretrained(str(tmp_path / "half"), "network.upstream")
+    save_network(tmp_path / "network", Network(Backbone(model), {LAYERS: None}, LABELS), {"command": "test"})
+    for half in ("float16", "bfloat16"):
+        change(tmp_path / "network", "architecture", settings | {"dtype": half})
+        found = load_network(tmp_path / "network")
+        assert {tensor.dtype for tensor in found.parameters()} == {torch.float32}
+        assert found.backbone.config.dtype == torch.float32
+        assert next(found.answers(noise(1, 4000)))[1].logits.isfinite().all()

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from gandistill import artifacts
@@ -17,12 +15,13 @@ from gandistill.cli import main
 from gandistill.corpora import audio
 from gandistill.corpora.manifest import Entry, read_manifest, write_manifest
 from gandistill.errors import InputError, RunError
-from gandistill.selfdistill import prediction
+from gandistill.selfdistill import prediction, windows
 from gandistill.selfdistill.calibration import Calibration, leaving, tempered, thresholds
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.inference import fused, logits
+from gandistill.selfdistill.inference import fused, hear
 from gandistill.selfdistill.model import Network, load_network, save_network
-from gandistill.selfdistill.prediction import Predictor, predict, windows
+from gandistill.selfdistill.prediction import Predictor, predict
+from gandistill.selfdistill.windows import shortest_of
 
 MakeNetwork = Callable[..., Network]
 RATE = audio.SAMPLE_RATE
@@ -41,7 +40,9 @@ def calibrated(network: Path, threshold: float) -> None:
     """The same network, calibrated by hand, to temperatures of 1.5."""
     kept = load_network(network)
     fact = {"temperatures": {str(depth): 1.5 for depth in kept.depths}, "threshold": threshold, "uar_loss": 0.01}
-    kept.facts["calibration"] = fact | {"utterances": 9, "uar": 0.5, "deepest_uar": 0.5, "mean_depth": 2.0}
+    worth = {"uar": 0.5, "deepest_uar": 0.5, "mean_depth": 2.0}
+    dev = {"manifest": "m.csv", "fingerprint": "0", "chose_epoch": None}
+    kept.facts["calibration"] = fact | worth | {"utterances": 9, "held_out": worth | {"by": "speaker"}, "dev": dev}
     save_network(network, kept, {"command": "test"})
 
 
@@ -116,11 +117,11 @@ def test_auto_stops_the_layers_where_it_leaves(
 
 def test_auto_leaves_each_clip_where_the_evaluation_says(network: Path, manifest: Path) -> None:
     test, whole = Utterances.read(manifest, "test"), load_network(network)
-    said = logits(whole, test)
-    confidence = np.stack([tempered(each, 1.5).amax(-1).numpy() for each in said.values()])
+    heard = hear(whole, test)
+    confidence = np.stack([tempered(each, 1.5).amax(-1).numpy() for each in heard.logits.values()])
     mixed = (each for each in thresholds(confidence[:2]) if len(set(leaving(confidence, each))) == 3)
     calibrated(network, next(mixed))
-    depths, p = Calibration.of(load_network(network), network).chosen(said)
+    depths, p = Calibration.of(load_network(network), network).chosen(heard)
     assert set(depths) == {1, 2, 4}
     result, problems = predict(network, [entry.path for entry in test.entries], "auto")
     assert [each["depth"] for each in result["files"]] == depths.tolist()
@@ -135,7 +136,7 @@ def test_a_clip_is_heard_as_in_training(make_network: MakeNetwork, manifest: Pat
     whole, path = make_network(clip=clip), wav(tmp_path / "a.wav", noise(0.2))
     save_network(tmp_path / "network", whole, {"command": "test"})
     write_manifest(tmp_path / "m.csv", [Entry("a", path, "sadness", "s", split="test")])
-    expected = logits(whole, Utterances.read(tmp_path / "m.csv", "test", whole.labels))
+    expected = hear(whole, Utterances.read(tmp_path / "m.csv", "test", whole.labels)).logits
     for depth in whole.depths:
         found = predict(tmp_path / "network", [path], str(depth))[0]["files"][0]
         assert [*found["probabilities"].values()] == pytest.approx(expected[depth][0].softmax(-1).tolist(), abs=1e-5)
@@ -159,7 +160,7 @@ def test_a_long_file_by_hand(make_network: MakeNetwork, tmp_path: Path) -> None:
 def test_a_last_window_of_a_moment_does_no_harm(
     make_network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: int, rest: int
 ) -> None:
-    monkeypatch.setattr(prediction, "WINDOW", 5000)
+    monkeypatch.setattr(windows, "WINDOW", 5000)
     heard, whole, plain = list[int](), make_network(clip=clip), Predictor.answer
     monkeypatch.setattr(Predictor, "answer", lambda self, part: (heard.append(len(part)), plain(self, part))[1])
     save_network(tmp_path / "network", whole, {"command": "test"})
@@ -170,23 +171,11 @@ def test_a_last_window_of_a_moment_does_no_harm(
     assert found["seconds"] == len(samples) / RATE
 
 
-@settings(deadline=None, max_examples=200)
-@given(st.lists(st.integers(0, 50), max_size=8), st.integers(1, 40), st.integers(1, 12))
-def test_windows_hold_every_sample_once(lengths: list[int], size: int, shortest: int) -> None:
-    whole = np.arange(sum(lengths), dtype=np.float32)
-    found = list(windows(np.split(whole, np.cumsum(lengths)[:-1]) if lengths else [], size, shortest))
-    np.testing.assert_array_equal(np.concatenate([*found, whole[:0]]), whole)
-    assert all(len(part) == size for part in found[:-1])
-    if len(found) > 1:
-        assert shortest <= len(found[-1]) < size + shortest
-    assert [len(part) for part in windows([whole], size, shortest)] == [len(part) for part in found]
-
-
 def test_a_long_file_is_answered_while_it_is_read(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long it is, no more is held than a window, a rest and a block."""
-    monkeypatch.setattr(prediction, "WINDOW", 2000)
+    monkeypatch.setattr(windows, "WINDOW", 2000)
     monkeypatch.setattr(audio, "BLOCK_FRAMES", 1000)
     events, plain, plain_blocks = list[str](), Predictor.answer, audio._decoded
 
@@ -217,7 +206,7 @@ def test_other_rates_and_channels_are_heard_as_everywhere(network: Path, tmp_pat
 def test_a_silent_window_of_a_file_that_is_not_silent_is_answered(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prediction, "WINDOW", 4000)
+    monkeypatch.setattr(windows, "WINDOW", 4000)
     samples = np.concatenate([np.zeros(4000, np.float32), noise(0.25)])
     found = predict(network, [wav(tmp_path / "a.wav", samples)], "4")[0]["files"][0]
     assert sum(found["probabilities"].values()) == pytest.approx(1)
@@ -227,12 +216,12 @@ def test_a_file_too_short_for_the_convolutions_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = wav(tmp_path / "a.wav", noise(0.03))
-    shortest = Predictor.open(network, "4").shortest
+    shortest = shortest_of(load_network(network))
     assert shortest == 400
     assert load_network(network).backbone.frames_of(torch.tensor([364, 365])).tolist() == [0, 1]
     config = load_network(network).backbone.config
     assert (config.conv_kernel, config.conv_stride) == ([10, 16, 8], [5, 8, 8])
-    monkeypatch.setattr(Predictor, "shortest", 481)
+    monkeypatch.setattr(prediction, "shortest_of", lambda _: 481)
     with pytest.raises(InputError, match=r"a\.wav: 480 samples are too short for the model's convolutions"):
         predict(network, [clip], "4")
 
@@ -265,11 +254,19 @@ def test_a_bad_exit_is_refused_before_weights_are_read(
     assert counted == []
 
 
+def test_one_student_has_nothing_to_be_fused_with(make_network: MakeNetwork, tmp_path: Path) -> None:
+    save_network(tmp_path / "one", make_network({1: "cnn", 4: None}), {"command": "test"})
+    with pytest.raises(InputError, match=r"no two exits to fuse besides the deepest, the exits are \[1, 4\]"):
+        Predictor.open(tmp_path / "one", "fusion")
+    with pytest.raises(InputError, match=r"expected one of \[1, 4, auto\]"):
+        Predictor.open(tmp_path / "one", "2")
+
+
 @pytest.mark.parametrize("exit", ["fusion", "auto"])
 def test_one_exit_leaves_nothing_to_choose(make_network: MakeNetwork, tmp_path: Path, exit: str) -> None:
     save_network(tmp_path / "plain", make_network({4: None}), {"command": "test"})
     calibrated(tmp_path / "plain", 0.5)
-    with pytest.raises(InputError, match="There is one exit, behind layer 4"):
+    with pytest.raises(InputError, match=r"There is one exit, behind layer 4|the exits are \[4\]"):
         Predictor.open(tmp_path / "plain", exit)
     with pytest.raises(InputError, match=r"Bad exit of .*: '1', expected one of \[4\]"):
         Predictor.open(tmp_path / "plain", "1")

@@ -1,13 +1,19 @@
 """Two processes train the network that one would, where there is no dropout: losses, batch statistics, checkpoints."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
+from gandistill import processes
+from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE
+from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.layerwise import LayerwiseStudent, layerwise_loss
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.training import train
 from tests.gan.test_processes import finished, machines
@@ -40,3 +46,42 @@ def test_two_processes_equal_one(configured: Any, tmp_path: Path):
         for name, tensor in states[0].items():
             if name.startswith("module/") and not name.endswith(WITHOUT_GRADIENT):
                 assert (states[1][name] - tensor).abs().double().mean() < 2e-5, name
+
+
+def test_processes_that_hold_unequally_many_frames_learn_what_one_would(upstream: Path, tmp_path: Path):
+    """Loss, gradients and statistics of the block with batch norm, in float64; the second process pads nothing."""
+    learnt(upstream, tmp_path / "whole.safetensors", slice(None))
+    torch.multiprocessing.spawn(half, (upstream, tmp_path), nprocs=2)
+    whole, *halves = (load_file(tmp_path / f"{name}.safetensors") for name in ("whole", "0", "1"))
+    for mine in halves:
+        assert mine.keys() == whole.keys()
+        for name, tensor in whole.items():
+            torch.testing.assert_close(mine[name], tensor, rtol=1e-6, atol=1e-10, msg=name)
+            assert torch.equal(mine[name], halves[0][name]), f"{name} has not drifted apart"
+
+
+def half(rank: int, upstream: Path, folder: Path) -> None:
+    """The body of a process."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    learnt(upstream, folder / f"{rank}.safetensors", slice(2 * rank, 2 * rank + 2))
+    torch.distributed.destroy_process_group()
+
+
+def learnt(upstream: Path, file: Path, rows: slice) -> None:
+    """Write what a student learns from its share of four clips of other lengths: loss, gradients, batch statistics."""
+    torch.manual_seed(0)
+    samples = torch.tensor([3200, 6400, 4800, 4800])
+    clips = torch.randn(4, 6400, dtype=torch.float64)[rows, : int(samples[rows].max())]
+    _, _, model = load_pretrained(str(upstream), "upstream")
+    teacher = Backbone(deepcopy(model), 4).double().eval().requires_grad_(False)
+    student = LayerwiseStudent(Backbone(model, 2), (2, 4), "cnn").double().eval()  # without dropout
+    student.blocks.train()
+    lengths = None if len(set(samples[rows].tolist())) == 1 else samples[rows]
+    terms = layerwise_loss(teacher, student, clips, lengths, 1.0)
+    terms["loss"].backward()
+    parameters = {name: each for name, each in student.named_parameters() if each.grad is not None}
+    processes.average_gradients(parameters.values())
+    found = {name: processes.mean(term.detach()) for name, term in terms.items()}
+    found |= {name: each.grad for name, each in parameters.items() if each.grad is not None}
+    save_file({name: each.contiguous() for name, each in (found | dict(student.blocks.named_buffers())).items()}, file)

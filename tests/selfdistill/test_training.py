@@ -131,6 +131,37 @@ def test_more_epochs_may_be_asked_for_later(configured: Any, trained: Path, tmp_
         train(configured(training={"epochs": 1}), tmp_path / "run", resume=True)
 
 
+def test_fewer_epochs_may_be_asked_for_later(
+    configured: Any, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Stopped where the second of four epochs ends: two are enough after all; what is written once stays."""
+    interrupted(monkeypatch, "run", 2 * UPDATES, stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(configured(training={"epochs": 4}), tmp_path / "run")
+    assert not (tmp_path / "run" / NETWORK).exists()
+    train(configured(), tmp_path / "run", resume=True)
+    assert content(tmp_path / "run") == content(trained)
+    written = (tmp_path / "run" / NETWORK / "config.json").stat().st_mtime_ns
+    train(configured(), tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / NETWORK / "config.json").stat().st_mtime_ns == written
+    interrupted(monkeypatch, "run", 3 * UPDATES, stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(configured(training={"epochs": 4}), tmp_path / "run", resume=True)
+    train(configured(training={"epochs": 3}), tmp_path / "run", resume=True)
+    assert load_network(tmp_path / "run" / NETWORK).facts["trained"]["epoch"] == 3, "no older one is taken for it"
+
+
+def test_files_are_measured_only_where_lengths_matter(configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def measured(part: Utterances) -> Any:
+        raise InputError(f"measured {part.entries[0].split}")
+
+    monkeypatch.setattr(Utterances, "samples", property(measured))
+    monkeypatch.setattr(training, "dev_scores", lambda network, dev: {})
+    train(configured(training={"epochs": 1}), tmp_path / "clips")
+    with pytest.raises(InputError, match="measured train"):
+        train(configured(training={"epochs": 1, "clip": 0}), tmp_path / "lengths")
+
+
 def test_another_corpus_or_model_is_another_run(configured: Any, trained: Path, manifest: Path, tmp_path: Path):
     lines = manifest.read_text().splitlines(keepends=True)
     (tmp_path / "fewer.csv").write_text("".join(lines[:-14]) + "".join(lines[-12:]))
@@ -215,7 +246,7 @@ def test_a_class_without_utterances_is_said(
         ({"manifest": None}, "Training needs a manifest with a train part: --set manifest=FILE"),
         ({"manifest": "none.csv"}, r"none\.csv: no such file"),
         ({"network": {"exits": [1, 4]}}, r"Bad exits \[4\], the model has layers 1 to 4"),
-        ({"network": {"depth": 5}}, "The model has 4 transformer layers, depth 5 asks for more"),
+        ({"network": {"depth": 5}}, "Bad depth 5, expected 1 to 4, the model's transformer layers"),
         ({"network": {"upstream": "./no/model"}}, "No model at ./no/model"),
         (LAYERWISE | {"layerwise": {"layers": [4, 8]}}, r"Bad layerwise\.layers \[4, 8\], the model has layers 1 to 4"),
     ],
@@ -225,6 +256,11 @@ def test_bad_input(configured: Any, tmp_path: Path, changes: dict[str, Any], wor
         train(configured(**changes), tmp_path / "run")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_layerwise_needs_a_backbone_that_learns(configured: Any):
+    with pytest.raises(InputError, match=r"layerwise trains the backbone, which training\.freeze=backbone forbids"):
+        configured(**LAYERWISE, training={"freeze": "backbone"})
 
 
 @pytest.mark.parametrize(

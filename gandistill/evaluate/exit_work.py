@@ -1,0 +1,49 @@
+"""Multiply-accumulates of answering behind several layers in one pass, as fusion and leaving early do."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from gandistill.corpora.audio import SAMPLE_RATE
+from gandistill.selfdistill.describe import CLIP, multiply_accumulates
+from gandistill.selfdistill.model import Network
+
+
+def samples_of(network: Network) -> int:
+    """How long the clips are by which a network's work is counted and timed: its own, the paper's if they differ."""
+    return network.clip or CLIP
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of each exit, by depth: ``alone`` with all layers before it, and ``own``, what lies behind its layer.
+
+    Multiply-accumulates for a second that is heard.
+    """
+
+    alone: dict[int, float]
+    own: dict[int, float]
+
+    @classmethod
+    def of(cls, network: Network) -> Self:
+        """Of a network on the meta device: kernels of a CPU hide some products."""
+        samples = samples_of(network)
+        with torch.device("meta"):
+            bare = Network(network.backbone, dict.fromkeys(network.depths), network.labels).eval()
+        alone, without = (multiply_accumulates(each, samples) for each in (network, bare))
+        exits = {depth: bare.exits[str(depth)].state_dict() for depth in network.depths}
+        heads = {d: sum(tensor.numel() for name, tensor in e.items() if "weight" in name) for d, e in exits.items()}
+        a_second = SAMPLE_RATE / samples
+        own = {depth: (alone[depth] - without[depth] + heads[depth]) * a_second for depth in alone}
+        return cls({depth: products * a_second for depth, products in alone.items()}, own)
+
+    def together(self, depths: Collection[int]) -> float:
+        """To answer behind all of these layers, those after the deepest not run."""
+        deepest = max(depths)
+        return self.alone[deepest] + sum(self.own[depth] for depth in depths if depth != deepest)
+
+    def until(self, depth: int) -> float:
+        """To answer behind each exit in turn as far as this one, as leaving early does."""
+        return self.together([each for each in self.alone if each <= depth])
