@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from gandistill.evaluate.exit_plan import ExitPlan
 from gandistill.evaluate.exit_rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
-from gandistill.evaluate.exit_trials import FUSION
 from gandistill.evaluate.rows import Facts
+from gandistill.selfdistill.inference import FUSION
 
 
 def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> None:

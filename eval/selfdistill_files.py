@@ -28,11 +28,12 @@ from gandistill.evaluate.exit_rows import (
     SELF,
     Measured,
 )
-from gandistill.evaluate.exit_trials import FUSION, ExitInputs
+from gandistill.evaluate.exit_trials import ExitInputs
 from gandistill.evaluate.predictions import file_name
 from gandistill.evaluate.report import markdown, percent
 from gandistill.evaluate.rows import Facts
 from gandistill.evaluate.tables import bounds, wide
+from gandistill.selfdistill.inference import FUSION
 
 EXPECTED = Path(__file__).parent / "expected"
 PAPER = {EXITS: "sd_paper_table1", NETWORKS: "sd_paper_table2"}

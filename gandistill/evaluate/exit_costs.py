@@ -14,11 +14,12 @@ import torch
 from gandistill.console import track
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.evaluate.exit_rows import EXITS, NETWORKS, Row
-from gandistill.evaluate.exit_trials import FUSION, ExitInputs, Trial, TrialStore
+from gandistill.evaluate.exit_trials import ExitInputs, Trial, TrialStore
 from gandistill.evaluate.exit_work import Work, samples_of
 from gandistill.run import one_thread
 from gandistill.selfdistill.backbone import Backbone
 from gandistill.selfdistill.describe import architecture, count, describe
+from gandistill.selfdistill.inference import FUSION
 from gandistill.selfdistill.model import Network, exits_of, load_network, transformer
 from gandistill.selfdistill.training import NETWORK
 

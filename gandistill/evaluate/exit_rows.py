@@ -17,10 +17,11 @@ import numpy as np
 from gandistill.evaluate.exit_early import Early
 from gandistill.evaluate.exit_plan import Block, ExitPlan, Similarity
 from gandistill.evaluate.exit_precisions import Stored
-from gandistill.evaluate.exit_trials import FUSION, ExitInputs, Trial, TrialStore
+from gandistill.evaluate.exit_trials import ExitInputs, Trial, TrialStore
 from gandistill.evaluate.gaps import Floats, beyond_level, gap, spread
 from gandistill.evaluate.predictions import Predictions
 from gandistill.precision import FULL
+from gandistill.selfdistill.inference import FUSION
 from gandistill.selfdistill.prediction import AUTO
 from gandistill.selfdistill.settings import SelfDistilConfig
 

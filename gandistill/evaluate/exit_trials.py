@@ -28,13 +28,12 @@ from gandistill.processes import place
 from gandistill.run import CHECKPOINTS, CONFIG
 from gandistill.selfdistill import layerwise
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.inference import fused, posteriors
+from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
 from gandistill.selfdistill.model import Network, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
 from gandistill.selfdistill.training import NETWORK, train
 
-FUSION = "fusion"
 TAUGHT_MORE = "manifest-train+dev.csv"
 Facts = dict[str, Any]
 
@@ -148,7 +147,7 @@ def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
     """The ``judgements`` of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
     by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
     p = {str(depth): one for depth, one in by_depth.items()}
-    if len(by_depth) > 2:
+    if can_fuse(by_depth):
         p[FUSION] = fused(by_depth)
     return judgements(p, judged)
 
