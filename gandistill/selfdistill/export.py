@@ -22,7 +22,7 @@ from gandistill.features.pretrained import normalised
 from gandistill.precision import FULL, PRECISIONS
 from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, load_network, save_network
 
-ONNX_KIND = "selfdistilled exit in ONNX"
+ONNX_KIND = "self-distilled network in ONNX"
 ONNX_FILE = "model.onnx"
 OUTPUTS = ("logits", "probabilities")
 FORMATS = ("safetensors", "onnx")

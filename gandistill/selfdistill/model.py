@@ -20,7 +20,7 @@ from gandistill.gan.generator import BatchNorm
 from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
 from gandistill.selfdistill.backbone import Backbone
 
-KIND = "selfdistilled"
+KIND = "self-distilled network"
 BLOCKS = ("cnn", "lstm", "gru")
 LINEAR = 256
 """Outputs of an exit's first linear layer, D_1 of the paper."""

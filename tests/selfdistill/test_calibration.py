@@ -33,7 +33,7 @@ from gandistill.selfdistill.calibration import (
 )
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import Heard, hear
-from gandistill.selfdistill.model import Network, load_network, save_network
+from gandistill.selfdistill.model import KIND, Network, load_network, save_network
 
 MakeNetwork = Callable[..., Network]
 
@@ -212,7 +212,7 @@ def test_calibrate_changes_one_fact_and_no_weight(network: Path, manifest: Path)
     before = {file.name: file.read_bytes() for file in network.iterdir()}
     config = artifacts.read_json(network / artifacts.CONFIG)
     found = calibrate(network, manifest, 0.2)
-    artifacts.open_artifact(network, "selfdistilled")
+    artifacts.open_artifact(network, KIND)
     after = {file.name: file.read_bytes() for file in network.iterdir()}
     assert after.keys() == before.keys()
     assert {name for name in after if after[name] != before[name]} == {artifacts.CONFIG, artifacts.SUMS}
@@ -251,7 +251,7 @@ def test_predictions_stay_but_those_that_calibration_makes_stale_which_is_said(
     assert not (network / "auto-predictions.csv").exists()
     assert {name: (network / name).read_bytes() for name in kept} == kept
     assert not kept.keys() & artifacts.read_sums(network).keys()
-    artifacts.open_artifact(network, "selfdistilled")
+    artifacts.open_artifact(network, KIND)
     assert "the first is auto-predictions.csv: evaluate it again" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ from gandistill.evaluate.significance import compare
 from gandistill.selfdistill.calibration import calibrate
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import fused, posteriors
-from gandistill.selfdistill.model import Network, load_network, save_network
+from gandistill.selfdistill.model import KIND, Network, load_network, save_network
 from gandistill.selfdistill.prediction import predict
 
 MakeNetwork = Callable[..., Network]
@@ -47,7 +47,7 @@ def test_each_exit_and_their_fusion_are_judged(network: Path, manifest: Path) ->
     assert (found["labels"], found["utterances"], found["split"]) == (test.labels, len(test), "test")
     assert found["network"] == {"name": "network", "fingerprint": before}
     assert found["manifest"] == {"name": "manifest.csv", "sha256": artifacts.sha256(manifest)}
-    artifacts.open_artifact(network, "selfdistilled")
+    artifacts.open_artifact(network, KIND)
     assert artifacts.fingerprint(network) == before
 
 

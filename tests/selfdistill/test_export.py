@@ -126,7 +126,7 @@ def check_onnx(out: Path, network: Network, exit: int) -> None:
 def test_onnx_equals_torch_at_any_length(onnx: tuple[Path, Path]):
     whole, out = onnx
     check_onnx(out, load_network(whole), 1)
-    config = artifacts.open_artifact(out, "selfdistilled exit in ONNX")
+    config = artifacts.open_artifact(out, "self-distilled network in ONNX")
     assert (config["exit"], config["clip"], config["labels"]) == (1, CLIP, ["a", "b", "c"])
     content = (out / ONNX_FILE).read_bytes()
     assert b"site-packages" not in content
@@ -207,8 +207,8 @@ def test_what_rounding_costs_is_measured_as_anything_is(trained: Path, manifest:
         ({"out": "whole"}, "is the network to export, which must stay"),
         ({"out": "whole/exit-1"}, "lie one inside the other: choose an --out beside it"),
         ({"out": "."}, "lie one inside the other: choose an --out beside it"),
-        ({"out": "taken"}, "exists and is not a gandistill selfdistilled"),
-        ({"folder": "nowhere"}, "No selfdistilled at WORK/nowhere"),
+        ({"out": "taken"}, "exists and is not a gandistill self-distilled network"),
+        ({"folder": "nowhere"}, "No self-distilled network at WORK/nowhere"),
     ],
 )
 def test_bad_requests(made: Made, tmp_path: Path, arguments: dict[str, Any], words: str):
