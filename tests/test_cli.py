@@ -305,7 +305,7 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "an exit that no such model has": (["selfdistill", "describe", "--exits", "3,13"], "Bad exits [13], the model has"),
     "exits that are no numbers": (["selfdistill", "describe", "--exits", "3;8"], "expected layers such as 3,8,10"),
     "an unknown model": (["selfdistill", "describe", "--upstream", "wav2vec3"], "expected one of [hubert-base"),
-    "no network to export": (["selfdistill", "export", "WORK/logmel", "--exit", 3], "expected a self-distilled network"),
+    "no network": (["selfdistill", "export", "WORK/logmel", "--exit", 3], "expected a self-distilled network"),
     "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
 }
