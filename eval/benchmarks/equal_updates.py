@@ -4,7 +4,8 @@
 
 RAVDESS, ``ravdess-dyads`` fold 1, log-Mels, recipe ``gan_att.yaml``, each variant for the same updates and by the same
 seeds: the textbook loop of ``reference.py``, with a gradient penalty at every update of the critic; ours with one at
-every 4th (the default) or 8th, weighted by as much; ours in bfloat16. Heads are trained on samples alone, with hard
+every 4th (the default) or 8th, weighted by as much; ours in bfloat16; ours with R3GAN's adversarial loss
+(``relativistic.py``). Heads are trained on samples alone, with hard
 and with soft labels, and scored on the dev part, which has 72 utterances of two speakers: differences of a few points
 mean nothing. How long an update takes is ``train_step.py``'s to say. Without ``--corpus`` the demo's corpus is
 synthesised.
@@ -20,6 +21,7 @@ from pathlib import Path
 from statistics import fmean
 
 import reference
+import relativistic
 from benchmark import Row, parser, write
 from gandistill.console import track
 from gandistill.features.featureset import FeatureSet
@@ -36,7 +38,10 @@ VARIANTS = {
     "ours, penalty every 4": ["training.penalty_every=4"],
     "ours, penalty every 8": ["training.penalty_every=8"],
     "ours, bfloat16": ["training.precision=bfloat16"],
+    "relativistic": [],
 }
+STEPS = {"reference": reference.one_update, "relativistic": relativistic.one_update}
+"""Of variants that are not the package's own."""
 
 
 def main() -> None:
@@ -56,7 +61,7 @@ def rows(given: argparse.Namespace, work: Path, distilled: Path) -> Iterator[Row
             config = GanConfig.load(RECIPES / "gan_att.yaml", [*settings, *VARIANTS[variant], f"training.seed={seed}"])
             gan, _ = prepared(config)
             gan = reference.make_plain(gan) if variant == "reference" else gan
-            step = reference.one_update if variant == "reference" else steps.one_update
+            step = STEPS.get(variant, steps.one_update)
             for update in track(range(1, updates + 1), f"{variant}, seed {seed}", updates, unit="updates"):
                 step(gan, update)
             sampler = gan.sampler(updates)

@@ -29,7 +29,11 @@ LOGMEL_BYTES = SAMPLE_RATE / LogMelConfig().hop * LogMelConfig().bands * 2 * 360
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    rows = [row for make in (steps, quality, samples, heads, extraction, scale, matching, exits) for row in make(found)]
+    rows = [
+        row
+        for make in (steps, equal, quality, samples, heads, extraction, scale, matching, exits)
+        for row in make(found)
+    ]
     machines = [part["machine"] for part in found.values()]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use" for m in machines})
     missed = "".join(f"- {row['what']}: {row.pop('why')}\n" for row in rows if "why" in row)
@@ -64,6 +68,15 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
             share = plain.get(tuple(row[k] for k in place), 0) / row["seconds_per_update"]
             why = f"{share:.0%} of the time is in the two networks themselves, without penalty or matching terms"
             yield line(f"{what}, {where}", f"{factor} times a textbook loop", said, row["speedup"] < factor, why)
+
+
+def equal(found: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(found, "equal_updates")
+    for variant, updates in dict.fromkeys((row["variant"], row["updates"]) for row in rows):
+        mine = [row for row in rows if row["variant"] == variant]
+        kinds = {kind: [row["uar"] for row in mine if row["labels"] == kind] for kind in ("hard", "soft")}
+        said = ", ".join(f"{100 * fmean(uars):.1f} {kind} labels" for kind, uars in kinds.items() if uars)
+        yield line(f"dev UAR (%) of heads on RAVDESS after {updates:,} updates: {variant}", "", said)
 
 
 def quality(found: dict[str, Any]) -> Iterator[Row]:
