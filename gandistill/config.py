@@ -1,5 +1,6 @@
 """Strict YAML configs: every field documents itself, an unknown key is an error that lists the valid ones."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin
@@ -30,15 +31,21 @@ class Config(BaseModel):
             if not equals:
                 raise InputError(f"Bad --set {override!r}, expected key=value such as training.seed=1")
             _assign(values, key.strip().split("."), _parse(value, f"--set {override}"))
-        return cls.build(values, str(path) if path is not None else "--set")
+        return cls.build(values, str(path) if path is not None else "--set", overrides)
 
     @classmethod
-    def build(cls, values: dict[str, Any], where: str) -> Self:
-        """Validate a plain mapping. Raises InputError whose first words say ``where``."""
+    def build(cls, values: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Self:
+        """Validate a plain mapping.
+
+        Raises InputError whose first words say ``where``, or which of the ``overrides`` put the bad value there.
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InputError(f"{where}: {'; '.join(_explain(cls, e) for e in error.errors())}") from None
+            said: dict[str, list[str]] = {}
+            for e in error.errors():
+                said.setdefault(_source(e["loc"], where, overrides), []).append(_explain(cls, e))
+            raise InputError("; ".join(f"{source}: {'; '.join(what)}" for source, what in said.items())) from None
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved values as plain JSON types."""
@@ -102,6 +109,15 @@ def _assign(values: dict[str, Any], keys: list[str], value: Any) -> None:
             inner = values[key] = {}
         values = inner
     values[keys[-1]] = value
+
+
+def _source(location: Sequence[int | str], where: str, overrides: Sequence[str]) -> str:
+    """Where the value at a location comes from: the last override of it, of what holds it or of what it holds."""
+    for override in reversed(overrides):
+        key = override.partition("=")[0].strip().split(".")
+        if all(one == str(other) for one, other in zip(key, location, strict=False)) and location:
+            return f"--set {override}"
+    return where
 
 
 def _explain(model: type[BaseModel], error: Any) -> str:

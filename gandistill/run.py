@@ -110,11 +110,19 @@ class Run:
         others = [name for name in inputs if inputs[name] != started.get(name)]
         if others:
             raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
-        before, now = _flat(type(self.config).load(self.folder / CONFIG).to_dict()), _flat(self.config.to_dict())
+        self._check_settings(self._fixed(type(self.config).load(self.folder / CONFIG)), CONFIG)
+
+    def _fixed(self, config: Config) -> dict[str, Any]:
+        """The settings that may not differ when the run is resumed, by their dotted names."""
         free = tuple(f"{name}." for name in self.free)
-        changed = [key for key in now if before.get(key) != now[key] and not f"{key}.".startswith(free)]
+        return {key: value for key, value in _flat(config.to_dict()).items() if not f"{key}.".startswith(free)}
+
+    def _check_settings(self, before: dict[str, Any], where: str) -> None:
+        """Raise InputError naming the fixed settings that are not what ``where`` in the run says they were."""
+        now = self._fixed(self.config)
+        changed = [key for key in now if before.get(key) != now[key]]
         if changed:
-            raise InputError(f"{self.folder} was started with other values of [{', '.join(changed)}] (its {CONFIG})")
+            raise InputError(f"{self.folder} was started with other values of [{', '.join(changed)}] (its {where})")
 
     def _load(self, inexact: bool) -> None:
         """Take up the last whole checkpoint. Raises InputError if there are only damaged ones, or it is not exact."""
@@ -126,6 +134,7 @@ class Run:
                 say(f"{error}; going on from the checkpoint before it")
                 damaged.append(folder)
                 continue
+            self._check_settings(found["settings"], folder.name)  # sums hold these, unlike the run's own file
             differences, last = _differences(found, self.random), folder
             self.step, self.best, self.state = found["step"], found["best"], state
             break
@@ -141,7 +150,7 @@ class Run:
                 shutil.rmtree(folder)
             path, until = self.folder / METRICS, self.step if self.state else -1
             if path.is_file():
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
                 artifacts.write_text(path, "".join(line + "\n" for line in lines if _step_of(line) <= until))
 
         processes.main_alone(forget_what_came_after)
@@ -167,6 +176,7 @@ class Run:
         with artifacts.new_artifact(checkpoints / f"{step:09d}", KIND) as folder:
             artifacts.save_tensors(folder / STATE, state)
             facts = {"step": step, "best": self.best, "random": self.random, "arithmetic": arithmetic()}
+            facts |= {"settings": self._fixed(self.config)}
             artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, {"command": "train"}, **facts))
         for old in _numbered(checkpoints)[:-KEPT]:
             shutil.rmtree(old)
@@ -198,6 +208,8 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     step, best = found.get("step"), found.get("best", "missing")
     if type(step) is not int or step < 1 or not (best is None or type(best) is float):
         raise InputError(f"{folder / artifacts.CONFIG}: 'step' or 'best' is missing or bad")
+    if not isinstance(found.get("settings"), dict):
+        raise InputError(f"{folder / artifacts.CONFIG}: 'settings' is missing or bad")
     return found, state
 
 
@@ -225,11 +237,13 @@ def _numbered(checkpoints: Path) -> list[Path]:
 
 
 def _step_of(line: str) -> float:
-    """The step of a line of metrics; none for one that a kill cut short."""
+    """The step of a line of metrics; none for one that a kill cut short, or that is damaged."""
     try:
-        return json.loads(line)["step"]
-    except ValueError:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
         return math.inf
+    step = found.get("step") if isinstance(found, dict) else None
+    return step if type(step) is int else math.inf
 
 
 def check_folder(folder: Path, resume: bool) -> None:

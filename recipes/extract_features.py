@@ -11,7 +11,7 @@ from pathlib import Path
 from accelerate import PartialState
 
 from gandistill import console
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.processes import leave
 
@@ -30,8 +30,11 @@ def main() -> int:
     try:
         config = ExtractConfig.load(given.config, [*upstream, *given.set])
         extract(given.manifest, config, given.out, given.skip_bad, state.device or "cpu")
-    except InputError as error:
+    except (InputError, RunError) as error:
         console.say(str(error))
+        return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        console.say(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 2
     finally:
         leave()

@@ -100,8 +100,15 @@ def test_a_bad_value_is_named_with_its_key(tmp_path: Path) -> None:
 
 
 def test_every_bad_key_is_named_at_once() -> None:
-    fails("--set: bad value 'x' for 'training.updates'", None, "training.updates=x", "oops=1")
-    fails("unknown key 'oops'", None, "training.updates=x", "oops=1")
+    fails("--set training.updates=x: bad value 'x' for 'training.updates'", None, "training.updates=x", "oops=1")
+    fails("; --set oops=1: unknown key 'oops'", None, "training.updates=x", "oops=1")
+
+
+def test_a_bad_value_is_blamed_on_what_gave_it(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.yaml", "training: {updates: 5, rate: high}\n")
+    fails("--set training.updates=1e3: bad value '1e3' for", path, "training.updates=7", "training.updates=1e3")
+    fails(f"{path}: bad value 'high' for 'training.rate'", path, "training.updates=7")
+    fails("--set training={rate: low}: bad value 'low' for 'training.rate'", path, "training={rate: low}")
 
 
 def test_bad_overrides_are_refused() -> None:

@@ -23,6 +23,7 @@ from gandistill.run import (
     STATE,
     Run,
     check_finite,
+    configured,
     generator_for,
     load_optimiser_state,
     optimiser_state,
@@ -139,6 +140,26 @@ def test_settings_must_be_those_of_the_run(tmp_path: Path):
     assert Settings.load(tmp_path / CONFIG) == changed
 
 
+@pytest.mark.parametrize("text", ["inner: {rate: 0.2, updates: 5}\n", "where: null\n"])
+def test_an_edited_or_truncated_record_is_noticed(tmp_path: Path, text: str):
+    """Without --config a run goes on by its own record: its checkpoint knows better."""
+    with Run(tmp_path, Settings(inner=Inner(rate=0.3)), resume=False, free=FREE) as run:
+        run.checkpoint(1, {"weights": torch.zeros(1)})
+    (tmp_path / CONFIG).write_text(text)
+    with pytest.raises(InputError, match=r"other values of \[inner.rate\] \(its 000000001\)"):
+        opened(tmp_path, configured(Settings, None, [], tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("line", [b"\xff\n", b'{"loss": 1.0}\n', b"[1]\n", b'{"step": "2"}\n', b"[" * 9999 + b"\n"])
+def test_damaged_metrics_stop_no_run(tmp_path: Path, line: bytes):
+    with Run(tmp_path, Settings(), resume=False) as run:
+        run.log(1, {"loss": 1.0})
+        run.checkpoint(1, {"weights": torch.zeros(1)})
+    with (tmp_path / METRICS).open("ab") as file:
+        file.write(line)
+    assert steps(opened(tmp_path)) == [1]
+
+
 def test_a_run_goes_on_with_the_same_inputs_only(tmp_path: Path):
     opened(tmp_path, resume=False, features="aa", bank="bb")
     opened(tmp_path, features="aa", bank="bb")
@@ -146,7 +167,17 @@ def test_a_run_goes_on_with_the_same_inputs_only(tmp_path: Path):
         opened(tmp_path, features="aa", bank="cc")
 
 
-@pytest.mark.parametrize("change", [{"step": 0}, {"step": "3"}, {"step": True}, {"best": "high"}, {"best": 1}])
+CHANGES: list[dict[str, object]] = [
+    {"step": 0},
+    {"step": "3"},
+    {"step": True},
+    {"best": "high"},
+    {"best": 1},
+    {"settings": 1},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_checkpoint_that_does_not_say_where_it_stands(tmp_path: Path, change: dict[str, object]):
     with Run(tmp_path, Settings(), resume=False) as run:
         run.checkpoint(3, {"weights": torch.zeros(1)})

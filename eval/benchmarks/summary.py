@@ -45,8 +45,8 @@ def main() -> None:
 
 
 def rows_of(found: dict[str, Any], name: str) -> list[Row]:
-    """Of all result files of a benchmark: ``NAME.json``, and such as ``NAME_gpu.json``, written by ``--out``."""
-    parts = [part["rows"] for stem, part in found.items() if stem == name or stem.startswith(f"{name}_")]
+    """Of all result files of a benchmark: ``NAME.json``, and ``NAME_gpu.json``, written by ``--out``."""
+    parts = [part["rows"] for stem, part in found.items() if stem.removesuffix("_gpu") == name]
     return [row for rows in parts for row in rows]
 
 

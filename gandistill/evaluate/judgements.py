@@ -22,6 +22,8 @@ from gandistill.trajectory.teachers import TeachConfig
 from gandistill.trajectory.trajectories import KIND as TRAJECTORIES
 
 PARTS = ("dev", "test")
+ENDED = ("rate", "halvings")
+"""What a judgement keeps of how a distillation stood: alpha, and how often it was rolled back and its rates halved."""
 Facts = dict[str, Any]
 
 

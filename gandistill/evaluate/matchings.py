@@ -15,21 +15,22 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.evaluate.gaps import Floats, gap, spread
 from gandistill.evaluate.inputs import MANIFEST, Inputs, make_inputs
-from gandistill.evaluate.judgements import PARTS, Judgement, Source, Store, Student
+from gandistill.evaluate.judgements import ENDED, PARTS, Judgement, Source, Store, Student
 from gandistill.evaluate.matching_plan import Start, StudentPlan, TrajectoryPlan
 from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.rows import DRAWN, FIXED, REAL, Facts
-from gandistill.features.extract import ExtractConfig
+from gandistill.features.extract import ExtractConfig, make_upstream
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import BankConfig
 from gandistill.trajectory.evaluation import student_schedule
-from gandistill.trajectory.fitting import EpochSchedule, clip_frames
+from gandistill.trajectory.fitting import EpochSchedule
 
 FULL, DISTILLED = "full", "distilled"
 TABLES = (FULL, DISTILLED)
@@ -48,19 +49,18 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
     samples are not as long as the clips.
     """
     prepare(plan.corpus, root, work / MANIFEST, protocol=plan.protocol, fold=plan.fold)
-    trained = [entry.emotion for entry in read_manifest(work / MANIFEST) if entry.split == "train"]
-    fewest = min(sorted(set(trained)), key=trained.count)
+    entries, extracting = read_manifest(work / MANIFEST), ExtractConfig.load(plan.extract)
+    trained = [entry.emotion for entry in entries if entry.split == "train"]
+    fewest = min(sorted({entry.emotion for entry in entries}), key=trained.count)
     if max(plan.ppc) > trained.count(fewest):
         most = trained.count(fewest)
         raise InputError(f"Bad ppc {max(plan.ppc)}, expected at most {most}: so many clips of {fewest!r} train")
-    extracting = ExtractConfig.load(plan.extract)
-    inputs = make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, BankConfig.load(plan.bank))
-    frames = clip_frames(FeatureSet.open(inputs.features))
+    frames = len(make_upstream(extracting)(torch.zeros(extracting.clip)))
     for name in plan.generators:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
             raise InputError(f"generator {name!r} makes {made} frames, clips have {frames}: set architecture.frames")
-    return inputs
+    return make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, BankConfig.load(plan.bank))
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,13 @@ class Measured:
         return [predictions_of(one, "test", self.features) for some in self.results for one in some]
 
     def summary(self) -> Facts:
-        """What the table says of the row, but for differences."""
+        """What the table says of the row, but for differences; of distilled sets also how each one [S] ended."""
         first = self.results[0][0]
         said: Facts = {"points": sum(first["points"].values()), "updates": first["updates"]}
         for part in self.parts:
             uars = self.scores("uar", part)
             said[part] = spread(uars) | {"uars": uars.tolist(), "accuracy": float(self.scores("accuracy", part).mean())}
+        said |= {name: [some[0][name] for some in self.results] for name in ENDED if name in first}
         keys = [[one.key[:12] for one in some] for some in self.row.judgements]
         return self.row.facts | said | {"judgements": keys}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gandistill import artifacts
 from gandistill.controls.select import select
 from gandistill.evaluate.inputs import Inputs
-from gandistill.evaluate.judgements import PARTS, Facts, Judgement, Source, Store, digest
+from gandistill.evaluate.judgements import ENDED, PARTS, Facts, Judgement, Source, Store, digest
 from gandistill.evaluate.workers import Failure, peak_bytes
 from gandistill.features.featureset import FeatureSet, dump_compact
 from gandistill.gan.sampling import Sampler, sample
@@ -198,7 +198,9 @@ def _judged(judgement: Judgement, training: FeatureSet, drawing: float, store: S
     cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
     made_of = {"source": judgement.source.described(), "student": student.described()}
     said = {"points": training.class_counts, "updates": updates, "versions": artifacts.versions()}
-    return made_of | said | found | {"cost": cost}
+    matched = judgement.source.kind == "distilled"
+    ended = {name: training.config["distilled_by"][name] for name in ENDED} if matched else {}
+    return made_of | said | ended | found | {"cost": cost}
 
 
 def pieces_of(judgements: Sequence[Judgement]) -> list[Teaching | Judging]:

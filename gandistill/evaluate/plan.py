@@ -124,7 +124,7 @@ class Plan(Config):
     """Trainings of each generator."""
     draws: PositiveInt = 10
     """Draws of what costs no training: random real points, closed-form samples, untrained generators."""
-    dagger_seed: int = Field(default=0, ge=0)
+    dagger_seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of generator and head whose tests put the daggers: named here, before there is any result."""
     margin: float = Field(default=0.03, gt=0, lt=1)
     """UAR within which two rows are called on par (TOST)."""

@@ -25,7 +25,8 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     Returns JSON-ready ``uar`` and ``accuracy`` (0..1), ``recalls`` (label to recall, None where the split lacks the
     class: UAR is over those that occur), ``confusion`` (rows true, columns predicted, in the order of ``labels``),
     ``labels``, ``utterances``, ``split``, and name and fingerprint of ``head`` and ``features``. Labels are matched by
-    name. Raises InputError for a split other than train, dev or test, if labels or dims differ, or if the set lacks it.
+    name. Raises InputError for a split other than train, dev or test, if labels, dims or upstream differ, if the
+    features are of another fold than the head, or if the set lacks the split.
     """
     if split not in SPLITS:
         raise choices("split", split, SPLITS)

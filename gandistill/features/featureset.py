@@ -11,7 +11,7 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -388,6 +388,34 @@ def made_from(features: FeatureSet) -> dict[str, Any]:
     keys = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence")
     source = {"features": features.folder.name, "fingerprint": features.fingerprint}
     return {key: features.config[key] for key in keys if key in features.config} | {"source": source}
+
+
+def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> None:
+    """Refuse features of another kind than ``origin`` (a config, or what ``made_from`` gave) says ``what`` is for.
+
+    Only where both say so: another upstream, whatever the length of its clips; or another fold of the same corpus and
+    protocol, whose test speakers ``what`` has met. Raises InputError.
+    """
+    expected, found = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
+    differ = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
+    if expected and found and differ:
+        raise InputError(
+            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {found.get(differ[0])!r}, "
+            f"expected {expected.get(differ[0])!r}"
+        )
+    folds = origin.get("fold"), features.config.get("fold")
+    same = all(origin.get(key) == features.config.get(key) is not None for key in ("corpus", "protocol"))
+    if same and None not in folds and folds[0] != folds[1]:
+        raise InputError(
+            f"{features.folder} is fold {folds[1]}, but {what} is of fold {folds[0]} of the same corpus, which has "
+            "other test speakers: make it anew for this fold"
+        )
+
+
+def _upstream_settings(upstream: Any) -> dict[str, Any]:
+    """What decides features, but for the length of clips: empty where nothing is known."""
+    settings = upstream if isinstance(upstream, dict) else {} if upstream is None else {"name": upstream}
+    return {key: value for key, value in settings.items() if key != "clip"}
 
 
 def dump_compact(value: Any) -> str:

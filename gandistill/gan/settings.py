@@ -49,7 +49,7 @@ class Training(Config):
     """Updates between two checkpoints."""
     log_every: PositiveInt = 10
     """Updates between two lines of metrics."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides initial weights, batches and noise."""
 
     @model_validator(mode="after")

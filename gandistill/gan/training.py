@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from gandistill import processes
-from gandistill.artifacts import fingerprint
+from gandistill.artifacts import fingerprint, present
 from gandistill.console import muted, say, track
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import KIND, Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
@@ -42,7 +42,8 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         stop_asked() as stop,
         no_tf32(),
     ):
-        made = max(run.step, kept_updates(out / KIND))
+        kept = kept_updates(out / KIND)
+        made = max(run.step, kept or 0)
         if made > updates:
             raise InputError(f"{out} has made {made} updates already, more than training.updates asks for")
         if run.state:
@@ -52,6 +53,10 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
             say(f"{config.features} has no dev part: the last generator is kept")
         if run.step == 0 and config.architecture.start == "closed-form":
             processes.main_alone(lambda: keep_if_better(gan, run, dev, 0))
+        elif kept is None and (run.best is not None or run.step == updates):
+            say(f"{out / KIND} is gone: the generator of update {run.step} is kept until there is a better one")
+            run.best = None
+            processes.main_alone(lambda: keep_if_better(gan, run, dev, run.step))
         for update in track(range(run.step + 1, updates + 1), "training", updates, run.step, unit="updates"):
             scalars = one_update(gan, update)
             last, stopping = update == updates, processes.any_of(bool(stop))
@@ -68,7 +73,12 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
 
 
 def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
-    """The untrained GAN and the dev part, if there is one. Raises InputError for input that does not fit together."""
+    """The untrained GAN and the dev part, if there is one.
+
+    Raises InputError for input that does not fit together, and RunError if there is no memory for the networks.
+    """
+    from accelerate.utils.memory import should_reduce_batch_size
+
     if config.features is None or config.bank is None:
         raise InputError("Training needs a feature set and a bank: --set features=DIR --set bank=DIR")
     place, batch = processes.place(), config.training.batch
@@ -78,7 +88,12 @@ def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
     features, bank = whole.training_part(), Bank.open(config.bank)
     bank.check_match(features)
     dev = whole.part("dev") if "dev" in set(whole.index["split"]) else None
-    return Gan(config, features, bank, torch.device(place.device or "cpu")), dev
+    try:
+        return Gan(config, features, bank, torch.device(place.device or "cpu")), dev
+    except RuntimeError as error:
+        if not should_reduce_batch_size(error):
+            raise
+        raise RunError("Out of memory for the networks themselves: a smaller architecture takes less") from None
 
 
 def untrained(config: GanConfig) -> Sampler:
@@ -86,9 +101,16 @@ def untrained(config: GanConfig) -> Sampler:
     return prepared(config)[0].sampler(0)
 
 
-def kept_updates(generator: Path) -> int:
-    """After how many updates the generator that a run keeps was made; a killed run's may be ahead of its checkpoint."""
-    return Sampler.open(generator).facts["trained"]["updates"] if generator.exists() else 0
+def kept_updates(generator: Path) -> int | None:
+    """After how many updates the generator that a run keeps was made; a killed run's may be ahead of its checkpoint.
+
+    None if there is none, or it is damaged, which is said.
+    """
+    try:
+        return Sampler.open(generator).facts["trained"]["updates"] if present(generator) else None
+    except InputError as error:
+        say(str(error))
+        return None
 
 
 def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> None:

@@ -77,8 +77,8 @@ class Bank:
         return self.heads[0].dims
 
     def check_match(self, features: FeatureSet) -> None:
-        """Raise InputError unless the features have the bank's labels and dims."""
-        check_match("the bank", self.labels, self.dims, features)
+        """Raise InputError unless the features have the bank's labels and dims, and no other upstream or fold."""
+        check_match("the bank", self.labels, self.dims, self.heads[0].origin, features)
 
     def draw(self, generator: torch.Generator) -> Head:
         """One of the heads, each as likely as another."""

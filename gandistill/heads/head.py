@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, labels_and_dims
+from gandistill.features.featureset import FeatureSet, check_origin, labels_and_dims
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9
 from gandistill.heads.superb import Superb
@@ -38,15 +38,24 @@ class Head(nn.Module):
     """A model of one kind around which features are brought to mean 0 and deviation 1, dimension by dimension.
 
     ``mean`` and ``deviation`` [D] are fixed buffers, 0 and 1 until training sets them. ``trained`` says how the weights
-    came to be, as plain JSON values. Raises InputError if there is no such kind.
+    came to be, as plain JSON values, and ``origin`` where the features that it is for come from, as their config does.
+    Raises InputError if there is no such kind.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, kind: str, labels: list[str], dims: int, trained: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        labels: list[str],
+        dims: int,
+        trained: dict[str, Any] | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.kind, self.labels, self.dims, self.trained = kind, labels, dims, trained or {}
+        self.kind, self.labels, self.dims = kind, labels, dims
+        self.trained, self.origin = trained or {}, origin or {}
         self.model = model_of(kind)(dims, len(labels))
         self.register_buffer("mean", torch.zeros(dims))
         self.register_buffer("deviation", torch.ones(dims))
@@ -98,13 +107,14 @@ def catalogue(dims: int, classes: int) -> dict[str, list[dict[str, Any]]]:
     return {"heads": heads}
 
 
-def check_match(what: str, labels: list[str], dims: int, features: FeatureSet) -> None:
-    """Raise InputError unless the features have these labels, in this order, and these dims."""
+def check_match(what: str, labels: list[str], dims: int, origin: Mapping[str, Any], features: FeatureSet) -> None:
+    """Raise InputError unless the features have these labels, in this order, these dims, and no other ``origin``."""
     if features.dims != dims:
         raise InputError(f"{features.folder} has {features.dims} dims, but {what} expects {dims}")
     if features.labels != labels:
         given, expected = ", ".join(features.labels), ", ".join(labels)
         raise InputError(f"{features.folder} has labels [{given}], but {what} expects [{expected}]")
+    check_origin(what, origin, features)
 
 
 def pooled(features: FeatureSet) -> tuple[Tensor, Tensor]:
@@ -119,7 +129,7 @@ def posteriors(head: Head, features: FeatureSet, batch: int = 64) -> Tensor:
     Utterances of like length are batched together; what an utterance is batched with changes nothing beyond rounding.
     Raises InputError if labels or dims differ from the head's, and RunError if the head gives NaN.
     """
-    check_match(f"this {head.kind} head", head.labels, head.dims, features)
+    check_match(f"this {head.kind} head", head.labels, head.dims, head.origin, features)
     training = head.training
     head.eval()
     device = head.mean.device
@@ -170,7 +180,7 @@ def build_head(kind: Any, config: dict[str, Any], trained: Any, where: Path) -> 
     if not isinstance(trained, dict):
         raise InputError(f"{where}: does not say how its {kind} head was trained")
     with torch.device("meta"):
-        return Head(kind, labels, dims, trained)
+        return Head(kind, labels, dims, trained, config)
 
 
 def fill_head(head: Head, tensors: Mapping[str, Tensor], where: Path) -> None:

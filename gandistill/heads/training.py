@@ -70,12 +70,12 @@ def train_head(features: FeatureSet, config: HeadConfig, dev: FeatureSet | None 
     """Train a head on the training part of a feature set; without ``dev``, the last update's weights are the result.
 
     The same data, config, threads and build give the same bits. A class without utterances is said on stderr and
-    trained without. Raises InputError if fewer than two classes occur, if dev's labels or dims differ, or if soft
-    labels are asked for and there are none.
+    trained without. Raises InputError if fewer than two classes occur, if dev's labels, dims or upstream differ, or if
+    soft labels are asked for and there are none.
     """
     training = features.training_part()
     if dev is not None:
-        check_match("the training set", features.labels, features.dims, dev)
+        check_match("the training set", features.labels, features.dims, features.config, dev)
     trained = {"config": config.to_dict(), "utterances": training.class_counts, "update": config.updates}
     best, kept = -1.0, None
     with seeded(config.seed):
@@ -120,7 +120,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:
     """A head with initial weights for these features, standardised by their moments where the schedule says so."""
-    head = Head(kind, features.labels, features.dims)
+    head = Head(kind, features.labels, features.dims, origin=features.config)
     if schedule.standardise:
         mean, deviation = features.moments()
         head.mean.copy_(mean)

@@ -3,7 +3,9 @@
 Shapes: N clips of the set, W weights of a student, T frames, D feature dims, C classes.
 """
 
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
@@ -26,7 +28,7 @@ from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
 from gandistill.heads.head import check_match
 from gandistill.heads.training import batches
-from gandistill.run import Run, check_folder, generator_for, no_tf32, stop_asked
+from gandistill.run import METRICS, Run, check_folder, generator_for, no_tf32, stop_asked
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.matching import METHODS, Gradients, Network
 from gandistill.trajectory.settings import DistilConfig, TrajectoryConfig
@@ -35,6 +37,8 @@ from gandistill.trajectory.trajectories import Trajectories
 
 KIND = "distilled"
 KEPT = re.compile(rf"{KIND}-(\d+)")
+DEV = "dev/"
+"""What the names of scores on dev begin with."""
 SCORING = 2000
 """Added to the seeds of students that choose on dev. Judging ones have others, so that none has chosen its set."""
 THROWN = 2.0
@@ -55,7 +59,8 @@ def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: b
     check_folder(out, resume)
     work = processes.together(lambda: Distillation(config))
     steps, wanted = config.distil.steps, config.distil
-    free = ["features", "teachers", "teach", "distil.steps", *(["evaluate"] if wanted.choose == "last" else [])]
+    free = ["features", "teachers", "teach", "distil.steps", "distil.checkpoint_every"]
+    free += ["evaluate"] if wanted.choose == "last" else []
     first = processes.place().is_main_process
     with muted(not first), Run(out, config, resume, inexact, tuple(free), wanted.seed, **work.inputs) as run, no_tf32():
         made = max([run.step, *kept_steps(out)])
@@ -65,21 +70,25 @@ def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: b
             work.load_state(run.step, run.state, out)
         else:
             processes.main_alone(lambda: keep(work, run))
+        kept = run.step
         with stop_asked() as stop:
             for number in track(work.remaining(), "distilling", steps, run.step, unit="steps"):
                 found = work.gradients()
-                if not sane(found):
-                    work.roll_back(float(found.loss))
+                if found is None:
+                    work.roll_back()
                     continue
-                work.good = number - 1, work.set.state()
+                work.good = number - 1, work.set.state()  # known now to be one that a step can be made from
+                if number - 1 > kept and (number - 1) % wanted.keep_every == 0:
+                    processes.main_alone(partial(keep, work, run))
+                    kept = number - 1
                 stopping = number < steps and processes.any_of(bool(stop))
                 if number > 1 and (number == steps or stopping or (number - 1) % wanted.checkpoint_every == 0):
-                    run.checkpoint(number - 1, work.set.state())  # known now to be one that a step can be made from
+                    run.checkpoint(number - 1, work.set.state())
                 if stopping:
                     say(f"Stopped after step {number - 1}; go on with --resume")
                     raise KeyboardInterrupt
                 run.log(number, work.descend(found))
-                if number == steps or number % wanted.keep_every == 0:
+                if number == steps:
                     processes.main_alone(partial(keep, work, run))
         say(f"Distilled set: {out / KIND}")
 
@@ -125,13 +134,15 @@ class Distillation:
         while self.step < self.config.distil.steps:
             yield self.step + 1
 
-    def gradients(self) -> Gradients:
-        """Loss and gradients of the next step, averaged over its matches. Everything drawn is keyed by seed and step.
+    def gradients(self) -> Gradients | None:
+        """Loss and gradients of the next step, averaged over its matches; None where one of these is not ``sane``.
 
-        Eq. (1) and (2), Chang et al. 2024.
+        Everything drawn is keyed by seed and step. Eq. (1) and (2), Chang et al. 2024.
         """
         matches = processes.share(torch.arange(self.config.distil.matches)).tolist()
         found = [self._match(number) for number in matches]
+        if processes.any_of(not all(map(sane, found))):
+            return None
         names = [field.name for field in fields(Gradients)]
         means = (torch.stack([getattr(each, name) for each in found]).mean(0) for name in names)
         return Gradients(*map(processes.mean, means))
@@ -160,19 +171,19 @@ class Distillation:
         self.step += 1
         return scalars | {f"gradient/{name}": norm for name, norm in norms.items()}
 
-    def roll_back(self, loss: float) -> None:
+    def roll_back(self) -> None:
         """Go back to the last good step, with half the rates. Raises RunError where that was done too often."""
         before, good, halvings = self.step + 1, self.good, self.set.halvings + 1
         if halvings > MOST_ROLLBACKS:
             raise RunError(
-                f"Distillation diverged at step {before}: its matching loss is {loss:g}, above {THROWN:g}, or its "
-                f"gradient not a number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help"
+                f"Distillation diverged at step {before}: a matching loss is above {THROWN:g}, or a gradient not a "
+                f"number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help"
             )
         self.load_state(*good, self.features.folder)
         self.set.halve(halvings)
         say(
-            f"Step {before}: the matching loss is {loss:g}, above {THROWN:g}, or its gradient is not a number; "
-            f"back to after step {self.step} with half the rates"
+            f"Step {before}: a matching loss is above {THROWN:g}, or a gradient is not a number; back to after step "
+            f"{self.step} with half the rates"
         )
 
     def load_state(self, step: int, state: dict[str, Tensor], where: Path) -> None:
@@ -185,7 +196,7 @@ def _check(
     folder: Path, teachers: Trajectories, first: Trajectories, features: FeatureSet, wanted: DistilConfig
 ) -> None:
     """Raise InputError unless these teachers learned from the features, and far enough."""
-    check_match(f"{folder}, the teachers,", teachers.labels, teachers.dims, features)
+    check_match(f"{folder}, the teachers,", teachers.labels, teachers.dims, teachers.config, features)
     if set(features.lengths) != {teachers.frames}:
         raise InputError(
             f"{folder} learned from clips of {teachers.frames} frames, {features.folder} has other lengths"
@@ -229,23 +240,41 @@ def kept_steps(out: Path) -> list[int]:
 
 
 def keep(work: Distillation, run: Run) -> None:
-    """Write the set as it is now, and again as the result: always, or if it is the best on dev so far."""
-    kept = run.folder / f"{KIND}-{work.step:04d}"
+    """Write the set as it is now, and as the result the same, or of all that are kept the best on dev."""
+    kept = _kept(run, work.step)
     write_distilled(work, kept)
-    if work.config.distil.choose == "dev":
-        wanted = work.config.evaluate  # with a teacher's weights, seeds are numbers of teachers
-        seed = wanted.seed + (SCORING if wanted.start == "scratch" else 0)
-        judges = wanted.model_copy(update={"split": "dev", "seed": seed})
-        config = work.config.model_copy(update={"evaluate": judges})
-        students = judged(FeatureSet.open(kept), FeatureSet.open(work.features.folder), config)
-        scores = {each.student: fmean(each.uars) for each in students}
-        run.log(work.step, {f"dev/{student}": uar for student, uar in scores.items()})
-        score = fmean(scores.values())
-        say(f"step {work.step}: dev UAR of students {score:.3f}")
-        if run.best is not None and score <= run.best:
-            return
-        run.best = score
-    write_distilled(work, run.folder / KIND)
+    if work.config.distil.choose == "last":
+        write_distilled(work, run.folder / KIND)
+        return
+    wanted = work.config.evaluate  # with a teacher's weights, seeds are numbers of teachers
+    seed = wanted.seed + (SCORING if wanted.start == "scratch" else 0)
+    judges = wanted.model_copy(update={"split": "dev", "seed": seed})
+    config = work.config.model_copy(update={"evaluate": judges})
+    students = judged(FeatureSet.open(kept), FeatureSet.open(work.features.folder), config)
+    scores = {f"{DEV}{each.student}": fmean(each.uars) for each in students}
+    run.log(work.step, scores)
+    say(f"step {work.step}: dev UAR of students {fmean(scores.values()):.3f}")
+    best = _kept(run, best_step(run))
+    with artifacts.new_artifact(run.folder / KIND, FEATURES) as result:
+        shutil.copytree(best, result, dirs_exist_ok=True)
+
+
+def best_step(run: Run) -> int:
+    """The step, by what the run has logged, whose set scores best on dev; the first of several.
+
+    Not by a score kept in memory: what is logged after a checkpoint is forgotten when the run goes on from there.
+    """
+    lines = map(json.loads, (run.folder / METRICS).read_text(encoding="utf-8").splitlines())
+    scores = {
+        line["step"]: fmean(value for name, value in line.items() if name.startswith(DEV))
+        for line in lines
+        if any(name.startswith(DEV) for name in line)
+    }
+    return max(scores, key=lambda step: (scores[step], -step))
+
+
+def _kept(run: Run, step: int) -> Path:
+    return run.folder / f"{KIND}-{step:04d}"
 
 
 def write_distilled(work: Distillation, out: Path) -> None:

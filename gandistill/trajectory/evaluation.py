@@ -50,7 +50,7 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
     InputError for input that does not fit together, or teachers that are missing where their weights are asked for.
     """
     wanted, training = config.evaluate, training.training_part()
-    check_match("the training set", training.labels, training.dims, features)
+    check_match("the training set", training.labels, training.dims, training.config, features)
     part, schedule = features.part(wanted.split), student_schedule(training, config)
     started = {kind: starts(kind, training, config) for kind in wanted.students}
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
@@ -100,18 +100,18 @@ def starts(kind: str, training: FeatureSet, config: TrajectoryConfig) -> Callabl
     if kind not in teachers:
         kinds = ", ".join(teachers) or "none"
         raise InputError(f"No teachers are {kind} networks for students to start from: {kinds} (--set teachers=[DIR])")
-    check_match(f"{teachers[kind].folder}, the teachers,", teachers[kind].labels, teachers[kind].dims, training)
-
-    wanted, there = config.evaluate, teachers[kind].count
+    own = teachers[kind]
+    check_match(f"{own.folder}, the teachers,", own.labels, own.dims, own.config, training)
+    wanted, there = config.evaluate, own.count
     if wanted.seed + wanted.seeds > there:
         raise InputError(
-            f"{teachers[kind].folder} has {there} teachers for students to start from, but evaluate.seed {wanted.seed} "
-            f"and evaluate.seeds {wanted.seeds} ask for more"
+            f"{own.folder} has {there} teachers for students to start from, but evaluate.seed {wanted.seed} and "
+            f"evaluate.seeds {wanted.seeds} ask for more"
         )
 
     def from_teacher(seed: int) -> Head:
-        head = teachers[kind].head()
-        Network(head.model).load(teachers[kind].snapshot(seed, 0))
+        head = own.head()
+        Network(head.model).load(own.snapshot(seed, 0))
         return head
 
     return from_teacher

@@ -52,15 +52,16 @@ class DistilConfig(Config):
     """Largest norm of alpha's gradient, and of that of soft labels. Ours: where alpha throws a student about, they are
     far larger."""
     farthest: PositiveFloat = 0.1
-    """Farthest that a gradient may move the clips in a step, in deviations (root mean square over all of them). Ours. A
-    clips_learning_rate so large that every step is as long as this makes it normalised gradient descent."""
+    """Farthest that one gradient may move the clips, in deviations (root mean square over all of them); a rollback
+    halves it, and by momentum m steps come to reach 1 / (1 - m) times as far. Ours. A clips_learning_rate so large that
+    every gradient is cut to this makes it normalised gradient descent."""
     keep_every: PositiveInt = 10
     """Steps between two distilled sets that are kept; steps 0 and the last are kept too."""
     choose: Literal["last", "dev"] = "last"
     """Which of them is the result: the last, or the best by the students of ``evaluate`` on the dev part."""
     checkpoint_every: PositiveInt = 10
     """Steps between two checkpoints."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Decides the first clips, and trajectory, start and batches of each step."""
 
     def shaping(self) -> dict[str, Any]:

@@ -70,10 +70,10 @@ class SyntheticSet:
         return norms
 
     def _longest(self, name: str) -> float:
-        """Largest norm that a gradient keeps: a number, or for clips what moves them ``farthest``."""
+        """Largest norm that a gradient keeps: a number, or for clips what moves them ``farthest`` at full rates."""
         if name != CLIPS:
             return self.config.clip
-        speed = self._speed(CLIPS)
+        speed = self.config.clips_learning_rate
         return self.config.farthest * math.sqrt(self.clips.numel()) / speed if speed else math.inf
 
     def _speed(self, name: str) -> float:

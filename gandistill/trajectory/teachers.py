@@ -5,10 +5,12 @@ Section 4.2 of Chang et al. 2024, "Breaking Resource Barriers in Speech Emotion 
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -185,13 +187,15 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
 def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexact: bool) -> Iterator[None]:
     """Train teachers in processes of their own, passing once for each epoch that is done.
 
-    Where one fails, or a stop is asked for, the others end after the epoch that they are in.
+    Where one fails, or a stop is asked for, the others end after the epoch that they are in; a second Ctrl-C ends them
+    at once.
     """
     (work / STOP).unlink(missing_ok=True)
     done = _epochs_done(config, work)
     # Fresh processes: no thread of this one is forked, and CUDA cannot be.
     with ProcessPoolExecutor(jobs, get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_in_silence, config, work, n, inexact) for n in range(config.trajectories)}
+        with _deaf_to_ctrl_c():
+            futures = {pool.submit(_in_silence, config, work, n, inexact) for n in range(config.trajectories)}
         try:
             while futures:
                 ended, futures = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
@@ -203,10 +207,28 @@ def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexa
                     raise KeyboardInterrupt
         except BaseException as error:
             (work / STOP).touch()
-            pool.shutdown(wait=True, cancel_futures=True)
+            try:
+                pool.shutdown(wait=True, cancel_futures=True)
+            except KeyboardInterrupt:
+                for child in active_children():
+                    child.kill()
+                raise
             if isinstance(error, BrokenProcessPool):
                 raise killed() from None
             raise
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes and threads that start within never hear Ctrl-C, which a terminal sends to all; ``STOP`` tells them.
+
+    One that hears it while it still imports libraries dies with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _in_silence(config: TeachConfig, work: Path, number: int, inexact: bool) -> None:

@@ -169,6 +169,7 @@ def test_both_tables_and_a_second_run(plan: Path, corpus: Path, tmp_path: Path, 
         ({"settings": ["distil.latest_start=9"]}, "more than the teachers' 2 epochs"),
         ({"settings": ["distil.step=9"]}, "unknown key 'distil.step'"),
         ({"controls": ["herdin"]}, "bad control 'herdin'"),
+        ({"generators": {"GAN": {"recipe": "HERE/gan.yaml", "settings": ["architecture.frames=9"]}}}, "makes 9 frames"),
     ],
 )
 def test_what_cannot_be_run_is_one_line_and_exit_code_2(
@@ -180,7 +181,7 @@ def test_what_cannot_be_run_is_one_line_and_exit_code_2(
     script: Script,
     capfd: pytest.CaptureFixture[str],
 ):
-    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | change))
+    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | change).replace("HERE", str(tmp_path)))
     assert said in line_of_refusal(script, capfd, plan, corpus, "--work", tmp_path / "work", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "work" / "features").exists(), "before any work"

@@ -154,14 +154,20 @@ def test_a_later_worker_takes_over(start, corpus, tmp_path: Path, whole: Path):
     assert_same(tmp_path / "out", whole)
 
 
-def accelerate(processes: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-    plain = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    port = ["--main_process_port", "0"] if processes > 1 else []
-    script = [str(ROOT / "recipes" / "extract_features.py"), *map(str, arguments)]
-    return subprocess.run(
-        [*launcher, *plain, *port, *script], capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
-    )
+def accelerate(script: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A script in the two processes of the recipe for a machine without a GPU."""
+    launcher = [sys.executable, "-m", "accelerate.commands.launch"]
+    config = ["--config_file", str(ROOT / "recipes" / "accelerate" / "cpu.yaml")]
+    command = [*launcher, *config, str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT)
+
+
+RANKED = """
+import runpy, sys, torch
+from gandistill.processes import leave, place
+print("process", place().process_index, "of", place().num_processes, flush=True)
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
 
 
 def test_accelerate_launch_starts_workers(corpus, tmp_path: Path, tiny_hubert: Path):
@@ -170,9 +176,12 @@ def test_accelerate_launch_starts_workers(corpus, tmp_path: Path, tiny_hubert: P
     manifest = corpus(SECONDS)
     extract(manifest, ExtractConfig.load(overrides=settings), tmp_path / "one")
     flags = [flag for setting in settings for flag in ("--set", setting)]
-    done = accelerate(2, manifest, "--out", tmp_path / "two", *flags)
+    ranked = tmp_path / "ranked.py"
+    ranked.write_text(RANKED)
+    recipe = ROOT / "recipes" / "extract_features.py"
+    done = accelerate(ranked, recipe, manifest, "--out", tmp_path / "two", *flags)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == ""
+    assert sorted(done.stdout.splitlines()) == ["process 0 of 2", "process 1 of 2"]
     assert_same(tmp_path / "two", tmp_path / "one")
     assert "corpus" not in json.loads((tmp_path / "two" / "config.json").read_text())
 

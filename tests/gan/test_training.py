@@ -156,6 +156,32 @@ class TestRepetition:
         train(configured(), tmp_path / "run", resume=True)
         assert content(tmp_path / "run") == content(trained)
 
+    @pytest.mark.parametrize("damage", ["gone", "cut"])
+    @pytest.mark.parametrize("killed", [4, 6])
+    def test_a_generator_that_was_lost_is_made_anew(
+        self,
+        configured: Any,
+        trained: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        damage: str,
+        killed: int,
+    ):
+        """Though none that comes later scores as high as it did: the run ends with what it says it ends with."""
+        run = Path(shutil.copytree(trained, tmp_path / "run"))
+        if killed < 6:
+            shutil.rmtree(last(run))
+        if damage == "gone":
+            shutil.rmtree(run / "generator")
+        else:
+            file = run / "generator" / "generator.safetensors"
+            file.write_bytes(file.read_bytes()[:99])
+        monkeypatch.setattr(training, "dev_scores", lambda *_: {"superb": 0.0})
+        train(configured(), run, resume=True)
+        assert f"the generator of update {killed} is kept" in capsys.readouterr().err
+        assert Sampler.open(run / "generator").facts["trained"]["updates"] == killed
+
 
 class TestResumeIsRefused:
     def test_with_changed_settings(self, configured: Any, trained: Path):

@@ -1,4 +1,6 @@
 from collections import Counter
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,36 @@ def test_features_must_match(bank: Bank, make_features):
         bank.check_match(make_features("wide", dims=9))
     with pytest.raises(InputError, match="but the bank expects"):
         bank.check_match(make_features("other", labels=["a", "b", "c"]))
+
+
+def test_features_must_be_of_the_same_kind_and_fold(bank: Bank, make_features):
+    """As far as both say so: another upstream of as many dims, or a fold whose test speakers the bank has met."""
+    plain = make_features("fine")
+    fine = replace(plain, config={key: value for key, value in plain.config.items() if key != "upstream"})
+
+    def of(**facts: object) -> FeatureSet:
+        return replace(fine, config=fine.config | facts)
+
+    logmel = {"name": "logmel", "hop": 512}
+    known = {"upstream": logmel, "corpus": "RAVDESS", "protocol": "speakers", "fold": 1}
+    heads, silent = deepcopy(bank.heads), deepcopy(bank.heads)
+    heads[0].origin, silent[0].origin = known, {}
+    for facts in ({}, known, known | {"corpus": "nEMO", "fold": 2}, known | {"upstream": logmel | {"clip": 999}}):
+        Bank(heads).check_match(of(**facts))
+        Bank(silent).check_match(of(**facts))
+    with pytest.raises(InputError, match="another upstream than the bank: hop is 160, expected 512"):
+        Bank(heads).check_match(of(upstream={"name": "logmel", "hop": 160}))
+    with pytest.raises(InputError, match="is fold 2, but the bank is of fold 1 of the same corpus"):
+        Bank(heads).check_match(of(**known | {"fold": 2}))
+
+
+def test_a_bank_remembers_what_it_is_for(make_features, tmp_path: Path):
+    fine = make_features("fine")
+    facts = {"upstream": {"name": "logmel"}, "corpus": "RAVDESS", "protocol": "speakers", "fold": 3}
+    features = replace(fine, config=fine.config | facts)
+    made = build_bank(features, BankConfig(heads=("superb",), seeds=1, updates=2, half_trained=1), tmp_path / "b", {})
+    for each in (made, Bank.open(tmp_path / "b")):
+        assert {key: each.heads[-1].origin.get(key) for key in facts} == facts
 
 
 def test_judges_stay_out_and_contradictions_are_refused():

@@ -308,7 +308,7 @@ class TestRollback:
         broken(5e-3)
         distil(configured(distil={"momentum": 0.0}), tmp_path / "run")
         said = capsys.readouterr().err
-        assert "Step 2: the matching loss is nan" in said
+        assert "Step 2: a matching loss is above 2, or a gradient is not a number" in said
         assert "back to after step 0 with half the rates" in said
         lines = metrics(tmp_path / "run")
         assert [line["step"] for line in lines][:2] == [1, 1], "step 1 was made twice"
@@ -318,6 +318,60 @@ class TestRollback:
         assert facts["step"] == 6
         assert facts["halvings"] >= 1
         assert frames(tmp_path / "run" / "distilled").isfinite().all()
+
+    def test_one_student_of_several_that_is_thrown_off_is_enough(
+        self, configured: Any, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Losses 5 and 0.5 twice: their mean of 2 would pass."""
+        losses = iter([5.0, 0.5, 0.5, 1.9, 1.9, 1.9])
+        whole = Distillation._match
+
+        def match(work: Distillation, number: int) -> Gradients:
+            return replace(whole(work, number), loss=torch.tensor(next(losses)))
+
+        monkeypatch.setattr(Distillation, "_match", match)
+        work = Distillation(configured(distil={"matches": 3}))
+        assert work.gradients() is None
+        found = work.gradients()
+        assert found is not None
+        assert float(found.loss) == pytest.approx(1.9)
+
+    def test_no_set_that_is_rolled_back_is_the_best(
+        self, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Step 3's set scores best, and no step can be made from it: what is made in its place scores lower."""
+        whole, broken = Distillation.gradients, [True]
+
+        def gradients(work: Distillation) -> Gradients | None:
+            found = whole(work)
+            return None if work.step == 3 and broken.pop() else found
+
+        def scored(training: FeatureSet, _features: FeatureSet, _config: TrajectoryConfig) -> list[Judged]:
+            facts = training.config["distilled_by"]
+            uar = {0: 0.4, 3: 0.5 if facts["halvings"] else 0.9, 6: 0.6}[facts["step"]]
+            return [Judged("cnn", 1, (uar,), (uar,))]
+
+        monkeypatch.setattr(Distillation, "gradients", gradients)
+        monkeypatch.setattr(distillation, "judged", scored)
+        broken.insert(0, False)
+        distil(configured(distil={"choose": "dev"}), tmp_path / "run")
+        assert [line["dev/cnn"] for line in metrics(tmp_path / "run") if "dev/cnn" in line] == [0.4, 0.5, 0.6]
+        chosen = FeatureSet.open(tmp_path / "run" / "distilled")
+        assert chosen.config["distilled_by"]["step"] == 6
+        assert chosen.fingerprint == FeatureSet.open(tmp_path / "run" / "distilled-0006").fingerprint
+
+    def test_a_longer_run_chooses_among_its_own(self, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        """Step 4 is kept only where a run ends there: one that goes on chooses as if it never had."""
+
+        def scored(training: FeatureSet, _features: FeatureSet, _config: TrajectoryConfig) -> list[Judged]:
+            uar = {0: 0.4, 3: 0.6, 4: 0.9, 6: 0.5}[training.config["distilled_by"]["step"]]
+            return [Judged("cnn", 1, (uar,), (uar,))]
+
+        monkeypatch.setattr(distillation, "judged", scored)
+        distil(configured(distil={"choose": "dev", "steps": 4}), tmp_path / "run")
+        assert FeatureSet.open(tmp_path / "run" / "distilled").config["distilled_by"]["step"] == 4
+        distil(configured(distil={"choose": "dev"}), tmp_path / "run", resume=True)
+        assert FeatureSet.open(tmp_path / "run" / "distilled").config["distilled_by"]["step"] == 3
 
     def test_resumed_it_ends_the_same(self, configured: Any, tmp_path: Path, broken: Callable[[float], None]):
         broken(5e-3)

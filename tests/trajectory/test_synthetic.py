@@ -109,6 +109,10 @@ def test_halving():
     assert float(made.rate) == pytest.approx(1e-3 / 8)
     made.descend(gradients(clips=0.1))
     torch.testing.assert_close(made.clips, torch.full((2, 3, 4), 1 - 2 * 0.1 / 8))
+    steep = synthetic(PLAIN.model_copy(update={"farthest": 0.04}))
+    steep.halve(3)
+    steep.descend(gradients(clips=1e6))
+    torch.testing.assert_close(steep.clips, torch.full((2, 3, 4), 1 - 0.04 / 8))
 
 
 def test_state_and_back(tmp_path: Path):
