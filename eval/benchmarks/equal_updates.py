@@ -29,6 +29,7 @@ from gandistill.gan import steps
 from gandistill.gan.sampling import sample
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import prepared
+from gandistill.run import no_tf32
 from time_to_quality import HEADS, PPC, RECIPES, SEEDS, inputs, judged, with_corpus
 
 UPDATES = 1000
@@ -48,7 +49,7 @@ def main() -> None:
     options = with_corpus(parser(__doc__))
     options.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     given = options.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, no_tf32():
         write("equal_updates", list(rows(given, given.work or Path(scratch), Path(scratch) / "distilled")), given)
 
 

@@ -8,6 +8,7 @@ Reads ``eval/results/benchmarks/*.json``, which the other benchmarks write, and 
 import argparse
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -137,10 +138,14 @@ def scale(found: dict[str, Any]) -> Iterator[Row]:
     yield line(f"memory of training, {ratio:.0f} times the corpus", "the same", f"{grown:.2f} times")
     slower = large["seconds_per_update"] / small["seconds_per_update"]
     yield line(f"seconds of an update, {ratio:.0f} times the corpus", "the same", f"{slower:.2f} times")
-    longer, read = (large[k] - small[k] for k in ("start_seconds", "bytes"))
-    hours = longer / read * HUBERT_BYTES / 3600
-    what = f"{HOURS:,} hours of speech as HuBERT features, from these slopes"
-    yield line(what, "", f"{HUBERT_BYTES / 1e9:.0f} GB, {hours:.1f} hours to read once (here from the page cache)")
+    slopes = [
+        (after["start_seconds"] - before["start_seconds"]) / (after["bytes"] - before["bytes"])
+        for before, after in pairwise(rows)
+    ]
+    low, high = (slope * HUBERT_BYTES / 3600 for slope in (min(slopes), max(slopes)))
+    what = f"{HOURS:,} hours of speech as HuBERT features, from the slopes between sizes"
+    cost = f"{HUBERT_BYTES / 1e9:.0f} GB, {low:.2f} to {high:.2f} hours to read once (here from the page cache)"
+    yield line(what, "", cost)
 
 
 def matching(found: dict[str, Any]) -> Iterator[Row]:

@@ -39,6 +39,7 @@ from gandistill.gan.steps import Gan
 from gandistill.gan.training import prepared
 from gandistill.heads.bank import BankConfig
 from gandistill.heads.training import HeadConfig, score, train_head
+from gandistill.run import no_tf32
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ravdess"
 MARKS = (30, 60, 120, 240)
@@ -50,7 +51,7 @@ HEADS, SEEDS, PPC = ("superb", "cnn-attention"), (0, 1), 50
 def main() -> None:
     given = with_corpus(parser(__doc__)).parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, no_tf32():
         write("time_to_quality", list(rows(given, given.work or Path(scratch), Path(scratch))), given)
 
 

@@ -5,8 +5,9 @@
 ``reference`` is the loop of ``reference.py``; ``ours`` the trainer of the package at its defaults, and ``ours,
 bfloat16`` in mixed precision. All do one critic and one generator update on batches of the same size, from features
 and a bank of random numbers made here. A term's time is what an update costs more with it than without it; ``data``
-is the reading of the batches alone, and ``adversarial`` all that is left. Preset paper at (256, 768) is measured whole
-only, with two samples in a batch on a CPU, where 16 would need more memory than there is.
+is the reading of the batches alone, and ``adversarial`` all that is left. On a GPU all compute without TensorFloat-32,
+as the trainer does. Preset paper at (256, 768) is measured whole only, with two samples in a batch on a CPU, where 16
+would need more memory than there is.
 
 Rows: ``variant``, ``generator``, ``preset``, ``frames``, ``dims``, ``batch``, ``device``, ``term``,
 ``seconds_per_update``, and where the term is all, ``speedup`` over the reference; on a GPU also ``matrix_fraction``,
@@ -32,6 +33,7 @@ from gandistill.gan.settings import GanConfig
 from gandistill.gan.steps import Gan
 from gandistill.gan.training import prepared
 from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.run import no_tf32
 
 SIZES = {"small": (112, 64), "paper": (256, 768)}
 KINDS = ("gan-cnn", "gan-att")
@@ -45,7 +47,7 @@ UPDATES = 4
 def main() -> None:
     options = with_options(parser(__doc__)).parse_args()
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, no_tf32():
         for preset in options.presets:
             for kind in KINDS[1:] if options.quick else KINDS:
                 rows += measured(Path(scratch) / preset, preset, kind, options)

@@ -1,6 +1,9 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -156,6 +159,23 @@ def test_ctrl_c_stops_after_the_epoch_and_processes_go_on_to_the_same_bits(
     elsewhere = shutil.copytree(clips.folder, tmp_path / clips.folder.name)
     teach(config.model_copy(update={"features": elsewhere}), tmp_path / "out", jobs=2)
     assert contents(tmp_path / "out") == contents(taught)
+
+
+def test_ctrl_c_from_a_terminal_is_the_first_process_s_to_hear(clips: FeatureSet, tmp_path: Path):
+    """A terminal sends it to all, here while those of two teachers still start: no traceback, and it can go on."""
+    settings = [f"features={clips.folder}", "teach.head=cnn", "teach.trajectories=2", "teach.epochs=1000"]
+    command = [sys.executable, "-c", "from gandistill.cli import main; main()", "trajectory", "teach", "--jobs", "2"]
+    command += ["--out", str(tmp_path / "out"), *[flag for each in settings for flag in ("--set", each)]]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while len(children.read_text().split()) < 3:  # two, and what keeps track of their resources
+            time.sleep(0.05)
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert "the same command goes on from" in said
 
 
 def test_where_a_process_fails_its_error_is_said_and_the_rest_kept(config: TeachConfig, tmp_path: Path):
