@@ -34,7 +34,7 @@ def table(number: int, found: Sequence[Facts], plan: Plan) -> str:
         "95 % bootstrap intervals (the trained models held fixed); on par: within "
         f"{percent(plan.margin)} of all real data (TOST). What rows cost is in costs.csv."
     )
-    parts.append(f"{text}\n\n{markdown(versus)}")
+    parts.append(f"{text}\n\n{markdown(versus)}\n{counted(found)}")
     return "\n".join(parts)
 
 
@@ -42,7 +42,28 @@ def digest(found: Sequence[Facts], plan: Plan) -> str:
     """The rows of Table 2 that say most, for the plan's first head."""
     warm = [name for name, each in plan.generators.items() if len(each.losses) == 1]
     shown = [row for row in found if row["training set"] in MAIN or row.get("generator") in (plan.balanced, *warm)]
-    return _of_head(plan.heads[0].kind, shown, plan)
+    return f"{_of_head(plan.heads[0].kind, shown, plan)}\n{counted(found)}"
+
+
+def counted(found: Sequence[Facts]) -> str:
+    """In how many rows trained generators are above others, below them, or neither, by the bootstrap interval."""
+    table: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for row in found:
+        for rival, gap in row.get("differences", {}).items():
+            start = "random weights" if row["start"] == "random" else "a closed form"
+            sides = table.setdefault((start, row["head"]), {}).setdefault(rival, [0, 0, 0])
+            low, high = gap["interval"]
+            sides[0 if low > 0 else 1 if high < 0 else 2] += 1
+    rows = [
+        {"started from": start, "head": head} | {rival: " / ".join(map(str, n)) for rival, n in rivals.items()}
+        for (start, head), rivals in table.items()
+    ]
+    text = (
+        "Rows of trained generators whose UAR is above / below / neither than that of others with the same head,\n"
+        "labels and points, by the 95 % bootstrap interval (the trained models held fixed; not corrected for how many\n"
+        "there are):"
+    )
+    return f"{text}\n\n{markdown(rows)}"
 
 
 def _of_head(head: str, found: Sequence[Facts], plan: Plan) -> str:
