@@ -397,11 +397,11 @@ def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> 
     protocol, whose test speakers ``what`` has met. Raises InputError.
     """
     expected, found = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
-    differ = [key for key in {**expected, **found} if expected.get(key) != found.get(key)]
-    if expected and found and differ:
+    differ = [key for key in expected if key in found and expected[key] != found[key]]
+    if differ:
         raise InputError(
-            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {found.get(differ[0])!r}, "
-            f"expected {expected.get(differ[0])!r}"
+            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {found[differ[0]]!r}, "
+            f"expected {expected[differ[0]]!r}"
         )
     folds = origin.get("fold"), features.config.get("fold")
     same = all(origin.get(key) == features.config.get(key) is not None for key in ("corpus", "protocol"))
