@@ -261,7 +261,7 @@ WRONG_NAMES = [
     ("(CITATION.cff)", "(CITATIONS.cff)", "CITATIONS.cff: no such path"),
     ("`recipes/iemocap/`", "`recipes/emocap/`", "recipes/emocap/: no such path"),
     ("recipes/ravdess/gan_att.yaml", "recipes/ravdess/gan.yaml", "recipes/ravdess/gan.yaml: no such path"),
-    ("table: eval/tables.py quick", "table: eval/rows.py quick", "eval/rows.py: no such path"),
+    ("table: eval/tables.py ravdess", "table: eval/rows.py ravdess", "eval/rows.py: no such path"),
 ]
 
 
