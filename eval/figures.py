@@ -8,8 +8,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from gandistill import artifacts
+from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.rows import REAL, Facts
 from gandistill.evaluate.tables import GROUPS, Measured, bounds
 from gandistill.metrics import confusion_matrix
@@ -70,10 +72,7 @@ def confusions(found: Sequence[Facts], made: Sequence[Measured]) -> Figure:
     mine = [(row, one) for row, one in mine if row["training set"] == REAL or "generator" in row]
     figure, axes = canvas(len(mine), 3)
     for panel, (row, one) in zip(axes, mine, strict=True):
-        classes = sorted(set(one.every[0].labels.tolist()))
-        numbers = [(np.searchsorted(classes, p.labels), np.searchsorted(classes, p.predicted)) for p in one.every]
-        shares = np.mean([confusion_matrix(*pair, len(classes)) for pair in numbers], axis=0)
-        shares = 100 * shares / shares.sum(axis=1, keepdims=True)
+        classes, shares = taken_for(one.every)
         panel.imshow(shares, vmin=0, vmax=100, cmap="Blues")
         for i, j in np.ndindex(shares.shape):
             panel.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6)
@@ -82,6 +81,14 @@ def confusions(found: Sequence[Facts], made: Sequence[Measured]) -> Figure:
         panel.set_yticks(ticks, classes)
         panel.set(title=f"{row['training set']}\nbalanced: {row['balance']}", xlabel="recognised as", ylabel="is")
     return figure
+
+
+def taken_for(every: Sequence[Predictions]) -> tuple[list[str], NDArray[np.float64]]:
+    """Classes that occur or are predicted, and what each [C] was taken for [C], in per cent, means over predictions."""
+    classes = sorted({name for p in every for name in (*p.labels.tolist(), *p.predicted.tolist())})
+    numbers = [(np.searchsorted(classes, p.labels), np.searchsorted(classes, p.predicted)) for p in every]
+    shares = np.mean([confusion_matrix(*pair, len(classes)) for pair in numbers], axis=0)
+    return classes, 100 * shares / shares.sum(axis=1, keepdims=True).clip(min=1)  # a class may not occur
 
 
 def speakers(found: Sequence[Facts]) -> Figure:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import paper
 import printed
 
 from gandistill import artifacts
+from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.rows import Facts, Fold
@@ -30,11 +31,18 @@ CODE = ("gandistill", "recipes", "eval/*.py", "eval/plans", "eval/expected")
 
 
 def keep(
-    number: int, name: str, plan: Plan, folds: Sequence[Fold], found: list[Facts], made: list[Measured], out: Path
+    number: int,
+    name: str,
+    plan: Plan,
+    folds: Sequence[Fold],
+    found: list[Facts],
+    made: list[Measured],
+    results: Iterable[Facts],
+    out: Path,
 ) -> str:
     """Write the files of Table ``number`` of the plan ``name`` into ``out``; give the caption.
 
-    ``found`` are its rows, ``made`` the measured ones of Tables 2 and 3.
+    ``found`` are its rows, ``made`` the measured ones of Tables 2 and 3, ``results`` what its cells hold.
     """
     out.mkdir(parents=True, exist_ok=True)
     stem = f"table{number}"
@@ -43,7 +51,7 @@ def keep(
         rows.append({"row": place} | {key: value for key, value in row.items() if key != "cost"})
         if "cost" in row:
             costs.append({"table": number, "row": place} | row["cost"])
-    facts = described(number, name, plan, folds)
+    facts = described(number, plan, folds) | made_by(name, plan.resolved(), results)
     artifacts.write_text(out / f"{stem}.json", json.dumps(facts | {"rows": rows}, indent=1) + "\n")
     artifacts.write_text(out / f"{stem}.csv", as_csv([flat(row) for row in rows]))
     caption = printed.caption(facts, plan.note)
@@ -59,8 +67,8 @@ def keep(
     return caption
 
 
-def described(number: int, name: str, plan: Plan, folds: Sequence[Fold]) -> Facts:
-    """What was run: corpus, plan with its hash, code and library versions."""
+def described(number: int, plan: Plan, folds: Sequence[Fold]) -> Facts:
+    """What was run: corpus, protocol, folds and their parts."""
     whole = [FeatureSet.open(fold.inputs.features) for fold in folds]
     parts = [{part: size(one.part(part)) for part in SPLITS if part in {*one.index["split"]}} for one in whole]
     return {
@@ -68,14 +76,18 @@ def described(number: int, name: str, plan: Plan, folds: Sequence[Fold]) -> Fact
         "corpus": whole[0].config["corpus"],
         "protocol": plan.protocol,
         "folds": dict(zip(map(str, plan.folds), parts, strict=True)),
-    } | made_by(name, plan.resolved())
+    }
 
 
-def made_by(name: str, resolved: Facts) -> Facts:
-    """The plan with its hash, code and library versions."""
+def made_by(name: str, resolved: Facts, results: Iterable[Facts]) -> Facts:
+    """The plan with its hash; commit and versions that wrote the files; ``computed_with``: those that computed the
+    ``results`` in them, each once, since results are kept whatever becomes of the code."""
     digest = hashlib.sha256(dump_compact(resolved).encode()).hexdigest()
     plan = {"name": name, "sha256": digest} | resolved
-    return {"plan": plan, "commit": commit(), "versions": artifacts.versions()}
+    computed = [json.loads(one) for one in sorted({dump_compact(result["versions"]) for result in results})]
+    if len(computed) > 1:
+        say(f"These results were computed with {len(computed)} different versions or sources: see computed_with")
+    return {"plan": plan, "commit": commit(), "versions": artifacts.versions(), "computed_with": computed}
 
 
 def commit() -> str:

@@ -74,7 +74,7 @@ def table(found: list[Facts]) -> str:
                 row["paper"],
                 next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row),
             )
-            of = {key: row[key] for key in ("ppc", "balance") if row.get(key) is not None}
+            of = {key: row[key] for key in ("ppc", "balance") if "training set" in row and row.get(key) is not None}
             measures = {f"paper's {key}": f"{value[key]:,}" for key in MEASURES if key in value}
             ours = {"ours": f"{value['ours']:.2f}"} if "ours" in value else {}
             rows.append({"row": name} | of | measures | ours | {"other corpus": value.get("other_corpus")})

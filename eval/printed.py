@@ -6,7 +6,7 @@ from functools import partial
 from gandistill.evaluate import tables
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.report import markdown, percent
-from gandistill.evaluate.rows import DRAWN, REAL, TIME_POOLED, Facts
+from gandistill.evaluate.rows import BASELINE, DRAWN, REAL, SML, TIME_POOLED, Facts
 
 MAIN = (REAL, TIME_POOLED, DRAWN["random"], DRAWN["class-gaussian"])
 """Controls of the short table."""
@@ -63,7 +63,22 @@ def counted(found: Sequence[Facts]) -> str:
         "labels and points, by the 95 % bootstrap interval (the trained models held fixed; not corrected for how many\n"
         "there are):"
     )
-    return f"{text}\n\n{markdown(rows)}"
+    return f"{text}\n\n{markdown(rows)}{_tested(found)}"
+
+
+def _tested(found: Sequence[Facts]) -> str:
+    """How many tests between kinds of losses are significant, and which way, for each seed of a generator."""
+    seeds: dict[int, list[int]] = {}
+    for row in found:
+        for losses in (BASELINE, SML):
+            for test in row.get("mcnemar", {}).get(losses, []):
+                sides = seeds.setdefault(test["seed"], [0, 0, 0])
+                small = test["holm"] < tables.SIGNIFICANT
+                sides[2 if not small else 0 if test["more_right"] > 0 else 1] += 1
+    if not seeds:
+        return ""
+    said = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
+    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {said}.\n"
 
 
 def _of_head(head: str, found: Sequence[Facts], plan: Plan) -> str:
@@ -92,7 +107,7 @@ def _size(row: Facts) -> Facts:
 
 
 def _probe(row: Facts) -> Facts:
-    cells = {"first layer of": row["first layer of"]}
+    cells = {"first layer of": row["first layer of"], "ppc": row.get("ppc")}
     for group in tables.GROUPS:
         for what, value in row.get(group, {}).items():
             cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *tables.bounds(value))

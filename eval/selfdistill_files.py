@@ -83,7 +83,8 @@ def keep(
     ``weights`` are what ``sizes`` says of each row, ``times`` the seconds that its answer takes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    described, spent = facts_of(name, plan, inputs), []
+    results = [result for one, _ in found for part in one.results.values() for result in part]
+    described, spent = facts_of(name, plan, inputs, results), []
     tables: dict[str, list[Facts]] = {}
     for (one, entry), weight, seconds in zip(found, weights, times, strict=True):
         rows = tables.setdefault(one.row.table, [])
@@ -106,7 +107,7 @@ def keep(
     return f"{caption(described, plan)}\n{weighed(spent, plan)}"
 
 
-def facts_of(name: str, plan: ExitPlan, inputs: ExitInputs) -> Facts:
+def facts_of(name: str, plan: ExitPlan, inputs: ExitInputs, results: Sequence[Facts]) -> Facts:
     """What was run: corpus, plan with its hash, code and library versions."""
     parts: Facts = {}
     for part, manifest in inputs.manifests.items():
@@ -122,7 +123,7 @@ def facts_of(name: str, plan: ExitPlan, inputs: ExitInputs) -> Facts:
         "upstream": {"name": plan.upstream, "layers": inputs.layers, "parameters_sha256": inputs.upstream_sha256},
         "parts": parts,
         "labels": inputs.labels,
-    } | made_by(name, plan.resolved())
+    } | made_by(name, plan.resolved(), results)
 
 
 def caption(described: Facts, plan: ExitPlan) -> str:

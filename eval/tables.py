@@ -48,10 +48,12 @@ def run(options: argparse.Namespace) -> None:
     plan, shard = Plan.load(options.plan).rooted(ROOT / "recipes"), part_of(options.shard)
     work = options.work or Path("work/tables") / options.plan.stem
     extracting, banking = ExtractConfig.load(plan.extract), BankConfig.load(plan.bank)
-    speakers = speakers_of(plan, options, work) if options.table == 4 else None
+    if options.table == 4:
+        check_speakers(plan, options)
     inputs = inputs_of_folds(
         plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking, plan.ppc
     )
+    speakers = speakers_of(plan, options, work) if options.table == 4 else None
     folds, store = [Fold.of(one) for one in inputs], Store(work)
     within = bytes_of_generator(inputs[0], plan.generator_config(plan.balanced, BOTH, 0))
     rows = Rows(plan, folds, within).table(options.table, speakers)
@@ -67,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
     found = [paper.beside(row, options.table, plan) for row in found]
     made = [Measured.of(row, folds, store) for row in rows] if options.table in (2, 3) else []
     name, out = options.plan.stem, options.out or ROOT / "eval" / "results" / options.plan.stem
-    caption = kept.keep(options.table, name, plan, folds, found, made, out)
+    results = map(store.result, cells)
+    caption = kept.keep(options.table, name, plan, folds, found, made, results, out)
     say(f"Table {options.table}: {out / f'table{options.table}.md'}")
     if options.out is None and options.table == 2:
         tell(f"eval/tables.py {name}", f"{caption}\n{printed.digest(found, plan)}")
@@ -105,14 +108,23 @@ def form(row: Facts) -> str:
     return f"features, {pooled}float16{', soft labels' if soft else ''}"
 
 
-def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | None:
-    """Features of the plan's corpus of speakers, by the same upstream; none if it is the corpus itself."""
+def check_speakers(plan: Plan, options: argparse.Namespace) -> None:
+    """Raise InputError unless it is known whose speakers Table 4 asks for, and where they are."""
     if plan.speakers is None:
         raise InputError(f"{options.plan} has no 'speakers', which Table 4 needs")
     if plan.speakers.corpus is None:
-        return None
+        return
     if options.speakers is None:
         raise InputError(f"Table 4 of {options.plan} needs {plan.speakers.corpus}: --speakers path/to/it")
+    if not options.speakers.is_dir():
+        raise InputError(f"{options.speakers}: no such folder")
+
+
+def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | None:
+    """Features of the plan's corpus of speakers, by the same upstream; none if it is the corpus itself."""
+    assert plan.speakers is not None
+    if plan.speakers.corpus is None:
+        return None
     manifest = work / "speakers" / "manifest.csv"
     prepare(plan.speakers.corpus, options.speakers, manifest, protocol=plan.speakers.protocol)
     extract(manifest, ExtractConfig.load(plan.extract), work / "speakers" / "features")

@@ -41,7 +41,8 @@ Found = Sequence[tuple[Measured, Facts]]
 def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, out: Path) -> str:
     """Write all files into ``out``. Gives what of them says most, for a document."""
     out.mkdir(parents=True, exist_ok=True)
-    described, costs = facts_of(name, plan, features), []
+    results = [one for measured, _ in found for some in measured.results for one in some]
+    described, costs = facts_of(name, plan, features, results), []
     for table in TABLES:
         mine = [(one, beside(entry, table, plan)) for one, entry in found if one.row.table == table]
         rows = []
@@ -61,7 +62,7 @@ def keep(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, ou
     return f"{caption(described, plan)}\n{digest([entry for one, entry in found if one.row.table == DISTILLED])}"
 
 
-def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet) -> Facts:
+def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet, results: Sequence[Facts]) -> Facts:
     """What was run: corpus, plan with its hash, code and library versions."""
     parts = {*features.index["split"]}
     return {
@@ -70,7 +71,7 @@ def facts_of(name: str, plan: TrajectoryPlan, features: FeatureSet) -> Facts:
         "fold": plan.fold,
         "parts": {part: size(features.part(part)) for part in SPLITS if part in parts},
         "labels": features.labels,
-    } | made_by(name, plan.resolved())
+    } | made_by(name, plan.resolved(), results)
 
 
 def caption(described: Facts, plan: TrajectoryPlan) -> str:

@@ -6,10 +6,12 @@ complete or not at all: it is written beside its final place, flushed to disk an
 ``.NAME.*.old`` for a moment; if a kill leaves it so, whoever needs the artifact next puts it back.
 """
 
+import hashlib
 import platform
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -246,9 +248,18 @@ def describe(kind: str, made_by: dict[str, Any], **facts: Any) -> dict[str, Any]
     return {"kind": kind, "format": FORMAT, "made_by": made_by | {"versions": versions()}, **facts}
 
 
+@cache
+def _source() -> str:
+    """The beginning of a hash of the package's code, since a version number stays while code changes."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()[:12]
+
+
 def versions() -> dict[str, str]:
-    """Versions of this package, Python and the libraries whose arithmetic decides the bits."""
-    found = {"gandistill": __version__, "python": platform.python_version()}
+    """Versions of this package, Python and the libraries whose arithmetic decides the bits; ``source``: our code's."""
+    found = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
     for library in LIBRARIES:
         try:
             found[library] = version(library)

@@ -72,7 +72,13 @@ def inputs_of_folds(
     places = [work / f"fold{fold}" for fold in folds]
     for fold, place in zip(folds, places, strict=True):
         prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
-        most = sum(entry.split == "train" for entry in read_manifest(place / MANIFEST))
+        entries = read_manifest(place / MANIFEST)
+        missing = {one.emotion for one in entries} - {one.emotion for one in entries if one.split == "train"}
+        if missing:
+            raise InputError(
+                f"Fold {fold} of {protocol} has no utterance of [{', '.join(sorted(missing))}] to train on"
+            )
+        most = sum(entry.split == "train" for entry in entries)
         if max(ppc, default=0) > most:
             raise InputError(
                 f"Bad ppc {max(ppc)}, expected at most {most}: so many utterances train in fold {fold} of {protocol}"

@@ -77,6 +77,11 @@ class Rows:
         rows = {1: self.sizes, 2: self.losses, 3: self.balance, 4: lambda: self.speakers(speakers)}
         return list(rows[number]())
 
+    @property
+    def smallest(self) -> int:
+        """Utterances of the smallest class of any fold's train part."""
+        return min(min(fold.train.values()) for fold in self.folds)
+
     def sizes(self) -> Iterator[Row]:
         """Table 1: the generators that are weighed, of the first fold and the seed of the daggers.
 
@@ -119,24 +124,42 @@ class Rows:
                         yield self.row(facts, head, labels, self.generators(name, losses), ppc)
 
     def balance(self) -> Iterator[Row]:
-        """Table 3: real against generated points, balanced and not, at as many points and at full size."""
+        """Table 3: real against generated points, balanced and not, at as many points and at full size.
+
+        Every control at every number of points that it can have: all real data are what there is at full size, and
+        balanced there only if small classes are repeated.
+        """
         plan, made = self.plan, self.generators(self.plan.balanced, BOTH)
-        each = min(min(fold.train.values()) for fold in self.folds)
+        each = self.smallest
         generated, start = self.named(plan.balanced, BOTH), self.named(plan.balanced, UNTRAINED)
-        random, dealt = self.draws("random"), self.draws("random-oversampled")
-        rows: list[tuple[str, str, list[Source], Wanted | None, Weights]] = [
-            (REAL, "no", [Source("real")], None, "none"),
-            (WEIGHTED, "no", [Source("real")], None, "balanced"),
-            (DRAWN["random-oversampled"], "yes", dealt, _largest, "none"),
-            (DRAWN["random"], "yes", random, _even(each), "none"),
-            (DRAWN["random"], "no", random, _as_original(each), "none"),
-            (DRAWN["class-gaussian"], "yes", self.draws("class-gaussian"), _even(each), "none"),
-            (start["training set"], "yes", self.generators(plan.balanced, UNTRAINED), _even(each), "none"),
-            (generated["training set"], "yes", made, _even(each), "none"),
-            (generated["training set"], "no", made, _as_original(each), "none"),
-            (generated["training set"], "yes, full size", made, _even(None), "none"),
-            (generated["training set"], "no, full size", made, None, "none"),
-        ]
+        shapes: dict[str, Wanted | None] = {
+            "yes": _even(each),
+            "no": _as_original(each),
+            "yes, full size": _even(None),
+            "no, full size": None,
+        }
+        rows: list[tuple[str, str, list[Source], Wanted | None, Weights]] = []
+
+        def add(
+            name: str, balance: str, sources: list[Source], wanted: Wanted | None, weights: Weights = "none"
+        ) -> None:
+            rows.append((name, balance, sources, wanted, weights))
+
+        add(REAL, "no", [Source("real")], None)
+        add(WEIGHTED, "no", [Source("real")], None, "balanced")
+        if POOLED in plan.controls:
+            add(TIME_POOLED, "no", [Source("control", method=POOLED, within=self.within)], None)
+        dealt = self.draws("random-oversampled")
+        add(DRAWN["random-oversampled"], "yes", dealt, _largest)
+        add(DRAWN["random-oversampled"], "yes, full size", dealt, shapes["yes, full size"])
+        for balance, wanted in shapes.items():
+            if not balance.endswith("full size"):
+                add(DRAWN["random"], balance, self.draws("random"), wanted)
+                for method in [method for method in plan.controls if method in FIXED]:
+                    add(FIXED[method], balance, [Source("control", method=method)], wanted)
+            add(DRAWN["class-gaussian"], balance, self.draws("class-gaussian"), wanted)
+            add(start["training set"], balance, self.generators(plan.balanced, UNTRAINED), wanted)
+            add(generated["training set"], balance, made, wanted)
         for head, labels in plan.judges(3):
             for name, balance, sources, wanted, weights in rows:
                 facts = {"training set": name, "balance": balance} | (generated if sources is made else {})
@@ -147,7 +170,8 @@ class Rows:
         plan = self.plan
         assert plan.speakers is not None
         head = HeadPlan(kind=plan.speakers.head, seeds=plan.heads[0].seeds)
-        probing, real, most = ProbeConfig.load(plan.speakers.config), [Source("real")], max(plan.ppc)
+        probing, real = ProbeConfig.load(plan.speakers.config), [Source("real")]
+        most = min(max(plan.ppc), self.smallest)  # so that as many real points stand beside generated ones
         systems: list[tuple[Facts, Taught, list[Source], int | None]] = [
             ({"first layer of": "speaker head"}, "speakers", real, None),
             ({"first layer of": "untrained head"}, "nothing", real, None),

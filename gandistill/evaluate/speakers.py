@@ -110,7 +110,8 @@ def probe(head: Head, features: FeatureSet, config: ProbeConfig, train_projector
     is trained with it from there: with ``untrained_head``, the SID model of Table 4. ``head`` itself is not changed.
 
     Returns JSON-ready groups ``all``, ``seen`` (speakers who occur in the features' train part, which a generator or
-    head made from it has met) and ``unseen`` (the others); None for a group without test utterances. Each has
+    head made from it has met; nobody where the head comes from another corpus) and ``unseen`` (the others); None for a
+    group without test utterances. Each has
 
     - ``accuracy``: share of the group's test utterances whose speaker is named rightly among all S;
     - ``equal_error_rate``: over pairs of the group's test utterances, accepted as one speaker where the cosine of
@@ -145,7 +146,9 @@ def probe(head: Head, features: FeatureSet, config: ProbeConfig, train_projector
         right, embeddings = judge(fit(head, parts.training, config, train_projector), parts)
     speakers = parts.test.targets
     everyone = np.ones(len(right), np.bool_)
-    groups = {"all": everyone, "seen": parts.seen, "unseen": ~parts.seen}
+    stranger = head.origin.get("corpus", features.config.get("corpus")) != features.config.get("corpus")
+    seen = parts.seen & (train_projector or not stranger)
+    groups = {"all": everyone, "seen": seen, "unseen": ~seen}
     commonest = int(np.bincount(parts.training.targets).argmax())
     return {
         **{name: _group(right[of], embeddings[of], speakers[of], config.seed) for name, of in groups.items()},

@@ -21,6 +21,7 @@ from gandistill.evaluate.rows import (
     BASELINE,
     BOTH,
     DRAWN,
+    FIXED,
     REAL,
     SML,
     TIME_POOLED,
@@ -33,6 +34,9 @@ from gandistill.evaluate.rows import (
 from gandistill.evaluate.significance import difference, holm, interval, mcnemar
 
 SIGNIFICANT = 0.05
+UNBALANCED = "as many, not balanced"
+BALANCED = {"yes": "no", "yes, full size": "no, full size"}
+"""Of Table 3: how rows with as many points in the corpus's own proportions say so."""
 GROUPS = ("all", "seen", "unseen")
 Floats = NDArray[np.float64]
 
@@ -112,11 +116,13 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
     if facts.get("losses") in (None, UNTRAINED):
         return []
     whole = {"ppc": None} | ({"balance": "no"} if "balance" in facts else {})
+    oversampled = facts["balance"] if facts.get("balance") in BALANCED else "yes"
     return [
         (ADDED[UNTRAINED], {"training set": f"{facts['generator']} {ADDED[UNTRAINED]}"}),
-        *((name, {"training set": name}) for name in (DRAWN["random"], DRAWN["class-gaussian"])),
+        *((name, {"training set": name}) for name in (DRAWN["random"], *FIXED.values(), DRAWN["class-gaussian"])),
         *((name, {"training set": name} | whole) for name in (REAL, WEIGHTED, TIME_POOLED)),
-        (DRAWN["random-oversampled"], {"training set": DRAWN["random-oversampled"], "balance": "yes"}),
+        (DRAWN["random-oversampled"], {"training set": DRAWN["random-oversampled"], "balance": oversampled}),
+        *((UNBALANCED, {"balance": other}) for one, other in BALANCED.items() if facts.get("balance") == one),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from gandistill import artifacts
+from gandistill.corpora.manifest import Entry
 from gandistill.corpora.synthetic import synthesise
 from gandistill.errors import InputError
 from gandistill.evaluate import inputs as room
@@ -100,6 +102,20 @@ def test_more_points_per_class_than_utterances_train_are_refused_before_any_long
     refused = f"^Bad ppc {train + 1}, expected at most {train}: so many utterances train in fold 1 of speaker-independ"
     with pytest.raises(InputError, match=refused):
         make(work="other", ppc=(1, train + 1, 2))
+    assert not done["build_bank"]
+
+
+def test_a_class_that_none_trains_is_refused_before_any_long_work(
+    make: Make, done: Counter[str], monkeypatch: pytest.MonkeyPatch
+):
+    whole = room.read_manifest
+
+    def without(manifest: Path) -> list[Entry]:
+        return [replace(one, split="dev" if one.emotion == "sad" else one.split) for one in whole(manifest)]
+
+    monkeypatch.setattr(room, "read_manifest", without)
+    with pytest.raises(InputError, match=r"Fold 1 of speaker-independent has no utterance of \[sad\] to train on"):
+        make()
     assert not done["build_bank"]
 
 

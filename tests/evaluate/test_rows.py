@@ -94,15 +94,22 @@ def test_table_3_has_real_and_generated_points_balanced_and_not(tables_of: Table
     assert found == [
         ("no", "real, all of it", "real", 1, 2, None, "none"),
         ("no", "real, all of it, weighted loss", "real", 1, 2, None, "balanced"),
+        ("no", "real, time-pooled", "control", 1, 2, None, "none"),
         ("yes", "real, random, oversampled", "control", 3, 1, largest, "none"),
-        ("yes", "real, random", "control", 3, 1, even, "none"),
-        ("no", "real, random", "control", 3, 1, natural, "none"),
-        ("yes", "class-Gaussian", "control", 3, 1, even, "none"),
-        ("yes", "cold 0 updates", "start", 3, 1, even, "none"),
-        ("yes", "cold +both", "generator", 2, 2, even, "none"),
-        ("no", "cold +both", "generator", 2, 2, natural, "none"),
-        ("yes, full size", "cold +both", "generator", 2, 2, full, "none"),
-        ("no, full size", "cold +both", "generator", 2, 2, None, "none"),
+        ("yes, full size", "real, random, oversampled", "control", 3, 1, full, "none"),
+        *(
+            (balance, name, kind, sources, heads, counts, "none")
+            for balance, counts in (("yes", even), ("no", natural), ("yes, full size", full), ("no, full size", None))
+            for name, kind, sources, heads in (
+                ("real, random", "control", 3, 1),
+                ("real, herding", "control", 1, 2),
+                ("real, k-centre", "control", 1, 2),
+                ("class-Gaussian", "control", 3, 1),
+                ("cold 0 updates", "start", 3, 1),
+                ("cold +both", "generator", 2, 2),
+            )
+            if not (balance.endswith("full size") and name.startswith("real, "))
+        ),
     ]
     assert sum(even.values()) == sum(natural.values())
     assert sum(full.values()) == sum(TRAIN.values())

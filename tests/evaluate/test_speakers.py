@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,13 @@ def test_seen_speakers_are_those_of_the_train_part(make: Make):
     # Where no split was made, all may have been met.
     whole = make("whole", split=lambda *_: "")
     assert split_speakers(whole, QUICK).seen.all()
-    assert probe(untrained_head(whole, HeadConfig(seed=0)), whole, QUICK)["unseen"] is None
+    head = untrained_head(whole, HeadConfig(seed=0))
+    assert probe(head, whole, QUICK)["unseen"] is None
+    # A head of another corpus has met none of them, unless it is taught them here.
+    of_corpus = replace(whole, config=whole.config | {"corpus": "this"})
+    head.origin = {"corpus": "that"}
+    assert probe(head, of_corpus, QUICK)["seen"] is None
+    assert probe(head, of_corpus, QUICK, train_projector=True)["unseen"] is None
 
 
 @settings(deadline=None, max_examples=100)

@@ -119,7 +119,8 @@ def test_a_difference_is_to_the_row_of_the_same_head_labels_and_points(tables_of
         of = {key: entry[key] for key in ("head", "labels", "ppc")}
         untrained = entry["training set"].split()[0] + " 0 updates"
         rivals = {"0 updates": named(found, untrained, **of)}
-        rivals |= {name: named(found, name, **of) for name in ("real, random", "class-Gaussian")}
+        alike = ("real, random", "real, herding", "real, k-centre", "class-Gaussian")
+        rivals |= {name: named(found, name, **of) for name in alike}
         rivals |= {name: named(found, name, **of | {"ppc": None}) for name in ("real, all of it", "real, time-pooled")}
         assert entry["updates_kept"] == [2]
         assert entry["differences"].keys() == rivals.keys()
@@ -135,15 +136,20 @@ def test_a_difference_is_to_the_row_of_the_same_head_labels_and_points(tables_of
 
 def test_table_3_compares_with_the_row_of_the_same_balance(tables_of: TablesOf, tmp_path: Path):
     found = Written(tables_of(**ONE_HEAD), 3, tmp_path, hits).judged()
-    whole = {"real, all of it", "real, all of it, weighted loss", "real, random, oversampled"}
-    alike = {"yes": {"real, random", "class-Gaussian", "0 updates"}, "no": {"real, random"}}
-    for balance, others in alike.items():
+    whole = {"real, all of it", "real, all of it, weighted loss", "real, time-pooled", "real, random, oversampled"}
+    whole |= {"class-Gaussian", "0 updates"}
+    alike = {"real, random", "real, herding", "real, k-centre"}
+    for balance in ("yes", "no"):
         entry = named(found, "cold +both", balance=balance)
-        assert entry["differences"].keys() == whole | others
+        assert entry["differences"].keys() == whole | alike | ({"as many, not balanced"} if balance == "yes" else set())
         rival = named(found, "real, random", balance=balance)
         assert entry["differences"]["real, random"]["uar_b"] == pytest.approx(rival["uar"])
     full = named(found, "cold +both", balance="yes, full size")
-    assert full["differences"].keys() == whole, "random points are not so many"
+    assert full["differences"].keys() == whole | {"as many, not balanced"}, "random points are not so many"
+    for name, balance in (("real, random, oversampled", "yes, full size"), ("cold +both", "no, full size")):
+        key = name if name.startswith("real") else "as many, not balanced"
+        rival = named(found, name, balance=balance)
+        assert full["differences"][key]["uar_b"] == pytest.approx(rival["uar"])
     assert full["differences"]["real, all of it"]["uar_b"] == pytest.approx(named(found, "real, all of it")["uar"])
     tested = [entry for entry in found if "mcnemar" in entry]
     assert [entry["mcnemar"].keys() for entry in tested] == [entry["differences"].keys() for entry in tested]
@@ -199,6 +205,8 @@ def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tab
         "real, all of it": lambda s, h: (0, h),
         "real, time-pooled": lambda s, h: (0, h),
         "real, random": lambda s, h: (h, 0),
+        "real, herding": lambda s, h: (0, h),
+        "real, k-centre": lambda s, h: (0, h),
         "class-Gaussian": lambda s, h: (h, 0),
         "0 updates": lambda s, h: (s, h),
     }
