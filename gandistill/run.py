@@ -134,7 +134,8 @@ class Run:
                 say(f"{error}; going on from the checkpoint before it")
                 damaged.append(folder)
                 continue
-            self._check_settings(found["settings"], folder.name)  # sums hold these, unlike the run's own file
+            if "settings" in found:  # checkpoints of the first version say none
+                self._check_settings(found["settings"], folder.name)  # sums hold these, unlike the run's own file
             differences, last = _differences(found, self.random), folder
             self.step, self.best, self.state = found["step"], found["best"], state
             break
@@ -208,7 +209,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     step, best = found.get("step"), found.get("best", "missing")
     if type(step) is not int or step < 1 or not (best is None or type(best) is float):
         raise InputError(f"{folder / artifacts.CONFIG}: 'step' or 'best' is missing or bad")
-    if not isinstance(found.get("settings"), dict):
+    if not isinstance(found.get("settings", {}), dict):
         raise InputError(f"{folder / artifacts.CONFIG}: 'settings' is missing or bad")
     return found, state
 
