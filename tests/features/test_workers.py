@@ -165,7 +165,7 @@ def accelerate(script: Path, *arguments: object) -> subprocess.CompletedProcess[
 RANKED = """
 import runpy, sys, torch
 from gandistill.processes import leave, place
-print("process", place().process_index, "of", place().num_processes, flush=True)
+open(f"{sys.argv.pop(1)}/process {place().process_index} of {place().num_processes}", "w").close()
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 
@@ -179,9 +179,10 @@ def test_accelerate_launch_starts_workers(corpus, tmp_path: Path, tiny_hubert: P
     ranked = tmp_path / "ranked.py"
     ranked.write_text(RANKED)
     recipe = ROOT / "recipes" / "extract_features.py"
-    done = accelerate(ranked, recipe, manifest, "--out", tmp_path / "two", *flags)
+    done = accelerate(ranked, tmp_path, recipe, manifest, "--out", tmp_path / "two", *flags)
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == ["process 0 of 2", "process 1 of 2"]
+    assert done.stdout == ""
+    assert sorted(path.name for path in tmp_path.glob("process*")) == ["process 0 of 2", "process 1 of 2"]
     assert_same(tmp_path / "two", tmp_path / "one")
     assert "corpus" not in json.loads((tmp_path / "two" / "config.json").read_text())
 
