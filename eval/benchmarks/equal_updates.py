@@ -5,10 +5,9 @@
 RAVDESS, ``ravdess-dyads`` fold 1, log-Mels, recipe ``gan_att.yaml``, each variant for the same updates and by the same
 seeds: the textbook loop of ``reference.py``, with a gradient penalty at every update of the critic; ours with one at
 every 4th (the default) or 8th, weighted by as much; ours in bfloat16; ours with R3GAN's adversarial loss
-(``relativistic.py``). Heads are trained on samples alone, with hard
-and with soft labels, and scored on the dev part, which has 72 utterances of two speakers: differences of a few points
-mean nothing. How long an update takes is ``train_step.py``'s to say. Without ``--corpus`` the demo's corpus is
-synthesised.
+(``relativistic.py``). Heads are trained on samples alone, with hard and with soft labels, and scored on the dev part,
+which has 72 utterances of two speakers: differences of a few points mean nothing. How long an update takes is
+``train_step.py``'s to say. Without ``--corpus`` the demo's corpus is synthesised.
 
 Rows: ``variant``, ``updates``, ``labels``, ``ppc``, ``head``, ``uar`` (mean over seeds of generator and head, 0 to 1),
 ``uars`` (a mean over seeds of the head for each seed of the generator).

@@ -187,8 +187,8 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
 def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexact: bool) -> Iterator[None]:
     """Train teachers in processes of their own, passing once for each epoch that is done.
 
-    Where one fails, or a stop is asked for, the others end after the epoch that they are in; a second Ctrl-C ends them
-    at once.
+    Where one fails, or a stop is asked for, the others end after the epoch that they are in; a Ctrl-C while they are
+    waited for ends them at once.
     """
     (work / STOP).unlink(missing_ok=True)
     done = _epochs_done(config, work)
