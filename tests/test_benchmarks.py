@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from gandistill.gan import steps
 
 EVAL = Path(__file__).parents[1] / "eval"
 SCRIPTS = sorted((EVAL / "benchmarks").glob("*.py"))
@@ -41,6 +44,30 @@ def test_a_quick_run_prints_one_json_object_and_keeps_nothing(name: str, tmp_pat
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_what_is_kept_reads_as_its_benchmark_says(path: Path):
     check(path.stem.removesuffix("_gpu"), json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize("update", [3, 4], ids=["plain", "penalised"])
+def test_one_pass_of_the_critic_gives_the_gradients_that_two_give(
+    update: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Those of the trial ``simultaneous`` are ours, both taken at the weights before the update."""
+    monkeypatch.syspath_prepend(EVAL / "benchmarks")
+    import train_step
+    from loops import LOOPS
+
+    train_step.inputs(tmp_path, 8)
+    settings = ["architecture.frames=20", *train_step.NARROW, "training.precision=float64"]
+    ours, trial = (train_step.gan_of(LOOPS[name], tmp_path, settings) for name in ("ours", "simultaneous"))
+    batch = ours.batch(update, 0)
+    samples = ours.generate(batch)
+    penalised = update % ours.config.training.penalty_every == 0
+    steps.critic_terms(ours, batch, samples.detach(), penalised)
+    _, _, gradient = steps.generator_terms(ours, batch, samples.detach().requires_grad_())
+    samples.backward(gradient)
+    LOOPS["simultaneous"].one_update(trial, update)
+    for mine, other in ((ours.critic, trial.critic), (ours.generator, trial.generator)):
+        expected, found = ([weight.grad for weight in network.parameters()] for network in (mine, other))
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_table_and_a_file_of_ones_own(tmp_path: Path):

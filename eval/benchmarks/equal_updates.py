@@ -4,10 +4,11 @@
 
 RAVDESS, ``ravdess-dyads`` fold 1, log-Mels, recipe ``gan_att.yaml``, each variant for the same updates and by the same
 seeds: the textbook loop of ``reference.py``, with a gradient penalty at every update of the critic; ours with one at
-every 4th (the default) or 8th, weighted by as much; ours in bfloat16; ours with R3GAN's adversarial loss
-(``relativistic.py``). Heads are trained on samples alone, with hard and with soft labels, and scored on the dev part,
-which has 72 utterances of two speakers: differences of a few points mean nothing. How long an update takes is
-``train_step.py``'s to say. Without ``--corpus`` the demo's corpus is synthesised.
+every 4th or 8th, weighted by as much; ours in bfloat16; and trials that are in no recipe, one with a single pass of the
+critic (``simultaneous.py``), one with R3GAN's adversarial loss (``relativistic.py``). Heads are trained on samples
+alone, with hard and with soft labels, and scored on the dev part, which has 72 utterances of two speakers: differences
+of a few points mean nothing. How long an update takes is ``train_step.py``'s to say. Without ``--corpus`` the demo's
+corpus is synthesised.
 
 Rows: ``variant``, ``updates``, ``labels``, ``ppc``, ``head``, ``uar`` (mean over seeds of generator and head, 0 to 1),
 ``uars`` (a mean over seeds of the head for each seed of the generator).
@@ -19,35 +20,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
-import reference
-import relativistic
+import torch
+
 from benchmark import Row, parser, write
 from gandistill.console import track
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan import steps
 from gandistill.gan.sampling import sample
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.training import prepared
 from gandistill.run import no_tf32
+from loops import LOOPS
 from time_to_quality import HEADS, PPC, RECIPES, SEEDS, inputs, judged, with_corpus
 
 UPDATES = 1000
 GENERATORS = (0, 1, 2)
-VARIANTS = {
-    "reference": [],
-    "ours, penalty every 4": ["training.penalty_every=4"],
-    "ours, penalty every 8": ["training.penalty_every=8"],
-    "ours, bfloat16": ["training.precision=bfloat16"],
-    "relativistic": [],
-}
-STEPS = {"reference": reference.one_update, "relativistic": relativistic.one_update}
-"""Of variants that are not the package's own."""
 
 
 def main() -> None:
     options = with_corpus(parser(__doc__))
-    options.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    options.add_argument("--variants", nargs="+", choices=list(LOOPS), default=list(LOOPS))
     given = options.parse_args()
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
         write("equal_updates", list(rows(given, given.work or Path(scratch), Path(scratch) / "distilled")), given)
 
@@ -56,14 +48,12 @@ def rows(given: argparse.Namespace, work: Path, distilled: Path) -> Iterator[Row
     settings, whole = inputs(given, work)
     updates, generators, heads, ppc = (2, (0,), HEADS[:1], 2) if given.quick else (UPDATES, GENERATORS, HEADS, PPC)
     for variant in given.variants:
-        found: dict[tuple[str, str], list[Row]] = {}
+        loop, found = LOOPS[variant], dict[tuple[str, str], list[Row]]()
         for seed in generators:
-            config = GanConfig.load(RECIPES / "gan_att.yaml", [*settings, *VARIANTS[variant], f"training.seed={seed}"])
-            gan, _ = prepared(config)
-            gan = reference.make_plain(gan) if variant == "reference" else gan
-            step = STEPS.get(variant, steps.one_update)
+            mine = [*settings, *loop.settings, f"training.seed={seed}"]
+            gan = loop.start(GanConfig.load(RECIPES / "gan_att.yaml", mine))
             for update in track(range(1, updates + 1), f"{variant}, seed {seed}", updates, unit="updates"):
-                step(gan, update)
+                loop.one_update(gan, update)
             sampler = gan.sampler(updates)
             sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, distilled, soft=True)
             row = {"variant": variant, "seconds": 0.0, "updates": updates}

@@ -51,17 +51,23 @@ def generator_update(gan: Gan, batch: Batch, made: Tensor) -> None:
     scores, classes, maps = gan.judge(made)
     with torch.no_grad():
         real_scores, _, real_maps = gan.judge(batch.real)
-        lengths = torch.full((len(made),), made.shape[1], device=gan.device)
-        target = batch.head(gan.units(batch.real), lengths)
     plain = adversarial(scores, real_scores) + weights.class_generated * F.cross_entropy(classes, batch.labels)
     plain = plain + weights.feature_matching * losses.feature_matching(real_maps, maps)
-    pairs = made[0::2], made[1::2], batch.noise[0::2], batch.noise[1::2]
-    diversity = losses.diversity(*pairs, bound=weights.diversity_bound)
-    matching = losses.softmax_matching(target, batch.head(gan.units(made), lengths))
     gan.generator_optimiser.zero_grad()
-    losses.distillation_loss(plain, diversity, matching, weights).backward()
+    guided(gan, batch, made, plain).backward()
     gan.generator_optimiser.step()
     gan.critic.requires_grad_(True)
+
+
+def guided(gan: Gan, batch: Batch, made: Tensor, plain: Tensor) -> Tensor:
+    """Eq. (8): the ``plain`` loss of generated [B, T, D], with diversity and the matching of a head of the bank."""
+    weights = gan.config.losses
+    lengths = torch.full((len(made),), made.shape[1], device=gan.device)
+    with torch.no_grad():
+        target = batch.head(gan.units(batch.real), lengths)
+    matching = losses.softmax_matching(target, batch.head(gan.units(made), lengths))
+    pairs = made[0::2], made[1::2], batch.noise[0::2], batch.noise[1::2]
+    return losses.distillation_loss(plain, losses.diversity(*pairs, bound=weights.diversity_bound), matching, weights)
 
 
 def adversarial(higher: Tensor, lower: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ def main() -> None:
         for make in (steps, equal, quality, samples, heads, extraction, scale, matching, exits)
         for row in make(found)
     ]
-    machines = [part["machine"] for part in found.values()]
-    cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use" for m in machines})
+    machines = [part["machine"] for part in found.values() if "threads" not in part["rows"][0]]
+    cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use where no row says more" for m in machines})
     missed = "".join(f"- {row['what']}: {row.pop('why')}\n" for row in rows if "why" in row)
     table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
     if missed:
@@ -58,13 +58,13 @@ def line(what: str, aim: str, measured: str, missed: bool = False, why: str = ""
 
 def steps(found: dict[str, Any]) -> Iterator[Row]:
     rows = rows_of(found, "train_step")
-    place = ("variant", "generator", "preset", "device")
+    place = ("variant", "generator", "preset", "device", "threads")
     plain = {tuple(row[k] for k in place): row["seconds_per_update"] for row in rows if row["term"] == "adversarial"}
     for row in rows:
         if row["term"] == "all" and row["variant"] != "reference":
-            where = "CPU" if row["device"] == "cpu" else row["device"]
+            where = f"CPU, threads: {row['threads']}" if row["device"] == "cpu" else row["device"]
             what = f"update of {row['generator']}, {row['preset']} ({row['frames']}, {row['dims']}), {row['variant']}"
-            factor = 2 if where == "CPU" else 4
+            factor = 2 if row["device"] == "cpu" else 4
             said = f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s"
             own, why = plain.get(tuple(row[k] for k in place)), "not split by terms at this size"
             if own is not None:

@@ -17,13 +17,12 @@ over the seeds of the head, 0 to 1), ``uars``. Controls have 0 seconds, and no s
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
 import torch
 
-import reference
 import train_step
 from benchmark import Row, parser, write
 from gandistill import demo
@@ -32,19 +31,16 @@ from gandistill.controls.select import select
 from gandistill.evaluate.inputs import make_inputs
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan import steps
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.steps import Gan
-from gandistill.gan.training import prepared
 from gandistill.heads.bank import BankConfig
 from gandistill.heads.training import HeadConfig, score, train_head
 from gandistill.run import no_tf32
+from loops import LOOPS, Loop
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ravdess"
 MARKS = (30, 60, 120, 240)
 """Processor seconds of training."""
-CLOSED = "gan_att_closed_form"
 HEADS, SEEDS, PPC = ("superb", "cnn-attention"), (0, 1), 50
 
 
@@ -83,29 +79,28 @@ def rows(given: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
     for method in ("random", "class-gaussian"):
         control = select(whole, method, dict.fromkeys(whole.labels, ppc), 0, scratch / method)
         yield from judged(control, whole, {"variant": method, "seconds": 0.0, "updates": 0}, heads, seeds, ("hard",))
-    for variant, recipe in (("reference", "gan_att"), ("ours", "gan_att"), ("ours, closed-form start", CLOSED)):
+    for variant, loop, recipe in (
+        ("reference", LOOPS["reference"], "gan_att"),
+        ("ours", LOOPS["ours"], "gan_att"),
+        ("ours, closed-form start", LOOPS["ours"], "gan_att_closed_form"),
+    ):
         config = GanConfig.load(RECIPES / f"{recipe}.yaml", settings)
-        step = reference.one_update if variant == "reference" else steps.one_update
-        for seconds, updates, sampler in trained(config, variant == "reference", step, marks):
+        for seconds, updates, sampler in trained(config, loop, marks):
             distilled = scratch / "distilled"
             sample(sampler, dict.fromkeys(sampler.labels, ppc), 0, distilled, soft=True)
             row = {"variant": variant, "seconds": seconds, "updates": updates}
             yield from judged(FeatureSet.open(distilled), whole, row, heads, seeds, ("hard", "soft"))
 
 
-def trained(
-    config: GanConfig, plain: bool, step: Callable[[Gan, int], object], marks: tuple[int, ...]
-) -> Iterator[tuple[float, int, Sampler]]:
+def trained(config: GanConfig, loop: Loop, marks: tuple[int, ...]) -> Iterator[tuple[float, int, Sampler]]:
     """Train until each mark in turn: processor seconds taken, updates made, the averaged generator."""
     start = time.process_time()
-    gan, _ = prepared(config)
-    if plain:
-        gan = reference.make_plain(gan)
+    gan = loop.start(config)
     update, paused = 0, 0.0
     for mark in marks:
         while time.process_time() - start - paused < mark:
             update += 1
-            step(gan, update)
+            loop.one_update(gan, update)
         seconds, stopped = time.process_time() - start - paused, time.process_time()
         yield seconds, update, gan.sampler(update)
         paused += time.process_time() - stopped

@@ -3,20 +3,21 @@
     python eval/benchmarks/train_step.py
 
 ``reference`` is the loop of ``reference.py``; ``ours`` the trainer of the package at its defaults, and ``ours,
-bfloat16`` in mixed precision. All do one critic and one generator update on batches of the same size, from features
-and a bank of random numbers made here. A term's time is what an update costs more with it than without it; ``data``
-is the reading of the batches alone, and ``adversarial`` all that is left. On a GPU all compute without TensorFloat-32,
-as the trainer does. Preset paper at (256, 768) is measured whole only, with two samples in a batch on a CPU, where 16
-would need more memory than there is.
+bfloat16`` in mixed precision; ``loops.py`` names the others, trials that are timed whole. All do one critic and one
+generator update on batches of the same size, from features and a bank of random numbers made here. A term's time is
+what an update costs more with it than without it; ``data`` is the reading of the batches alone, and ``adversarial`` all
+that is left. On a GPU all compute without TensorFloat-32, as the trainer does. Preset paper at (256, 768) is measured
+whole only, with two samples in a batch on a CPU, where 16 would need more memory than there is.
 
-Rows: ``variant``, ``generator``, ``preset``, ``frames``, ``dims``, ``batch``, ``device``, ``term``,
-``seconds_per_update``, and where the term is all, ``speedup`` over the reference; on a GPU also ``matrix_fraction``,
-the counted multiply-adds over those of a large matrix product in the same time, and ``hours`` for 100,000 updates.
+Rows: ``variant``, ``generator``, ``preset``, ``frames``, ``dims``, ``batch``, ``threads`` of torch, ``device``,
+``term``, ``seconds_per_update``, and where the term is all, ``speedup`` over the reference; on a GPU also
+``matrix_fraction``, the counted multiply-adds over those of a large matrix product in the same time, and ``hours`` for
+100,000 updates.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -24,24 +25,23 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-import reference
 from benchmark import Row, parser, seconds, write
 from gandistill import artifacts
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
-from gandistill.gan import steps
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.steps import Gan
-from gandistill.gan.training import prepared
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.run import no_tf32
+from loops import LOOPS, Loop
 
 SIZES = {"small": (112, 64), "paper": (256, 768)}
 KINDS = ("gan-cnn", "gan-att")
 TERMS = ("gradient_penalty", "feature_matching", "diversity", "softmax_matching")
 VARIANTS = ("reference", "ours", "ours, bfloat16")
+"""Timed at every size and split by term; the other loops whole, at the small one."""
 NARROW = ["architecture.channels=[8,8,8]", f"architecture.critic_channels={[4] * 8}"]
-UPDATES = 4
-"""Updates timed together: as many as lie between two penalties of ours."""
+UPDATES = 8
+"""Updates timed together: as many as lie between the rarest of penalties."""
 
 
 def main() -> None:
@@ -50,72 +50,70 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
         for preset in options.presets:
             for kind in KINDS[1:] if options.quick else KINDS:
-                rows += measured(Path(scratch) / preset, preset, kind, options)
+                for threads in options.threads:
+                    torch.set_num_threads(threads)
+                    rows += measured(Path(scratch) / preset, preset, kind, options.quick)
     write("train_step", rows, options)
 
 
 def with_options(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
     options.add_argument("--presets", nargs="+", choices=list(SIZES), default=["small"])
-    options.add_argument("--threads", type=int, help="of torch; default: as torch chooses")
+    threads = torch.get_num_threads()
+    options.add_argument("--threads", type=int, nargs="+", default=[threads], help=f"of torch; default: {threads}")
     return options
 
 
-def measured(work: Path, preset: str, kind: str, options: argparse.Namespace) -> list[Row]:
+def measured(work: Path, preset: str, kind: str, quick: bool) -> list[Row]:
     """Rows of one generator: each variant whole, and for small ones each term."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    frames, dims = (20, 8) if options.quick else SIZES[preset]
+    frames, dims = (20, 8) if quick else SIZES[preset]
     batch = 2 if preset == "paper" and not torch.cuda.is_available() else 16
     inputs(work, dims)
     sizes = [f"architecture.preset={preset}", f"architecture.kind={kind}", f"architecture.frames={frames}"]
-    if options.quick:
+    if quick:
         sizes += NARROW
 
-    def timed(without: str | None) -> dict[str, Callable[[], object]]:
+    def timed(variants: Iterable[str], without: str | None = None) -> dict[str, Callable[[], object]]:
         lost = [f"losses.{without}=0"] if without else []
-        return {
-            variant: updates(variant, gan_of(variant, work, [*sizes, *lost, f"training.batch={batch}"]))
-            for variant in VARIANTS
-        }
+        settings = [*sizes, *lost, f"training.batch={batch}"]
+        return {name: updates(LOOPS[name], gan_of(LOOPS[name], work, settings)) for name in variants}
 
-    rounds = 1 if options.quick or preset == "paper" else 7
-    whole = timed(None)
+    rounds, warm_up = (1, 0) if quick or preset == "paper" else (7, 1)
+    whole = timed(LOOPS if preset == "small" else VARIANTS)
     calls = {("all", variant): call for variant, call in whole.items()}
     if preset == "small":
         for term in TERMS:
-            calls |= {(term, variant): call for variant, call in timed(term).items()}
-        gan = gan_of("ours", work, [*sizes, f"training.batch={batch}"])
+            calls |= {(term, variant): call for variant, call in timed(VARIANTS, term).items()}
+        gan = gan_of(LOOPS["ours"], work, [*sizes, f"training.batch={batch}"])
         calls |= {("data", variant): partial(read, gan, variant) for variant in VARIANTS}
     named = {f"{term}|{variant}": call for (term, variant), call in calls.items()}
-    taken = {tuple(key.split("|")): each / UPDATES for key, each in seconds(named, rounds).items()}
+    taken = {tuple(key.split("|")): each / UPDATES for key, each in seconds(named, rounds, warm_up).items()}
     place = {"generator": kind, "preset": preset, "frames": frames, "dims": dims, "batch": batch}
+    place |= {"threads": torch.get_num_threads()}
     place |= {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
     rows = []
-    for variant in VARIANTS:
+    for variant in whole:
         total = taken["all", variant]
         row = {"variant": variant} | place | {"term": "all", "seconds_per_update": total}
         rows.append(row | {"speedup": taken["all", "reference"] / total})
         if torch.cuda.is_available():
             fraction = operations(whole[variant]) / UPDATES / total / matrix_rate()
             rows[-1] |= {"matrix_fraction": fraction, "hours": total * 100_000 / 3600}
-        if preset == "small":
+        if preset == "small" and variant in VARIANTS:
             parts = {term: total - taken[term, variant] for term in TERMS} | {"data": taken["data", variant]}
             parts["adversarial"] = total - sum(parts.values())
             rows += [{"variant": variant} | place | {"term": t, "seconds_per_update": s} for t, s in parts.items()]
     return rows
 
 
-def gan_of(variant: str, work: Path, settings: list[str]) -> Gan:
-    precision = "bfloat16" if variant.endswith("bfloat16") else "float32"
-    inputs_made = [f"features={work / 'features'}", f"bank={work / 'bank'}", f"training.precision={precision}"]
-    gan, _ = prepared(GanConfig.load(None, [*inputs_made, *settings]))
-    return reference.make_plain(gan) if variant == "reference" else gan
+def gan_of(loop: Loop, work: Path, settings: list[str]) -> Gan:
+    inputs_made = [f"features={work / 'features'}", f"bank={work / 'bank'}"]
+    return loop.start(GanConfig.load(None, [*inputs_made, *settings, *loop.settings]))
 
 
-def updates(variant: str, gan: Gan) -> Callable[[], object]:
+def updates(loop: Loop, gan: Gan) -> Callable[[], object]:
     """A function that makes the next few updates."""
-    step, numbers = reference.one_update if variant == "reference" else steps.one_update, count(1)
-    return lambda: [step(gan, next(numbers)) for _ in range(UPDATES)]
+    numbers = count(1)
+    return lambda: [loop.one_update(gan, next(numbers)) for _ in range(UPDATES)]
 
 
 def read(gan: Gan, variant: str) -> None:

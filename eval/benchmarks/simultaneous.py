@@ -1,0 +1,46 @@
+"""A trial that is in no recipe: critic and generator learn from one pass of the critic, everything else as ours.
+
+Ours moves the critic first, so that the generator is judged by the critic as it then is; that takes a second pass of
+the critic, over samples and real clips. Here both gradients are taken at the weights before the update (simultaneous
+gradient descent, Nowozin et al. 2016, "f-GAN", algorithm 1), and real clips and samples pass the critic once. What it
+saves ``train_step.py`` says, what it reaches beside ours ``equal_updates.py``.
+
+Shapes: B batch, T frames, D feature dims.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from gandistill.gan import losses
+from gandistill.gan.steps import Gan, average_step
+from relativistic import guided
+
+
+def one_update(gan: Gan, update: int) -> None:
+    """Both gradients, then both updates, then the weight average. Eq. (4) and (8), every term with its weight."""
+    weights, training = gan.config.losses, gan.config.training
+    batch = gan.batch(update, 0)
+    samples = gan.generate(batch)
+    made = samples.detach().requires_grad_()
+    real_scores, real_classes, real_maps = gan.judge(batch.real)
+    made_scores, made_classes, made_maps = gan.judge(made)
+    of_real, of_made = (F.cross_entropy(classes, batch.labels) for classes in (real_classes, made_classes))
+
+    adversarial = losses.generator_adversarial(made_scores)
+    matching = losses.feature_matching([real.detach() for real in real_maps], made_maps)
+    plain = losses.generator_loss(adversarial, of_made, matching, weights)
+    (gradient,) = torch.autograd.grad(guided(gan, batch, made, plain), made, retain_graph=True)
+
+    penalty = torch.zeros((), device=gan.device)
+    if update % training.penalty_every == 0:
+        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, made, batch.mix)
+    adversarial = losses.critic_adversarial(real_scores, made_scores)
+    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, of_real, of_made, weights)
+    gan.critic_optimiser.zero_grad()
+    loss.backward(inputs=list(gan.critic.parameters()))
+    gan.critic_optimiser.step()
+
+    gan.generator_optimiser.zero_grad()
+    samples.backward(gradient)
+    gan.generator_optimiser.step()
+    average_step(gan, update)
