@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,23 @@ def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
     assert header.split() == list(found["rows"][0])
     assert set(rule) <= {"-", " "}
     assert [row.split()[0] for row in rows] == [row["data"] for row in found["rows"]]
+
+
+def test_rows_measured_before_a_crash_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(EVAL / "benchmarks")
+    import benchmark
+
+    def rows() -> Iterator[dict[str, float]]:
+        yield {"seconds": 1.5}
+        raise MemoryError
+
+    options = Namespace(out=tmp_path / "kept.json", quick=False, json=True)
+    with pytest.raises(MemoryError):
+        benchmark.write("some", rows(), options)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.jsonl"]
+    assert json.loads((tmp_path / "kept.jsonl").read_text()) == {"seconds": 1.5}
+    benchmark.write("some", [{"seconds": 2.5}], options)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
 
 
 def test_every_benchmark_is_tried():

@@ -10,14 +10,14 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gandistill.artifacts import write_text
-from gandistill.console import say
+from gandistill.console import say, track
 from gandistill.evaluate.report import plain
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
@@ -51,7 +51,7 @@ def seconds(variants: Mapping[str, Callable[[], object]], rounds: int, warm_up: 
     """Median seconds of one call of each variant. Each round calls all of them in turn, so that what else the machine
     does meanwhile falls on all alike; the first ``warm_up`` rounds do not count."""
     taken: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(warm_up + rounds):
+    for _ in track(range(warm_up + rounds), "timing", warm_up + rounds, unit="rounds"):
         for name, call in variants.items():
             start = _now()
             call()
@@ -59,14 +59,27 @@ def seconds(variants: Mapping[str, Callable[[], object]], rounds: int, warm_up: 
     return {name: statistics.median(times[warm_up:]) for name, times in taken.items()}
 
 
-def write(name: str, rows: Sequence[Row], options: argparse.Namespace) -> None:
-    """Keep the rows in ``eval/results/benchmarks/NAME.json`` (``--quick`` only in ``--out``) and print them."""
-    text = json.dumps({"machine": machine(), "rows": rows}, indent=1, allow_nan=False) + "\n"
+def write(name: str, rows: Iterable[Row], options: argparse.Namespace) -> None:
+    """Keep the rows in ``eval/results/benchmarks/NAME.json`` (``--quick`` only in ``--out``) and print them.
+
+    Until the last has come, those before it are in ``NAME.jsonl`` beside it, a line each.
+    """
     out = options.out or (None if options.quick else RESULTS / f"{name}.json")
+    rows = list(rows if out is None else _noted(rows, out.with_suffix(".jsonl")))
+    text = json.dumps({"machine": machine(), "rows": rows}, indent=1, allow_nan=False) + "\n"
     if out is not None:
         write_text(out, text)
+        out.with_suffix(".jsonl").unlink()
         say(f"rows written to {out}")
     sys.stdout.write(text if options.json else plain([{key: _short(value) for key, value in r.items()} for r in rows]))
+
+
+def _noted(rows: Iterable[Row], path: Path) -> Iterator[Row]:
+    with path.open("w") as lines:
+        for row in rows:
+            lines.write(json.dumps(row) + "\n")
+            lines.flush()
+            yield row
 
 
 def _now() -> float:

@@ -41,7 +41,7 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
-        write("equal_updates", list(rows(given, given.work or Path(scratch), Path(scratch) / "distilled")), given)
+        write("equal_updates", rows(given, given.work or Path(scratch), Path(scratch) / "distilled"), given)
 
 
 def rows(given: argparse.Namespace, work: Path, distilled: Path) -> Iterator[Row]:

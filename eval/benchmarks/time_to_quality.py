@@ -48,7 +48,7 @@ def main() -> None:
     given = with_corpus(parser(__doc__)).parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
-        write("time_to_quality", list(rows(given, given.work or Path(scratch), Path(scratch))), given)
+        write("time_to_quality", rows(given, given.work or Path(scratch), Path(scratch)), given)
 
 
 def with_corpus(options: argparse.ArgumentParser) -> argparse.ArgumentParser:

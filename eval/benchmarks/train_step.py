@@ -17,7 +17,7 @@ Rows: ``variant``, ``generator``, ``preset``, ``frames``, ``dims``, ``batch``, `
 
 import argparse
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -46,14 +46,16 @@ UPDATES = 8
 
 def main() -> None:
     options = with_options(parser(__doc__)).parse_args()
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
-        for preset in options.presets:
-            for kind in KINDS[1:] if options.quick else KINDS:
-                for threads in options.threads:
-                    torch.set_num_threads(threads)
-                    rows += measured(Path(scratch) / preset, preset, kind, options.quick)
-    write("train_step", rows, options)
+        write("train_step", rows(options, Path(scratch)), options)
+
+
+def rows(options: argparse.Namespace, scratch: Path) -> Iterator[Row]:
+    for preset in options.presets:
+        for kind in KINDS[1:] if options.quick else KINDS:
+            for threads in options.threads:
+                torch.set_num_threads(threads)
+                yield from measured(scratch / preset, preset, kind, options.quick)
 
 
 def with_options(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -63,7 +65,7 @@ def with_options(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return options
 
 
-def measured(work: Path, preset: str, kind: str, quick: bool) -> list[Row]:
+def measured(work: Path, preset: str, kind: str, quick: bool) -> Iterator[Row]:
     """Rows of one generator: each variant whole, and for small ones each term."""
     frames, dims = (20, 8) if quick else SIZES[preset]
     batch = 2 if preset == "paper" and not torch.cuda.is_available() else 16
@@ -90,19 +92,18 @@ def measured(work: Path, preset: str, kind: str, quick: bool) -> list[Row]:
     place = {"generator": kind, "preset": preset, "frames": frames, "dims": dims, "batch": batch}
     place |= {"threads": torch.get_num_threads()}
     place |= {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
-    rows = []
     for variant in whole:
         total = taken["all", variant]
         row = {"variant": variant} | place | {"term": "all", "seconds_per_update": total}
-        rows.append(row | {"speedup": taken["all", "reference"] / total})
+        row |= {"speedup": taken["all", "reference"] / total}
         if torch.cuda.is_available():
             fraction = operations(whole[variant]) / UPDATES / total / matrix_rate()
-            rows[-1] |= {"matrix_fraction": fraction, "hours": total * 100_000 / 3600}
+            row |= {"matrix_fraction": fraction, "hours": total * 100_000 / 3600}
+        yield row
         if preset == "small" and variant in VARIANTS:
             parts = {term: total - taken[term, variant] for term in TERMS} | {"data": taken["data", variant]}
             parts["adversarial"] = total - sum(parts.values())
-            rows += [{"variant": variant} | place | {"term": t, "seconds_per_update": s} for t, s in parts.items()]
-    return rows
+            yield from ({"variant": variant} | place | {"term": t, "seconds_per_update": s} for t, s in parts.items())
 
 
 def gan_of(loop: Loop, work: Path, settings: list[str]) -> Gan:

@@ -17,6 +17,7 @@ float32 on the same numbers, and no row for itself); ``extrapolated``, ``head``,
 
 import argparse
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -76,12 +77,11 @@ def with_options(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
     return options
 
 
-def measured(case: Case, updates: tuple[int, ...], rounds: int, limit: float) -> list[Row]:
+def measured(case: Case, updates: tuple[int, ...], rounds: int, limit: float) -> Iterator[Row]:
     """Rows of all methods at each Q, smallest first."""
     weights = Network(model_of(case.head)(case.dims, CLASSES)).size
     facts = {**asdict(case), "weights": weights, "device": device().type, "rounds": rounds}
     unrolled: dict[int, Row] = {}
-    rows: list[Row] = []
     for q in updates:
         methods = [m for m in ORDER if m != "unroll" or fits(unrolled, q, limit)]
         runs = {method: list[Measured]() for method in methods}
@@ -89,7 +89,7 @@ def measured(case: Case, updates: tuple[int, ...], rounds: int, limit: float) ->
         for method in track(turns, f"Q = {q}", len(turns), unit="steps"):
             runs[method].append(fresh(case, method, q))
         if "unroll" not in methods:
-            rows.append({"method": "unroll", "q": q, **extrapolated(case, unrolled, q), **facts})
+            yield {"method": "unroll", "q": q, **extrapolated(case, unrolled, q), **facts}
         reference = "unroll" if "unroll" in methods else "adjoint"
         for method, found in runs.items():
             row: Row = {"method": method, "q": q, "seconds_per_step": median(run.seconds for run in found)}
@@ -97,10 +97,9 @@ def measured(case: Case, updates: tuple[int, ...], rounds: int, limit: float) ->
             row |= {"stored_mb": q * weights * 4 / MIB if method == "adjoint" else 0.0}
             if method != reference:
                 row |= {"reference": reference, "cosine": cosine(found[0].gradient, runs[reference][0].gradient)}
-            rows.append(row | {"extrapolated": False} | facts)
+            yield row | {"extrapolated": False} | facts
             if method == "unroll":
                 unrolled[q] = row
-    return rows
 
 
 def fits(unrolled: dict[int, Row], q: int, limit: float) -> bool:
