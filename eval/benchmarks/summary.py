@@ -97,10 +97,13 @@ def at(row: Row, place: tuple[str, ...]) -> tuple[Any, ...]:
 def equal(found: dict[str, Any]) -> Iterator[Row]:
     rows = rows_of(found, "equal_updates")
     for variant, updates in dict.fromkeys((row["variant"], row["updates"]) for row in rows):
-        mine = [row for row in rows if row["variant"] == variant]
-        kinds = {kind: [row["uar"] for row in mine if row["labels"] == kind] for kind in ("hard", "soft")}
-        said = ", ".join(f"{100 * fmean(uars):.1f} {kind} labels" for kind, uars in kinds.items() if uars)
-        yield line(f"dev UAR (%) of heads on RAVDESS after {updates:,} updates: {variant}", "", said)
+        said = []
+        for labels in ("hard", "soft"):
+            mine = [row["uars"] for row in rows if (row["variant"], row["labels"]) == (variant, labels)]
+            each = [100 * fmean(uars) for uars in zip(*mine, strict=True)]
+            said.append(f"{fmean(each):.1f} ({min(each):.1f} to {max(each):.1f}) {labels} labels")
+        what = f"dev UAR (%) of heads on RAVDESS after {updates:,} updates, and of single generators: {variant}"
+        yield line(what, "", ", ".join(said))
 
 
 def quality(found: dict[str, Any]) -> Iterator[Row]:
