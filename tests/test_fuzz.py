@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -218,6 +219,7 @@ def mutate_bytes(folder: Path, rng: random.Random) -> None:
     file.write_bytes(content)
 
 
+# What is put into a mutant is a copy, since a later change may reach into it.
 NASTY: list[Any] = [
     *(
         None,
@@ -293,16 +295,16 @@ def change_json(value: dict[str, Any], rng: random.Random) -> None:
         case 1 if isinstance(inside, dict):
             inside[rng.choice(["", "x", "labels", "dims", key + "x", key.upper()])] = inside.pop(key)
         case 2 if isinstance(inside, list):
-            inside.insert(key, rng.choice([old, *NASTY]))
+            inside.insert(key, deepcopy(rng.choice([old, *NASTY])))
         case 3 if isinstance(old, list | dict):
             inside[key] = [old] if isinstance(old, list) else list(old.items())
         case 4 if isinstance(old, int | float):
             inside[key] = rng.choice([old + 1, old - 1, -old, old * 2, old * 10**9, str(old), float(old), [old]])
         case 5:
             named = ["labels", "dims", "heads", "architecture", "class_counts", "trained", "compressed"]
-            value[rng.choice(named)] = rng.choice(NASTY)
+            value[rng.choice(named)] = deepcopy(rng.choice(NASTY))
         case _:
-            inside[key] = rng.choice(NASTY)
+            inside[key] = deepcopy(rng.choice(NASTY))
 
 
 def mutate_config(folder: Path, rng: random.Random) -> None:
@@ -336,7 +338,7 @@ def mutate_header(folder: Path, rng: random.Random) -> None:
         case 4:
             header[rng.choice(["", "x", "\n", "frames", name + "."])] = header.pop(name)
         case 5:
-            header["__metadata__"] = rng.choice(NASTY)
+            header["__metadata__"] = deepcopy(rng.choice(NASTY))
         case 6:
             change_json(header, rng)
     text = written(header, rng).encode()
