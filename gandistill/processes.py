@@ -4,7 +4,10 @@ Started by ``accelerate launch``; alone, everything here is the identity. Every 
 computes its share of the rows, so with B rows in all it makes no difference, beyond rounding, how many there are.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,10 +38,23 @@ def place() -> "PartialState":
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
 
 
-def leave() -> None:
-    """Part from the other processes, if there are any: one that ends while still of their group may be aborted."""
-    if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Within, a program runs to its ``sys.exit``. One of several processes then parts from the others and ends at once.
+
+    torch may hold on to a group that was destroyed, threads and all, and on those Python's own ending aborts now and
+    then: a process that had done all its work would say that it failed.
+    """
+    try:
+        yield
+    except BaseException as end:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+            if isinstance(end, SystemExit):
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
+        raise
 
 
 def world() -> int:

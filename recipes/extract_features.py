@@ -13,7 +13,7 @@ from accelerate import PartialState
 from gandistill import console
 from gandistill.errors import InputError, RunError
 from gandistill.features.extract import ExtractConfig, extract
-from gandistill.processes import leave
+from gandistill.processes import leaving
 
 
 def main() -> int:
@@ -36,10 +36,9 @@ def main() -> int:
     except OSError as error:
         console.say(f"{error.filename or 'the system'}: {error.strerror or error}")
         return 2
-    finally:
-        leave()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with leaving():
+        sys.exit(main())

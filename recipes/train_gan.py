@@ -6,10 +6,8 @@ The same as ``gandistill train``, with the same options; without any, on the syn
 import sys
 
 from gandistill.cli import main
-from gandistill.processes import leave
+from gandistill.processes import leaving
 
 if __name__ == "__main__":
-    try:
+    with leaving():
         main(["train", *sys.argv[1:]])
-    finally:
-        leave()

@@ -6,6 +6,8 @@ The same as ``gandistill selfdistill train``, with the same options.
 import sys
 
 from gandistill.cli import main
+from gandistill.processes import leaving
 
 if __name__ == "__main__":
-    main(["selfdistill", "train", *sys.argv[1:]])
+    with leaving():
+        main(["selfdistill", "train", *sys.argv[1:]])

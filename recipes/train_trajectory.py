@@ -6,10 +6,8 @@ The same as ``gandistill trajectory distil``, with the same options.
 import sys
 
 from gandistill.cli import main
-from gandistill.processes import leave
+from gandistill.processes import leaving
 
 if __name__ == "__main__":
-    try:
+    with leaving():
         main(["trajectory", "distil", *sys.argv[1:]])
-    finally:
-        leave()

@@ -164,7 +164,7 @@ def accelerate(script: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 RANKED = """
 import runpy, sys, torch
-from gandistill.processes import leave, place
+from gandistill.processes import place
 open(f"{sys.argv.pop(1)}/process {place().process_index} of {place().num_processes}", "w").close()
 runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """

@@ -153,3 +153,25 @@ def half_norm(rank: int, folder: Path, maps: torch.Tensor, slope: torch.Tensor, 
     found |= {"mean": norm.running_mean, "variance": norm.running_var}
     save_file({name: tensor.contiguous() for name, tensor in found.items()}, folder / f"{rank}.safetensors")
     torch.distributed.destroy_process_group()
+
+
+ENDS = """
+import atexit, sys, torch
+from torch.distributed import HashStore
+from gandistill.processes import leaving
+atexit.register(print, "by Python's own ending")
+if sys.argv[1] == "one of several":
+    torch.distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+with leaving():
+    print("done")
+    sys.exit(int(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("status", [0, 2])
+def test_one_of_several_ends_at_once_and_says_how(status: int):
+    """Python's own ending aborts where torch's threads live on, now and then: it is not left to that."""
+    for who, said in (("alone", "done\nby Python's own ending\n"), ("one of several", "done\n")):
+        command = [sys.executable, "-W", "error", "-c", ENDS, who, str(status)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=ENVIRONMENT)
+        assert (done.returncode, done.stdout) == (status, said), done.stderr
