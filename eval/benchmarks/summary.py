@@ -72,7 +72,7 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
         mine = [row for row in whole if at(row, place) == here]
         said = "; ".join(
             f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s"
-            + (f" in {row['threads']} thread{'s'[: row['threads'] - 1]}" if device == "cpu" else "")
+            + (f" in {row['threads']} {'thread' if row['threads'] == 1 else 'threads'}" if device == "cpu" else "")
             for row in mine
         )
         what = f"update of {generator}, {preset} ({frames}, {dims}), {variant}"
