@@ -177,10 +177,12 @@ def predicted(found: Found, features: FeatureSet) -> list[Facts]:
 
 
 def beside(row: Facts, table: str, plan: TrajectoryPlan) -> Facts:
-    """The row with the paper's ``paper`` values where networks, points and steps are its own."""
+    """The row with the paper's ``paper`` values where networks, points, steps and, of Table 3, training parts are its
+    own: there it has dev values of sets distilled from train, test values of others, from train and dev together."""
     published = expected(table)
-    asked = {"student": row["student"]}
+    asked, parts = {"student": row["student"]}, PARTS
     if table == DISTILLED:
+        parts = ("test",) if plan.merge_dev else ("dev",)
         if row.get("ppc") != published["ppc"] or row.get("step") != published["step"] or len(row["guides"]) > 1:
             return row
         asked["guide"] = row["guides"][0]
@@ -189,7 +191,7 @@ def beside(row: Facts, table: str, plan: TrajectoryPlan) -> Facts:
     values = [each for each in published["rows"] if all(each[key] == value for key, value in asked.items())]
     if not values:
         return row
-    value = {part: values[0][part] for part in PARTS}
+    value = {part: values[0][part] for part in parts}
     same = (plan.corpus, plan.protocol) == (published["corpus"], published["protocol"])
     return row | {"paper": value | ({} if same else {"other_corpus": published["corpus"]})}
 
@@ -205,7 +207,6 @@ def paper(rows: Sequence[Facts]) -> str:
     for row in rows:
         if "paper" in row:
             named = {key: row[key] for key in ("training set", "student", "ppc", "step") if key in row}
-            values = {f"paper's {part} UAR": row["paper"][part]["uar"] for part in PARTS}
+            values = {f"paper's {part} UAR": row["paper"][part]["uar"] for part in PARTS if part in row["paper"]}
             table.append(named | values | {"other corpus": row["paper"].get("other_corpus")})
-    again = "; its test values of Table 3 are of sets distilled again from train and validation part together"
-    return f"The paper's values (Chang et al. 2024{again}):\n\n{markdown(table)}" if table else ""
+    return f"The paper's values (Chang et al. 2024):\n\n{markdown(table)}" if table else ""

@@ -27,6 +27,8 @@ READERS = (
 )
 """The corpora: each is a module of this package with ``read``, ``NAME`` and ``LICENCE``, imported when it is asked."""
 QUARANTINE = "quarantine.csv"
+DEV_MERGED = {"dev": "counts as train"}
+"""What the origin of a manifest says whose dev part trains."""
 
 
 def prepare(
@@ -37,15 +39,17 @@ def prepare(
     protocol: str | None = None,
     fold: int | None = None,
     seed: int = 0,
+    merge_dev: bool = False,
     skip_bad: bool = False,
     partition: Path | None = None,
     columns: dict[str, str] | None = None,
 ) -> list[Entry]:
     """Write the manifest of the corpus under ``root`` to ``out``, and its origin as JSON beside it.
 
-    Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. ``partition`` is a CSV for the
-    protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. With ``skip_bad`` unusable
-    audio goes to ``quarantine.csv`` beside the manifest and is left out.
+    Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. With ``merge_dev`` dev
+    trains too, as for the test results of the trajectory-matching and self-distillation papers. ``partition`` is a CSV
+    for the protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. With ``skip_bad``
+    unusable audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
     listed), or a speaker is in both train and test (unless naming speakers is what the protocol is for).
@@ -57,6 +61,8 @@ def prepare(
         raise InputError(f"A partition file goes with the protocol {splits.CUSTOM}, not with {protocol or 'none'}")
     if fold is not None and protocol is None:
         raise InputError(f"Fold {fold} of what? A fold goes with a protocol, as in --protocol speaker-independent")
+    if merge_dev and protocol is None:
+        raise InputError("The dev part of what? It goes with a protocol, as in --protocol speaker-independent")
     fold = 1 if fold is None else fold
     _check_out(out, (root, partition))
 
@@ -64,6 +70,9 @@ def prepare(
     if partition is not None:
         found = splits.with_partition(found, partition)
     kept = splits.apply(protocol, corpus, found, fold, seed) if protocol else _unsplit(found)
+    if merge_dev and all(entry.split != "dev" for entry in kept):
+        raise InputError(f"Protocol {protocol} leaves no dev part that could train: prepare without merging it")
+    kept = splits.merge_dev(kept) if merge_dev else kept
     usable = audio.check(kept, skip_bad, out.with_name(QUARANTINE))
     report = splits.audit(usable)
     say(str(report))
@@ -73,7 +82,7 @@ def prepare(
     left_out = {"protocol": _missing(found, kept), "bad audio": _missing(kept, usable)}
     origin = {"corpus": reader.NAME, "licence": reader.LICENCE}
     if protocol is not None:
-        origin |= {"protocol": protocol, "fold": fold, "seed": seed}
+        origin |= {"protocol": protocol, "fold": fold, "seed": seed} | (DEV_MERGED if merge_dev else {})
     artifacts.write_json(origin_path(out), origin | {"utterances": len(usable), "left_out": left_out})
     say(f"{reader.NAME}: {len(usable)} utterances in {out}")
     return usable

@@ -171,6 +171,11 @@ class Audit:
         return "\n".join(lines)
 
 
+def merge_dev(entries: list[Entry]) -> list[Entry]:
+    """The same utterances, those of the dev part in the train part: for what is trained after all choices are made."""
+    return [replace(entry, split="train") if entry.split == "dev" else entry for entry in entries]
+
+
 def audit(entries: list[Entry]) -> Audit:
     """Count classes and speakers by part, and find the speakers that parts share. Unnamed speakers do not count."""
     present = {entry.split for entry in entries}

@@ -6,7 +6,7 @@ stays.
 
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gandistill import __version__, artifacts
 from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
-from gandistill.corpora.prepare import prepare
+from gandistill.corpora.prepare import DEV_MERGED, prepare
+from gandistill.corpora.splits import merge_dev
 from gandistill.evaluate.exit_plan import ExitPlan
 from gandistill.evaluate.inputs import MANIFEST
 from gandistill.evaluate.judgements import digest
@@ -89,9 +90,8 @@ def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
     plan.check_layers(layers)
     manifest, more = work / MANIFEST, work / TAUGHT_MORE
     prepare(plan.corpus, root, manifest, protocol=plan.protocol, fold=plan.fold)
-    entries = [replace(e, split="train") if e.split == "dev" else e for e in read_manifest(manifest)]
-    write_manifest(more, entries)
-    artifacts.write_json(origin_path(more), read_origin(manifest) | {"dev": "counts as train"})
+    write_manifest(more, merge_dev(read_manifest(manifest)))
+    artifacts.write_json(origin_path(more), read_origin(manifest) | DEV_MERGED)
     manifests = {part: manifest if part == "dev" else more for part in plan.parts}
     inputs = ExitInputs(manifests, upstream, layers, parameters_sha256(model))
     _ = inputs.fingerprints

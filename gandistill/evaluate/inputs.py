@@ -48,9 +48,10 @@ def make_inputs(
     place: Path,
     extracting: ExtractConfig,
     banking: BankConfig,
+    merge_dev: bool = False,
 ) -> Inputs:
     """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays."""
-    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold, merge_dev=merge_dev)
     return _made(place, extracting, banking)
 
 

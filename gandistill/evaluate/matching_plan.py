@@ -69,6 +69,8 @@ class TrajectoryPlan(Config):
     """A protocol of that corpus."""
     fold: PositiveInt = 1
     """Fold of the protocol."""
+    merge_dev: bool = False
+    """The dev part trains too, as for the paper's test values: nothing is judged on dev then."""
     extract: Path
     """YAML of ``gandistill extract``: clips of one length."""
     bank: Path
@@ -119,6 +121,8 @@ class TrajectoryPlan(Config):
             raise ValueError(f"draws {self.draws} are fewer than the {self.seeds} seeds, whose starts are among them")
         if "scratch" not in self.starts:
             raise ValueError("starts lack 'scratch', by which all rows are judged")
+        if self.merge_dev and self.generators:
+            raise ValueError("generators are chosen on dev, which merge_dev leaves empty: set generators to {}")
         return self
 
     def rooted(self, recipes: Path) -> "TrajectoryPlan":

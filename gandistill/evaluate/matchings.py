@@ -48,7 +48,7 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
     Raises InputError, before any long work, for points per class that a class does not have, and for generators whose
     samples are not as long as the clips.
     """
-    prepare(plan.corpus, root, work / MANIFEST, protocol=plan.protocol, fold=plan.fold)
+    prepare(plan.corpus, root, work / MANIFEST, protocol=plan.protocol, fold=plan.fold, merge_dev=plan.merge_dev)
     entries, extracting = read_manifest(work / MANIFEST), ExtractConfig.load(plan.extract)
     trained = [entry.emotion for entry in entries if entry.split == "train"]
     fewest = min(sorted({entry.emotion for entry in entries}), key=trained.count)
@@ -60,7 +60,8 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
             raise InputError(f"generator {name!r} makes {made} frames, clips have {frames}: set architecture.frames")
-    return make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, BankConfig.load(plan.bank))
+    banking = BankConfig.load(plan.bank)
+    return make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, banking, plan.merge_dev)
 
 
 @dataclass(frozen=True)

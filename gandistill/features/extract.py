@@ -38,6 +38,7 @@ from gandistill.features.clips import Clipped
 from gandistill.features.featureset import (
     INDEX,
     KIND,
+    ORIGIN,
     Utterance,
     dump_compact,
     finish,
@@ -53,7 +54,6 @@ from gandistill.run import one_thread
 
 S3PRL = "s3prl:"
 UPSTREAMS = ("logmel", "hubert", S3PRL + "NAME")
-ORIGIN = ("corpus", "protocol", "fold", "licence")
 HEADER = "extraction"  # one key: safetensors writes several in random order, and shards must be equal to the byte
 FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
 ADVICE = "choose another --out or remove it"

@@ -30,6 +30,8 @@ from gandistill.errors import InputError
 KIND = "feature set"
 INDEX = "index.csv"
 COLUMNS = ("id", "label", "speaker", "session", "split", "frames", "shard", "offset")
+ORIGIN = ("corpus", "protocol", "fold", "dev", "licence")
+"""What features say of the manifest that they were made from, and what is made of them after them."""
 FRAMES = "frames"
 SOFT = "q_"
 SHARD_BYTES = 256 * 2**20
@@ -385,7 +387,7 @@ def _header_bytes(path: Path) -> int:
 
 def made_from(features: FeatureSet) -> dict[str, Any]:
     """Where a derived artifact came from: folder name, fingerprint, upstream, corpus and licence of its source."""
-    keys = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence")
+    keys = ("upstream", "frame_rate", *ORIGIN)
     source = {"features": features.folder.name, "fingerprint": features.fingerprint}
     return {key: features.config[key] for key in keys if key in features.config} | {"source": source}
 
@@ -393,8 +395,9 @@ def made_from(features: FeatureSet) -> dict[str, Any]:
 def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> None:
     """Refuse features of another kind than ``origin`` (a config, or what ``made_from`` gave) says ``what`` is for.
 
-    Only where both say so: another upstream, whatever the length of its clips; or another fold of the same corpus and
-    protocol, whose test speakers ``what`` has met. Raises InputError.
+    Only where both say so: another upstream, whatever the length of its clips; another fold of the same corpus and
+    protocol, whose test speakers ``what`` has met; or the same fold with a dev part that ``what`` was trained on too.
+    Raises InputError.
     """
     expected, found = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
     differ = [key for key in expected if key in found and expected[key] != found[key]]
@@ -409,6 +412,11 @@ def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> 
         raise InputError(
             f"{features.folder} is fold {folds[1]}, but {what} is of fold {folds[0]} of the same corpus, which has "
             "other test speakers: make it anew for this fold"
+        )
+    if same and origin.get("dev") and not features.config.get("dev"):
+        raise InputError(
+            f"{features.folder} has a dev part, which {what} was trained on too: extract features of a manifest that "
+            "was prepared with --merge-dev"
         )
 
 

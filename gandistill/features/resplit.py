@@ -10,7 +10,7 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import KIND, FeatureSet, finish
 from gandistill.files import read_text
 
-SPLITTING = ("protocol", "fold")
+SPLITTING = ("protocol", "fold", "dev")
 
 
 def resplit(features: FeatureSet, manifest: Path, out: Path) -> FeatureSet:

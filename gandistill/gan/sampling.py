@@ -21,7 +21,7 @@ from gandistill.console import track
 from gandistill.controls.noise import noise
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import Utterance, labels_and_dims, write_feature_set
+from gandistill.features.featureset import ORIGIN, Utterance, labels_and_dims, write_feature_set
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
@@ -187,7 +187,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
-    inherited = ("upstream", "frame_rate", "corpus", "protocol", "fold", "licence", COMPRESSED)
+    inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED)
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
     write_feature_set(out, draws, artifacts.describe(FEATURES, made_by, **facts), _card(sampler, counts, seed))

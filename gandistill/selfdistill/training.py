@@ -123,7 +123,7 @@ def origin(config: SelfDistilConfig, inputs: Inputs, read: dict[str, str]) -> di
     """What a network says of where it came from: no place on anybody's disk."""
     found = read_origin(inputs.manifest)
     source = {"manifest": inputs.manifest.name, "fingerprint": read["train"]}
-    source |= {key: found[key] for key in ("protocol", "fold") if key in found}
+    source |= {key: found[key] for key in ("protocol", "fold", "dev") if key in found}
     name = config.network.upstream
     upstream = {"name": Path(name).resolve().name if Path(name).is_dir() else name, "fingerprint": read["upstream"]}
     counts = Counter(entry.emotion for entry in inputs.training.entries)

@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,26 @@ def test_a_manifest_with_a_protocol(root: Path, tmp_path: Path, capsys: pytest.C
     assert "test       4      4        8    4   20         4\n" in said.err
     assert "speakers in both train and test: none\n" in said.err
     assert sorted(file.name for file in out.parent.iterdir()) == ["manifest.csv", "manifest.json"]
+
+
+def test_the_dev_part_can_train_too(root: Path, tmp_path: Path) -> None:
+    plain, merged = tmp_path / "plain.csv", tmp_path / "merged.csv"
+    prepare("ravdess", root, plain, protocol="ravdess-dyads")
+    prepare("ravdess", root, merged, protocol="ravdess-dyads", merge_dev=True)
+    before, after = read_manifest(plain), read_manifest(merged)
+    assert {e.split for e in before} == {"train", "dev", "test"}
+    assert [e.split for e in after] == ["test" if e.split == "test" else "train" for e in before]
+    assert [replace(e, split="") for e in after] == [replace(e, split="") for e in before]
+    assert read_origin(merged) == read_origin(plain) | {"dev": "counts as train"}
+
+
+def test_a_dev_part_that_is_not_there_cannot_train(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="The dev part of what"):
+        prepare("ravdess", root, tmp_path / "m.csv", merge_dev=True)
+    mine = table(tmp_path, "train", "test", "train")
+    with pytest.raises(InputError, match="Protocol custom leaves no dev part that could train"):
+        prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD, merge_dev=True)
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_without_a_protocol_the_split_is_empty(root: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib import import_module
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 
 from gandistill.corpora.synthetic import synthesise
 from gandistill.evaluate import pieces, workers
+from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.predictions import Predictions
 from tests.evaluate.conftest import HereAndNow, Script, line_of_refusal, script_of
 
@@ -157,6 +159,45 @@ def test_both_tables_and_a_second_run(plan: Path, corpus: Path, tmp_path: Path, 
     assert len([path for path in kept if again[path] != kept[path]]) == 1, "only what was missing"
 
 
+def test_sets_distilled_again_from_train_and_dev_part(plan: Path, corpus: Path, tmp_path: Path, script: Script):
+    less = {"generators": {}, "matched": {"cnn": {"guides": ["cnn"], "curve": False}}, "starts": ["scratch"]}
+    values = yaml.safe_load(plan.read_text()) | less
+    parts, real = {}, {}
+    for name, merged in (("plain", False), ("again", True)):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values | {"merge_dev": merged}))
+        script(tmp_path / f"{name}.yaml", corpus, "--work", tmp_path / f"{name}-work", "--out", tmp_path / name)
+        check_kept(tmp_path / name)
+        told = json.loads((tmp_path / name / "distilled.json").read_text())
+        parts[name] = {part: size["utterances"] for part, size in told["parts"].items()}
+        real[name] = next(row["points"] for row in told["rows"] if row["training set"] == "real, all of it")
+        assert all(("dev" in row) != merged for row in told["rows"])
+        assert {path.name for path in (tmp_path / name).glob("figure*-dev.svg")} == (
+            set() if merged else {"figure2-dev.svg", "figure3-dev.svg"}
+        )
+    assert parts["again"] == {
+        "train": parts["plain"]["train"] + parts["plain"]["dev"],
+        "test": parts["plain"]["test"],
+    }
+    assert real == {name: size["train"] for name, size in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("plan", "shown"),
+    [("demos", {"dev": {"accuracy": 74.8, "uar": 74.9}}), ("demos_again", {"test": {"accuracy": 65.1, "uar": 65.1}})],
+)
+def test_the_papers_values_stand_beside_sets_distilled_from_the_same_parts(
+    plan: str, shown: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(str(EVAL))
+    files = import_module("trajectory_files")
+    planned = TrajectoryPlan.load(EVAL / "plans" / "trajectory" / f"{plan}.yaml")
+    row = {"student": "cnn6", "guides": ["cnn6"], "ppc": 150, "step": 60, "start": "scratch", "labels": "hard"}
+    assert files.beside(row, "distilled", planned) == row | {"paper": shown}
+    other = row | {"step": 0}
+    assert files.beside(other, "distilled", planned) == other
+    assert set(files.beside({**row, "training set": "real"}, "full", planned)["paper"]) == {"dev", "test"}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -169,6 +210,7 @@ def test_both_tables_and_a_second_run(plan: Path, corpus: Path, tmp_path: Path, 
         ({"settings": ["distil.latest_start=9"]}, "more than the teachers' 2 epochs"),
         ({"settings": ["distil.step=9"]}, "unknown key 'distil.step'"),
         ({"controls": ["herdin"]}, "bad control 'herdin'"),
+        ({"merge_dev": True}, "generators are chosen on dev, which merge_dev leaves empty"),
         ({"generators": {"GAN": {"recipe": "HERE/gan.yaml", "settings": ["architecture.frames=9"]}}}, "makes 9 frames"),
     ],
 )

@@ -160,6 +160,10 @@ def test_features_must_be_of_the_same_kind_and_fold(bank: Bank, make_features):
         Bank(heads).check_match(of(upstream={"name": "logmel", "hop": 160}))
     with pytest.raises(InputError, match="is fold 2, but the bank is of fold 1 of the same corpus"):
         Bank(heads).check_match(of(**known | {"fold": 2}))
+    heads[0].origin = known | {"dev": "counts as train"}
+    Bank(heads).check_match(of(**known | {"dev": "counts as train"}))
+    with pytest.raises(InputError, match="has a dev part, which the bank was trained on too"):
+        Bank(heads).check_match(of(**known))
 
 
 def test_a_bank_remembers_what_it_is_for(make_features, tmp_path: Path):
