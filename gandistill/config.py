@@ -14,8 +14,8 @@ from gandistill.errors import InputError
 class Config(BaseModel):
     """Base of all configs: frozen, unknown keys refused, the docstring under a field is its help.
 
-    A YAML file may name another with ``base: other.yaml`` (relative to itself) and then holds only what differs; an
-    empty mapping, ``generators: {}``, empties the base's.
+    A YAML file may name another with ``base: other.yaml`` (relative to itself) and then holds only what differs; null
+    takes away a mapping that the base has there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
@@ -99,7 +99,10 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in change.items():
         old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) and value else value
+        if isinstance(old, dict) and value is None:
+            del merged[key]
+        else:
+            merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 

@@ -71,8 +71,8 @@ def test_a_base_holds_what_a_file_does_not(tmp_path: Path) -> None:
     leaf = put(tmp_path / "deep" / "leaf.yaml", "base: ../middle.yaml\nfeatures: leaf\n")
     recipe = Recipe.load(leaf)
     assert (recipe.training.updates, recipe.training.rate, recipe.features) == (1, 0.2, "leaf")
-    emptied = Recipe.load(put(tmp_path / "emptied.yaml", "base: middle.yaml\ntraining: {}\n"))
-    assert (emptied.training, emptied.features) == (Recipe().training, "root")
+    without = Recipe.load(put(tmp_path / "without.yaml", "base: middle.yaml\ntraining: null\n"))
+    assert (without.training, without.features) == (Recipe().training, "root")
 
 
 def test_a_base_that_leads_back_or_nowhere_is_refused(tmp_path: Path) -> None:

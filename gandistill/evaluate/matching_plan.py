@@ -122,7 +122,7 @@ class TrajectoryPlan(Config):
         if "scratch" not in self.starts:
             raise ValueError("starts lack 'scratch', by which all rows are judged")
         if self.merge_dev and self.generators:
-            raise ValueError("generators are chosen on dev, which merge_dev leaves empty: set generators to {}")
+            raise ValueError("generators are chosen on dev, which merge_dev leaves empty: set generators to null")
         return self
 
     def rooted(self, recipes: Path) -> "TrajectoryPlan":
