@@ -6,7 +6,7 @@ A student of head cnn6 makes Q updates on batches of 12 clips of (373, 64), and 
 respect to the clips, their targets and the rate is taken; everything is random numbers made here. Every measurement
 is one step in a fresh process, after a small one that loads the libraries' code; methods take turns. An unroll that
 would not fit in the memory at hand, or in ``--memory-gb``, is extrapolated along the line through smaller Q. On a GPU
-if there is one. ``--quick`` measures head cnn on batches of 24 clips of (112, 64).
+if there is one. Before it, and with ``--quick`` alone, head cnn on batches of 24 clips of (112, 64).
 
 Rows: ``method``, ``q``, ``seconds_per_step`` (median of ``rounds``), ``peak_mb`` (the median increase of what the
 process, or on a GPU torch, holds in memory, in MiB), ``stored_mb`` (of it, the Q weight vectors that the method keeps),
@@ -65,14 +65,14 @@ WARM_UP = Case("cnn", 32, 16, batch=2, clips=4)
 
 def main() -> None:
     options = with_options(parser(__doc__)).parse_args()
-    case, updates = (QUICK, QUICK_UPDATES) if options.quick else (FULL, FULL_UPDATES)
-    rounds = options.rounds or (2 if options.quick else 1)
     limit = options.memory_gb * 1e9 if options.memory_gb else available()
-    write("trajectory", measured(case, updates, rounds, limit), options)
+    cases = [(QUICK, QUICK_UPDATES)] if options.quick else [(QUICK, QUICK_UPDATES), (FULL, FULL_UPDATES)]
+    rows = (row for case, updates in cases for row in measured(case, updates, options.rounds, limit))
+    write("trajectory", rows, options)
 
 
 def with_options(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    options.add_argument("--rounds", type=int, help="fresh processes for each row; default: 1, or 2 with --quick")
+    options.add_argument("--rounds", type=int, default=2, help="fresh processes for each row; default: 2")
     options.add_argument("--memory-gb", type=float, help="an unroll may take so much; default: what is available")
     return options
 
@@ -113,7 +113,8 @@ def extrapolated(case: Case, unrolled: dict[int, Row], q: int) -> Row:
     one, most = fresh(case, "unroll", 1), unrolled[max(unrolled)]
     ends = {"seconds_per_step": one.seconds, "peak_mb": one.bytes / MIB}
     share = (q - 1) / (max(unrolled) - 1)
-    return {name: end + share * (most[name] - end) for name, end in ends.items()} | {"extrapolated": True}
+    found = {name: end + share * (most[name] - end) for name, end in ends.items()}
+    return found | {"stored_mb": 0.0, "extrapolated": True}
 
 
 def fresh(case: Case, method: str, q: int) -> Measured:
