@@ -191,7 +191,7 @@ def matching(found: dict[str, Any]) -> Iterator[Row]:
         said = f"{slower:.2f} times{beside}"
         why = "each update is computed a second time on the way back, to keep no graph"
         if unroll["extrapolated"]:
-            why = "not known: the unroll's is not measured in turn with it but extrapolated, from steps with other work beside"
+            why = "not known: the unroll's is extrapolated, not measured in turn with it"
         yield line(f"time of an adjoint step, {where}", "1.3 times the unroll's", said, slower > 1.3, why)
         aim, why = "1/7 of the unroll's" if q == 20 else "", "not looked into"
         said = f"1/{1 / smaller:.1f}{beside}"
