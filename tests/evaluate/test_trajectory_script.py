@@ -12,9 +12,12 @@ import pytest
 import yaml
 
 from gandistill.corpora.synthetic import synthesise
+from gandistill.errors import InputError
 from gandistill.evaluate import pieces, workers
 from gandistill.evaluate.matching_plan import TrajectoryPlan
 from gandistill.evaluate.predictions import Predictions
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.bank import Bank
 from tests.evaluate.conftest import HereAndNow, Script, line_of_refusal, script_of
 
 ROOT = Path(__file__).parents[2]
@@ -179,6 +182,11 @@ def test_sets_distilled_again_from_train_and_dev_part(plan: Path, corpus: Path, 
         "test": parts["plain"]["test"],
     }
     assert real == {name: size["train"] for name, size in parts.items()}
+    plain, again = (FeatureSet.open(tmp_path / f"{name}-work" / "features") for name in ("plain", "again"))
+    Bank.open(tmp_path / "again-work" / "bank").check_match(again)
+    Bank.open(tmp_path / "plain-work" / "bank").check_match(again)
+    with pytest.raises(InputError, match="has a dev part, which the bank was trained on too"):
+        Bank.open(tmp_path / "again-work" / "bank").check_match(plain)
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ SECONDS = [0.3, 0.5, 0.2, 0.4, 0.25, 0.6, 0.35]
 ORIGIN = {"corpus": "noise", "licence": "CC0-1.0", "protocol": "folds", "seed": 0}
 
 
-def write(folder: Path, entries: Iterable[Entry], fold: int) -> Path:
+def write(folder: Path, entries: Iterable[Entry], fold: int, **more: str) -> Path:
     folder.mkdir()
     write_manifest(folder / "manifest.csv", entries)
-    artifacts.write_json(origin_path(folder / "manifest.csv"), ORIGIN | {"fold": fold})
+    artifacts.write_json(origin_path(folder / "manifest.csv"), ORIGIN | {"fold": fold} | more)
     return folder / "manifest.csv"
 
 
@@ -58,6 +58,14 @@ def other_fold(entries: list[Entry]) -> list[Entry]:
 def facts_of(features: FeatureSet) -> dict[str, Any]:
     """What ``config.json`` says, but for what identifies the set itself."""
     return {key: value for key, value in features.config.items() if key not in ("fingerprint", "resplit_of")}
+
+
+def test_whether_the_dev_part_trains_is_for_the_manifest_to_say(
+    entries: list[Entry], whole: FeatureSet, tmp_path: Path
+):
+    merged = resplit(whole, write(tmp_path / "merged", entries, 1, dev="counts as train"), tmp_path / "a")
+    plain = resplit(merged, write(tmp_path / "plain", entries, 1), tmp_path / "b")
+    assert [one.config.get("dev") for one in (whole, merged, plain)] == [None, "counts as train", None]
 
 
 def test_it_gives_what_an_extraction_under_that_manifest_gives(entries: list[Entry], whole: FeatureSet, tmp_path: Path):
