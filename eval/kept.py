@@ -22,7 +22,8 @@ from gandistill.corpora.manifest import SPLITS
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.rows import Facts, Fold
 from gandistill.evaluate.tables import Measured
-from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
 
 ROOT = Path(__file__).parents[1]
 COSTS = "costs.csv"

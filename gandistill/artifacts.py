@@ -23,6 +23,7 @@ from gandistill.files import (
     LOCK,
     append_line,
     beside,
+    dump_compact,
     flush,
     leftovers,
     locked,
@@ -51,6 +52,7 @@ __all__ = [
     "check_sums",
     "describe",
     "fingerprint",
+    "fingerprints",
     "header",
     "load_module",
     "load_tensors",
@@ -183,9 +185,23 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Identity of an artifact: SHA-256 of its sums, so of every byte in it that counts."""
-    read_sums(folder)
-    return sha256(folder / SUMS)
+    """Identity of an artifact: a hash of its content and of what decided it, not of who made it with which versions.
+
+    That is, of every file's sum but the card's, and of all that its config says but ``made_by``. Raises InputError if
+    the artifact is incomplete, or its config has changed since it was written.
+    """
+    check_sums(folder, [CONFIG])
+    config = {key: value for key, value in read_json(folder / CONFIG).items() if key != "made_by"}
+    files = {name: digest for name, digest in read_sums(folder).items() if name not in (CONFIG, CARD)}
+    return hashlib.sha256(dump_compact([config, files]).encode()).hexdigest()
+
+
+def fingerprints(folder: Path) -> tuple[str, str]:
+    """Every name that an artifact has been known by: ``fingerprint``, and the hash of its sums, which was it once.
+
+    Whoever compares a fingerprint that was recorded takes either.
+    """
+    return fingerprint(folder), sha256(folder / SUMS)
 
 
 def bytes_on_disk(folder: Path) -> int:

@@ -55,6 +55,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def dump_compact(value: Any) -> str:
+    """JSON in one line with sorted keys: what fingerprints are taken over."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file, whole or not at all unless the process is killed. Raises RunError if there is no room."""
     content = f"{line}\n".encode()

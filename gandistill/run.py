@@ -57,12 +57,13 @@ class Run:
         inexact: bool = False,
         free: tuple[str, ...] = (),
         seed: int | None = None,
-        **inputs: str,
+        **inputs: str | tuple[str, ...],
     ) -> None:
         """``free`` names the settings (``training.updates``), or whole sections, that may differ when it is resumed.
 
-        ``seed`` is the one that all is drawn by, ``inputs`` are fingerprints of what the run reads. ``inexact``: go on
-        even where the bits would differ from an uninterrupted run's. Raises InputError as ``check_folder`` does, if
+        ``seed`` is the one that all is drawn by, ``inputs`` are fingerprints of what the run reads, each of them one
+        name or all that it has been known by, of which the first is written. ``inexact``: go on even where the bits
+        would differ from an uninterrupted run's. Raises InputError as ``check_folder`` does, if
         another process holds the run, if config or inputs differ from the run's, or if it cannot go on exactly.
         """
         self.folder, self.config, self.free = folder, config, free
@@ -73,7 +74,8 @@ class Run:
         # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
         self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
         try:
-            processes.main_alone(lambda: self._begin(resume, inputs))
+            known = {name: (one,) if isinstance(one, str) else one for name, one in inputs.items()}
+            processes.main_alone(lambda: self._begin(resume, known))
             if resume:
                 self._load(inexact)
         except BaseException:
@@ -86,7 +88,7 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def _begin(self, resume: bool, inputs: dict[str, str]) -> None:
+    def _begin(self, resume: bool, inputs: dict[str, tuple[str, ...]]) -> None:
         """Lock the folder, and write or compare what the run is."""
         check_folder(self.folder, resume)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -102,12 +104,12 @@ class Run:
         if resume:
             self._compare(inputs)
         else:
-            artifacts.write_json(self.folder / INPUTS, inputs)
+            artifacts.write_json(self.folder / INPUTS, {name: names[0] for name, names in inputs.items()})
             artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
 
-    def _compare(self, inputs: dict[str, str]) -> None:
+    def _compare(self, inputs: dict[str, tuple[str, ...]]) -> None:
         started = artifacts.read_json(self.folder / INPUTS)
-        others = [name for name in inputs if inputs[name] != started.get(name)]
+        others = [name for name, names in inputs.items() if started.get(name) not in names]
         if others:
             raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
         self._check_settings(self._fixed(type(self.config).load(self.folder / CONFIG)), CONFIG)

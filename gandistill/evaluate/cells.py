@@ -28,7 +28,8 @@ from gandistill.errors import killed
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
 from gandistill.evaluate.workers import Failure, peak_bytes, tell
-from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
 from gandistill.gan.compression import compress
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample

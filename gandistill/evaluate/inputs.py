@@ -107,7 +107,7 @@ def _made(place: Path, extracting: ExtractConfig, banking: BankConfig, like: Inp
 def _share(whole: FeatureSet, manifest: Path, out: Path) -> None:
     if (out / artifacts.CONFIG).is_file():
         found, origin = artifacts.read_json(out / artifacts.CONFIG), read_origin(manifest)
-        if (found.get("resplit_of"), found.get("fold")) == (whole.fingerprint, origin.get("fold")):
+        if found.get("resplit_of") in whole.fingerprints and found.get("fold") == origin.get("fold"):
             return
     resplit(whole, manifest, out)
 
@@ -116,5 +116,5 @@ def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
     if not (bank / artifacts.CONFIG).is_file():
         return False
     found = artifacts.read_json(bank / artifacts.CONFIG)
-    same_source = found.get("source", {}).get("fingerprint") == features.fingerprint
+    same_source = found.get("source", {}).get("fingerprint") in features.fingerprints
     return same_source and found.get("config") == banking.to_dict()

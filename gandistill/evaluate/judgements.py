@@ -14,7 +14,7 @@ from typing import Any, Literal
 from gandistill import __version__, artifacts
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.workers import peak_bytes
-from gandistill.features.featureset import dump_compact
+from gandistill.files import dump_compact
 from gandistill.gan.settings import GanConfig
 from gandistill.trajectory.fitting import EpochSchedule
 from gandistill.trajectory.settings import TrajectoryConfig

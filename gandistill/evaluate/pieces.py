@@ -13,7 +13,8 @@ from gandistill.controls.select import select
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.judgements import ENDED, PARTS, Facts, Judgement, Source, Store, digest
 from gandistill.evaluate.workers import Failure, peak_bytes
-from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from gandistill import artifacts
 from gandistill.evaluate.significance import interval
-from gandistill.features.featureset import FeatureSet, dump_compact
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
 from gandistill.heads.training import HeadConfig, score, train_head
 from gandistill.run import one_thread
 

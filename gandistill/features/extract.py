@@ -40,7 +40,6 @@ from gandistill.features.featureset import (
     KIND,
     ORIGIN,
     Utterance,
-    dump_compact,
     finish,
     save_shard,
     shard_name,
@@ -50,6 +49,7 @@ from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
 from gandistill.features.s3prl import S3prl
 from gandistill.features.upstreams import LayerChoice, Upstream
+from gandistill.files import dump_compact
 from gandistill.run import one_thread
 
 S3PRL = "s3prl:"

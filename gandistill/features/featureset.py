@@ -8,7 +8,6 @@ Shapes: N utterances, T frames, D feature dims, C classes, B batch.
 """
 
 import csv
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -90,10 +89,15 @@ class FeatureSet:
         """D, features of a frame."""
         return self.config["dims"]
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """A hash of the folder's content, whatever part of it this is."""
-        return artifacts.fingerprint(self.folder)
+        """Identity of the folder's content, whatever part of it this is: see ``artifacts.fingerprint``."""
+        return self.fingerprints[0]
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, str]:
+        """Every name that the content has been known by, for whoever compares a recorded one."""
+        return artifacts.fingerprints(self.folder)
 
     @cached_property
     def targets(self) -> NDArray[np.int64]:
@@ -424,8 +428,3 @@ def _upstream_settings(upstream: Any) -> dict[str, Any]:
     """What decides features, but for the length of clips: empty where nothing is known."""
     settings = upstream if isinstance(upstream, dict) else {} if upstream is None else {"name": upstream}
     return {key: value for key, value in settings.items() if key != "clip"}
-
-
-def dump_compact(value: Any) -> str:
-    """JSON in one line with sorted keys: what fingerprints are taken over."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

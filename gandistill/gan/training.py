@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gandistill import processes
-from gandistill.artifacts import fingerprint, present
+from gandistill.artifacts import fingerprints, present
 from gandistill.console import muted, say, track
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
@@ -32,7 +32,7 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     """
     check_folder(out, resume)
     gan, dev = processes.together(lambda: prepared(config))
-    read = {"features": gan.features.fingerprint, "bank": fingerprint(Path(str(config.bank)))}
+    read = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
     updates = config.training.updates
     free = ("features", "bank", "training.updates", "training.chunks")
     first = processes.place().is_main_process

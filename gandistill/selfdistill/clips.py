@@ -22,7 +22,7 @@ from gandistill.console import track
 from gandistill.corpora import audio
 from gandistill.corpora.manifest import SPLITS, Entry, read_manifest
 from gandistill.errors import InputError, choices
-from gandistill.features.featureset import dump_compact
+from gandistill.files import dump_compact
 from gandistill.run import generator_for
 from gandistill.selfdistill.model import Network
 

@@ -124,10 +124,10 @@ class Distillation:
         self.good = 0, self.set.state()
 
     @property
-    def inputs(self) -> dict[str, str]:
-        """Fingerprints of what is read."""
-        teachers = ",".join(artifacts.fingerprint(folder) for folder in self.config.teachers)
-        return {"features": self.features.fingerprint, "teachers": teachers}
+    def inputs(self) -> dict[str, tuple[str, ...]]:
+        """Fingerprints of what is read, and those it had before."""
+        teachers = zip(*map(artifacts.fingerprints, self.config.teachers), strict=True)
+        return {"features": self.features.fingerprints, "teachers": tuple(map(",".join, teachers))}
 
     def remaining(self) -> Iterator[int]:
         """The number of the step to be made next, until all are made; it falls when steps are rolled back."""
@@ -201,7 +201,7 @@ def _check(
         raise InputError(
             f"{folder} learned from clips of {teachers.frames} frames, {features.folder} has other lengths"
         )
-    if teachers.config.get("source", {}).get("fingerprint") != features.fingerprint:
+    if teachers.config.get("source", {}).get("fingerprint") not in features.fingerprints:
         raise InputError(f"{folder} learned from another feature set than {features.folder}")
     if not (torch.equal(teachers.mean, first.mean) and torch.equal(teachers.deviation, first.deviation)):
         raise InputError(f"{folder} standardises features otherwise than {first.folder}: teach both again")

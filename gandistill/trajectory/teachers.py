@@ -124,7 +124,7 @@ def _is_taught(config: TeachConfig, training: FeatureSet, out: Path) -> bool:
     found = Trajectories.open(out).config
     before, source = TeachConfig.build(found.get("config", {}), str(out / artifacts.CONFIG)), found.get("source")
     differ = [name for name, value in config.shareable().items() if before.shareable()[name] != value]
-    if not isinstance(source, dict) or source.get("fingerprint") != training.fingerprint:
+    if not isinstance(source, dict) or source.get("fingerprint") not in training.fingerprints:
         differ.append("features")
     if differ:
         raise InputError(f"{out} holds trajectories of other [{', '.join(differ)}]: choose another --out or remove it")
@@ -142,7 +142,7 @@ def _say_size(config: TeachConfig, size: int, out: Path) -> None:
 def _run(folder: Path, config: TeachConfig, seed: int, training: FeatureSet, inexact: bool) -> Run:
     """A run folder, new or to go on in. Raises InputError as ``Run`` does."""
     there = (folder / CONFIG).is_file()
-    return Run(folder, config, there, inexact, FREE, seed, features=training.fingerprint)
+    return Run(folder, config, there, inexact, FREE, seed, features=training.fingerprints)
 
 
 def _epochs_done(config: TeachConfig, work: Path) -> int:
