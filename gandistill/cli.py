@@ -36,9 +36,16 @@ Balanced = Annotated[bool, typer.Option("--balanced", help="Every class alike; t
 AsOriginal = Annotated[bool, typer.Option("--as-original", help="The training part's own class counts.")]
 Counts = Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")]
 Labels = Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")]
+DrawsOption = Annotated[
+    str | None,
+    typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
-METHODS = "random, random-oversampled, herding, k-centre, pooled, class-gaussian or class-gaussian-mean."
+METHODS = (
+    "random, random-oversampled, real-recentred, real-designed, herding, k-centre, pooled, class-gaussian or "
+    "class-gaussian-mean."
+)
 PROTOCOLS = (
     "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
 )
@@ -205,6 +212,7 @@ def select(
     counts: Counts = None,
     within: Annotated[int | None, typer.Option("--bytes", help="For pooled, instead: as many as fit.")] = None,
     labels: Labels = "hard",
+    draws: DrawsOption = None,
     bank: Annotated[Path | None, typer.Option(help="Folder of the bank that gives soft labels.")] = None,
     seed: Seed = 0,
 ) -> None:
@@ -215,7 +223,7 @@ def select(
     from gandistill.controls.soft import teacher
     from gandistill.features.featureset import FeatureSet
 
-    check_method(method, within is not None)
+    check_method(method, within is not None, draws)
     whole, gives_labels = FeatureSet.open(features), teacher(labels, bank)
     if within is not None:
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
@@ -231,7 +239,7 @@ def select(
         as_original=as_original,
         counts=whole_numbers(_pairs(counts, "--counts")),
     )
-    run(whole, method, wanted, seed, out, bank=gives_labels)
+    run(whole, method, wanted, seed, out, draws=draws, bank=gives_labels)
 
 
 @app.command()
@@ -261,6 +269,7 @@ def sample(
     as_original: AsOriginal = False,
     counts: Counts = None,
     labels: Labels = "hard",
+    draws: DrawsOption = None,
     seed: Seed = 0,
 ) -> None:
     """Draw a distilled set from a generator."""
@@ -268,7 +277,7 @@ def sample(
     from gandistill.controls.soft import are_soft
     from gandistill.gan import sampling
 
-    sampler = sampling.Sampler.open(generator or sampling.shipped())
+    sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws)
     wanted = counts_per_class(
         sampler.labels,
         sampler.facts["class_counts"],

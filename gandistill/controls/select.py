@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +15,7 @@ from gandistill import artifacts
 from gandistill.console import say, track
 from gandistill.controls import gaussian, subsets
 from gandistill.controls.counts import counts_per_class
+from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, moved
 from gandistill.controls.noise import keyed, noise
 from gandistill.controls.soft import soft_labelled
 from gandistill.errors import InputError, choices
@@ -21,17 +23,21 @@ from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_fro
 from gandistill.heads.bank import Bank
 
 POOLED = "pooled"
+RECENTRED, REAL_DESIGNED = "real-recentred", "real-designed"
 SUBSETS: dict[str, Callable[[subsets.Points, int, np.random.Generator], subsets.Rows]] = {
     "random": subsets.random,
     "random-oversampled": subsets.random_oversampled,
     "herding": subsets.herding,
     "k-centre": subsets.k_centre,
+    RECENTRED: subsets.random,
+    REAL_DESIGNED: subsets.random,
     POOLED: subsets.random,
 }
 BLIND = (subsets.random, subsets.random_oversampled)
 """Draws without looking, for which nothing need be read."""
 WHOLE, MEAN = "class-gaussian", "class-gaussian-mean"
-METHODS = (*SUBSETS, WHOLE, MEAN)
+CLOSED_FORMS = (WHOLE, MEAN)
+METHODS = (*SUBSETS, *CLOSED_FORMS)
 COMPONENTS = 64
 
 
@@ -42,20 +48,24 @@ def select(
     seed: int,
     out: Path,
     *,
+    draws: str | None = None,
     bank: Bank | None = None,
     frames: int | None = None,
     components: int = COMPONENTS,
 ) -> FeatureSet:
     """Write a control with ``counts`` points of each class (others 0), made from the train part, and return it.
 
-    A smaller count under the same seed gives the first points of a larger one, class by class. With a ``bank``, its
+    A smaller count under the same seed gives the first points of a larger one, class by class; but ``real-recentred``
+    moves the points chosen by one vector for each class, so that their utterance means have the class's mean, whatever
+    their number. ``real-designed`` moves each to a designed mean, as closed-form generators do too unless ``draws`` are
+    ``independent``. With a ``bank``, its
     mean posterior becomes the soft label of each point, that of ``pooled`` ones from all their frames; without, real
     points keep the soft labels that the features store. ``frames`` and ``components`` are for the closed-form
     generators; the default length is the train part's median, because windows much shorter than clips have other means.
     Raises InputError for an unknown method or class, counts that are negative or all 0, a negative seed, a bank that
     does not fit, or an ``out`` that is taken.
     """
-    check_method(method)
+    check_method(method, draws=draws)
     given = (("components", components, 1), ("frames", frames, 1))
     for what, value, least in given:
         if value is not None and value < least:
@@ -66,10 +76,15 @@ def select(
     if method in SUBSETS:
         rows = _subset(train, method, wanted, seed)
         points, found = _real(train, rows), train.rows(rows).class_counts
+        points = _recentred(points, train, rows) if method == RECENTRED else points
     else:
-        fitted = _fitted(train, method == MEAN, frames, components, seed)
+        fitted = _fitted(train.folder, train.fingerprint, method == MEAN, frames, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
         points, found = _sampled(fitted, wanted, seed), wanted
+    if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
+        design = _fitted_design(train.folder, train.fingerprint)
+        made_by |= {"draws": DESIGNED, "share": design.share}
+        points = _designed(points, design, train.labels, seed)
     for label, count in found.items():
         if count < wanted[label]:
             say(f"{label}: {count} points, all that the train part has (asked for {wanted[label]})")
@@ -110,10 +125,17 @@ def select_within(features: FeatureSet, most: int, seed: int, out: Path, *, bank
     return written(out, number)
 
 
-def check_method(method: str, within: bool = False) -> None:
-    """Raise InputError unless there is such a method, and if ``within``, one that a number of bytes can be asked of."""
+def check_method(method: str, within: bool = False, draws: str | None = None) -> None:
+    """Raise InputError unless there is such a method, and it takes what is given.
+
+    Only pooled points can be as many as fit ``within`` bytes, and only closed-form generators have kinds of ``draws``.
+    """
     if method not in METHODS:
         raise choices("method", method, METHODS)
+    if draws is not None and draws not in DRAWS:
+        raise choices("--draws", draws, DRAWS)
+    if draws is not None and method not in CLOSED_FORMS:
+        raise InputError(f"--draws goes with --method {' or '.join(CLOSED_FORMS)}, not {method}")
     if within and method != POOLED:
         raise InputError(f"--bytes goes with --method {POOLED}, not {method}")
 
@@ -163,7 +185,45 @@ def _finished(points: Iterable[Utterance], method: str, bank: Bank | None) -> It
         yield replace(point, frames=point.frames.mean(0, keepdim=True)) if method == POOLED else point
 
 
-def _fitted(train: FeatureSet, pooled: bool, frames: int | None, components: int, seed: int) -> gaussian.ClassGaussian:
+def _recentred(points: Iterable[Utterance], train: FeatureSet, rows: subsets.Rows) -> Iterator[Utterance]:
+    """Points moved by one vector for each class, so that the mean of their utterance means is the class's own."""
+    means, targets = train.means().double(), train.targets
+    moves = {
+        label: means[targets == number].mean(0) - means[rows[targets[rows] == number]].mean(0)
+        for number, label in enumerate(train.labels)
+    }
+    for point in points:
+        yield replace(point, frames=(point.frames + moves[point.label]).float())
+
+
+def _designed(points: Iterable[Utterance], design: Design, labels: list[str], seed: int) -> Iterator[Utterance]:
+    """Points of each class moved to its designed means, in the order they come."""
+    made = dict.fromkeys(labels, 0)
+    for point in points:
+        mean = design.means(labels.index(point.label), made[point.label], 1, seed)[0]
+        made[point.label] += 1
+        yield replace(point, frames=moved(point.frames, mean))
+
+
+@lru_cache(maxsize=2)
+def _fitted_design(folder: Path, fingerprint: str) -> Design:
+    """The design of a feature set's train part; kept, since many sets are drawn from one fit."""
+    return Design.fit(FeatureSet.open(folder).training_part())
+
+
+@lru_cache(maxsize=2)
+def _fitted(folder: Path, fingerprint: str, *how: Any) -> gaussian.ClassGaussian:
+    """The closed form of a feature set's train part; kept, since sets of several sizes are drawn from one fit."""
+    return fitted_gaussian(FeatureSet.open(folder).training_part(), *how)
+
+
+def fitted_gaussian(
+    train: FeatureSet, pooled: bool, frames: int | None, components: int, seed: int
+) -> gaussian.ClassGaussian:
+    """The class-Gaussian of whole clips, or if ``pooled`` of utterance means; at most ``gaussian.SIDE`` utterances.
+
+    ``frames`` is the length of a clip; none: the median. Raises InputError if a class has no utterance.
+    """
     missing = [label for label, count in train.class_counts.items() if not count]
     if missing:
         raise InputError(f"{train.folder}: the train part has no utterance of {missing[0]!r} to fit a Gaussian to")
@@ -205,10 +265,15 @@ def _card(made_by: dict[str, Any], facts: dict[str, Any]) -> str:
     method, source = made_by["method"], f"`{facts['source']['features']}`"
     if method == POOLED:
         what = f"Real utterances drawn from the train part of {source}, each its mean over time as a single frame."
+    elif method == RECENTRED:
+        what = f"Real utterances drawn from the train part of {source}, those of a class moved to the class's mean."
+    elif method == REAL_DESIGNED:
+        what = f"Real utterances drawn from the train part of {source}, each moved to a designed mean."
     elif method in SUBSETS:
         what = f"Real utterances chosen from the train part of {source} by `{method}`."
     else:
-        what = f"Samples of a closed-form generator (`{method}`) fitted to {source}: no real clip."
+        draws = "designed" if "draws" in made_by else "independent"
+        what = f"Samples, {draws} draws, of a closed-form generator (`{method}`) fitted to {source}: no real clip."
     labels = " Soft labels: the mean posterior of a bank's converged heads." if made_by["labels"] == "soft" else ""
     table = "\n".join(f"| {label} | {count} |" for label, count in facts["counts"].items())
     licence = f"\nLicence of the corpus: {facts['licence']}\n" if facts.get("licence") else ""

@@ -22,6 +22,8 @@ from gandistill import processes
 from gandistill.config import Config
 
 SLOPE = 0.2
+CLOSED_FORMS = ("class-gaussian",)
+"""Kinds that are fitted, not trained."""
 Size = Annotated[int, Field(ge=1, le=2**16)]
 Width = Annotated[int, Field(ge=1, le=2**14)]
 """Bounded, so that no generator file can ask for sizes that overflow."""
@@ -30,8 +32,9 @@ Width = Annotated[int, Field(ge=1, le=2**14)]
 class Architecture(Config):
     """Widths of generator and critic. The paper gives layer kinds, channels and the bytes; the rest is ours."""
 
-    kind: Literal["gan-cnn", "gan-att"] = "gan-att"
-    """gan-cnn: convolutions alone; gan-att: dilated ones and one self-attention over time after the 4th."""
+    kind: Literal["gan-cnn", "gan-att", "class-gaussian"] = "gan-att"
+    """gan-cnn: convolutions alone; gan-att: dilated ones and one self-attention over time after the 4th;
+    class-gaussian: no network but a Gaussian for each class, fitted in closed form, of ``noise`` components."""
     preset: Literal["small", "paper"] = "small"
     """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
     start: Literal["random", "closed-form"] = "random"

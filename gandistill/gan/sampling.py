@@ -2,12 +2,12 @@
 
 Sample i of class c under seed s is the same bits whatever is drawn beside it (same machine and build): its noise is
 keyed by (s, c, i), and it is computed in a chunk of fixed size and place, since a convolution's rounding changes with
-the batch.
+the batch. So is the designed mean that it is moved to, where draws are designed (see ``controls/draws.py``).
 """
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
 
 from gandistill import artifacts, precision
-from gandistill.console import track
+from gandistill.console import say, track
+from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, moved
 from gandistill.controls.noise import noise
-from gandistill.errors import InputError
+from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import ORIGIN, Utterance, labels_and_dims, write_feature_set
-from gandistill.gan.generator import Architecture, Generator
+from gandistill.features.featureset import ORIGIN, FeatureSet, Utterance, labels_and_dims, made_from, write_feature_set
+from gandistill.gan.closed_form import ClosedForm
+from gandistill.gan.generator import CLOSED_FORMS, Architecture, Generator
+from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
 from gandistill.run import one_thread
@@ -32,6 +35,8 @@ SHIPPED = "ravdess-gan-att"
 WEIGHTS = "generator.safetensors"
 SCALE = ("feature_mean", "feature_deviation")
 COMPRESSED = "compressed"
+STATISTICS = "draws"
+"""What the config says of the statistics that designed draws are made from."""
 MOST_SAMPLES = 10**9
 """Of one class; what a forged generator may ask for."""
 CHUNK_VALUES = 2**24
@@ -42,16 +47,18 @@ CHUNK_VALUES = 2**24
 class Sampler:
     """A generator ready to sample from: ``mean`` and ``deviation`` [D] bring its output to the corpus's units.
 
-    ``bank`` holds the converged heads of the bank it was trained with, whose mean posterior makes soft labels.
+    ``bank`` holds the converged heads of the bank it was trained with, whose mean posterior makes soft labels; a closed
+    form may have none. ``design`` is what designed draws are made from; generators of earlier versions have none.
     ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence,
     and under ``compressed``, if it is, the precision that its weights are stored in. In memory they are float32.
     """
 
-    generator: Generator
+    generator: Generator | ClosedForm
     mean: Tensor
     deviation: Tensor
-    bank: Bank
+    bank: Bank | None
     facts: dict[str, Any]
+    design: Design | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Sampler":
@@ -63,7 +70,7 @@ class Sampler:
         architecture = Architecture.build(facts["architecture"], str(where))
         try:
             with torch.device("meta"):  # no memory until the file is known to hold what the config says
-                generator = Generator(architecture, len(labels), dims)
+                generator = network(architecture, len(labels), dims)
                 scale = {name: torch.empty(dims) for name in SCALE}
         except RuntimeError:
             raise InputError(f"{where}: 'architecture' asks for more values than a tensor can hold") from None
@@ -71,10 +78,12 @@ class Sampler:
         tensors = precision.load_weights(weights, generator.state_dict() | scale, stored_in, transposed)
         mean, deviation = (tensors.pop(name) for name in SCALE)
         artifacts.load_module(generator, tensors, weights)
-        bank = Bank(load_heads(folder / BANK, facts, stored_in))
-        described = ("kind", "format", "made_by", "heads")  # what ``save`` writes anew
+        has_bank = "heads" in facts or architecture.kind not in CLOSED_FORMS
+        bank = Bank(load_heads(folder / BANK, facts, stored_in)) if has_bank else None
+        design = Design.load(folder, facts[STATISTICS], len(labels), dims) if STATISTICS in facts else None
+        described = ("kind", "format", "made_by", "heads", STATISTICS)  # what ``save`` writes anew
         facts = {key: value for key, value in facts.items() if key not in described}
-        return cls(generator.eval(), mean, deviation, bank, facts)
+        return cls(generator.eval(), mean, deviation, bank, facts, design)
 
     def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
         """Write the generator folder, whole or not at all: all that is needed to sample without the corpus.
@@ -85,17 +94,35 @@ class Sampler:
         scale = dict(zip(SCALE, (self.mean, self.deviation), strict=True))
         with artifacts.new_artifact(folder, KIND) as building:
             precision.save_weights(building / WEIGHTS, self.generator.state_dict() | scale, stored_in, transposed)
-            save_heads(building / BANK, self.bank.heads, stored_in)
+            facts = self.facts
+            if self.bank is not None:
+                save_heads(building / BANK, self.bank.heads, stored_in)
+                facts |= {"heads": heads_config(self.bank.heads)["heads"]}
+            if self.design is not None:
+                facts |= {STATISTICS: self.design.save(building)}
             artifacts.write_text(building / artifacts.CARD, card)
-            artifacts.write_json(
-                building / artifacts.CONFIG,
-                artifacts.describe(KIND, made_by, **self.facts, heads=heads_config(self.bank.heads)["heads"]),
-            )
+            artifacts.write_json(building / artifacts.CONFIG, artifacts.describe(KIND, made_by, **facts))
 
     @property
     def labels(self) -> list[str]:
         """Class names; a class's number is its place here."""
         return self.facts["labels"]
+
+    def drawing(self, draws: str | None) -> "Sampler":
+        """The same generator with designed or independent draws; left open, designed ones where it can, else said.
+
+        Raises InputError for other draws, or designed ones of a generator that stores no statistics for them.
+        """
+        if draws is not None and draws not in DRAWS:
+            raise choices("--draws", draws, DRAWS)
+        if self.design is None and draws == DESIGNED:
+            raise InputError(
+                "The generator stores no statistics for designed draws (an earlier version made it): take --draws "
+                f"{INDEPENDENT}, or train it anew"
+            )
+        if self.design is None and draws is None:
+            say("The generator stores no statistics for designed draws: its samples are independent")
+        return replace(self, design=None) if draws == INDEPENDENT else self
 
     @property
     def chunk(self) -> int:
@@ -122,9 +149,11 @@ class Sampler:
                 yield frames[i], None if posteriors is None else posteriors[i]
 
     @cached_property
-    def _folded(self) -> Generator:
+    def _folded(self) -> Generator | ClosedForm:
         """The generator with each batch norm folded into the convolution before it: the same but for rounding, and a
         fifth less time."""
+        if isinstance(self.generator, ClosedForm):
+            return self.generator
         generator, layers = copy.deepcopy(self.generator), list[nn.Module]()
         for layer in generator.layers:
             before = layers[-1] if layers else None
@@ -140,9 +169,38 @@ class Sampler:
         """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
         draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
         frames = self._folded(torch.full((self.chunk,), label), draws) * self.deviation + self.mean
+        if self.design is not None:
+            frames = moved(frames, self.design.means(label, first, self.chunk, seed))
         frames = frames.half().float()
         lengths = torch.full((self.chunk,), frames.shape[1])
-        return frames, self.bank.mean_posterior(frames, lengths) if soft else None
+        if not soft:
+            return frames, None
+        if self.bank is None:
+            raise InputError("The generator has no bank, whose heads give soft labels: train it with --set bank=DIR")
+        return frames, self.bank.mean_posterior(frames, lengths)
+
+
+def network(architecture: Architecture, classes: int, dims: int) -> Generator | ClosedForm:
+    """What makes samples of an architecture, its weights not yet set."""
+    kind = ClosedForm if architecture.kind in CLOSED_FORMS else Generator
+    return kind(architecture, classes, dims)
+
+
+def described(config: GanConfig, features: FeatureSet, updates: int) -> dict[str, Any]:
+    """What a generator says of itself after so many updates: provenance, counts and lengths of its training part."""
+    lengths = features.lengths
+    return made_from(features) | {
+        "architecture": config.architecture.to_dict(),
+        "labels": features.labels,
+        "dims": features.dims,
+        "class_counts": features.class_counts,
+        "frames_of_corpus": {
+            "shortest": int(lengths.min()),
+            "mean": float(lengths.mean()),
+            "longest": int(lengths.max()),
+        },
+        "trained": {"updates": updates, "config": config.shareable()},
+    }
 
 
 def generator_folder(folder: Path) -> Path:
@@ -187,6 +245,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
+    made_by |= {"draws": INDEPENDENT if sampler.design is None else DESIGNED}
     inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED)
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
@@ -196,8 +255,9 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
 def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:
     corpus, licence = (sampler.facts.get(key) or "not stated" for key in ("corpus", "licence"))
     rows = "".join(f"| {label} | {count} |\n" for label, count in counts.items())
+    draws = INDEPENDENT if sampler.design is None else DESIGNED
     return (
-        f"# Distilled feature set\n\nSamples of a generator, seed {seed}; no recording is in it. It is a feature set "
-        f"like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"
+        f"# Distilled feature set\n\nSamples of a generator, {draws} draws, seed {seed}; no recording is in it. It is "
+        f"a feature set like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"
         f"Corpus the generator was trained on: {corpus}. Licence of that corpus: {licence}.\n"
     )

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +21,13 @@ from gandistill import processes
 from gandistill.artifacts import load_module
 from gandistill.console import say
 from gandistill.controls import gaussian
+from gandistill.controls.draws import Design
 from gandistill.errors import InputError, RunError
-from gandistill.features.featureset import FeatureSet, made_from, scale
+from gandistill.features.featureset import FeatureSet, scale
 from gandistill.gan import losses
 from gandistill.gan.critic import Critic
 from gandistill.gan.generator import Generator
-from gandistill.gan.sampling import Sampler
+from gandistill.gan.sampling import Sampler, described
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import Head
@@ -188,25 +190,17 @@ class Gan:
 
     def sampler(self, updates: int) -> Sampler:
         """The averaged generator after so many updates, with all it needs to sample without the corpus."""
-        features = self.features
-        lengths = features.lengths
-        facts = made_from(features) | {
-            "architecture": self.config.architecture.to_dict(),
-            "labels": features.labels,
-            "dims": features.dims,
-            "class_counts": features.class_counts,
-            "frames_of_corpus": {
-                "shortest": int(lengths.min()),
-                "mean": float(lengths.mean()),
-                "longest": int(lengths.max()),
-            },
-            "trained": {"updates": updates, "config": self.config.shareable()},
-        }
+        facts = described(self.config, self.features, updates)
         units = self.mean.float().cpu(), self.deviation.float().cpu()
         bank = copy.deepcopy(Bank(self.bank.converged())).to("cpu")
         for head in bank.heads:
             head.float()
-        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts)
+        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts, self.design)
+
+    @cached_property
+    def design(self) -> Design:
+        """What designed draws of its samples are made from."""
+        return Design.fit(self.features)
 
 
 def one_update(gan: Gan, update: int) -> dict[str, float]:

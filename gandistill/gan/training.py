@@ -9,9 +9,13 @@ import torch
 from gandistill import processes
 from gandistill.artifacts import fingerprints, present
 from gandistill.console import muted, say, track
+from gandistill.controls.draws import Design
+from gandistill.controls.select import fitted_gaussian
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.sampling import KIND, Sampler, sample
+from gandistill.gan.closed_form import ClosedForm
+from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.sampling import KIND, Sampler, described, sample
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.steps import Gan, one_update
 from gandistill.heads.bank import Bank
@@ -31,6 +35,9 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     term when a loss is no longer a sane number.
     """
     check_folder(out, resume)
+    if config.architecture.kind in CLOSED_FORMS:
+        processes.main_alone(lambda: fit(config, out, resume))
+        return
     gan, dev = processes.together(lambda: prepared(config))
     read = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
     updates = config.training.updates
@@ -72,6 +79,37 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         say(f"Generator: {out / KIND}")
 
 
+def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
+    """Fit a closed form to the features in the run folder ``out``; there is nothing to go on from, so it is made again.
+
+    Its bank, which gives soft labels, may be missing. Raises InputError for bad input.
+    """
+    sampler, seed = fitted(config), config.training.seed
+    named = {"features": config.features, "bank": config.bank}
+    read = {name: fingerprints(folder) for name, folder in named.items() if folder is not None}
+    with Run(out, config, resume, False, ("features", "bank"), seed, **read):
+        sampler.save(out / KIND, {"command": "train", "seed": seed}, card(sampler))
+    say(f"Generator: {out / KIND}")
+
+
+def fitted(config: GanConfig) -> Sampler:
+    """The closed form that the config names, of the train part. Raises InputError for bad input."""
+    if config.features is None:
+        raise InputError("Training needs a feature set: --set features=DIR")
+    features = FeatureSet.open(config.features).training_part()
+    bank = None if config.bank is None else Bank.open(config.bank)
+    if bank is not None:
+        bank.check_match(features)
+        bank = Bank(bank.converged())
+    shape, seed = config.architecture, config.training.seed
+    generator = ClosedForm(shape, len(features.labels), features.dims).eval()
+    generator.fill(fitted_gaussian(features, False, shape.frames, shape.noise, seed))
+    facts = described(config, features, 0)
+    facts["trained"] |= {"dev_uar": {}}
+    units = torch.zeros(features.dims), torch.ones(features.dims)
+    return Sampler(generator, *units, bank, facts, Design.fit(features))
+
+
 def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
     """The untrained GAN and the dev part, if there is one.
 
@@ -97,8 +135,8 @@ def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
 
 
 def untrained(config: GanConfig) -> Sampler:
-    """The control that a trained generator must beat: the same one, with its initial weights."""
-    return prepared(config)[0].sampler(0)
+    """The control that a trained generator must beat: the same one, with its initial weights. A closed form: itself."""
+    return fitted(config) if config.architecture.kind in CLOSED_FORMS else prepared(config)[0].sampler(0)
 
 
 def kept_updates(generator: Path) -> int | None:
@@ -145,10 +183,14 @@ def card(sampler: Sampler) -> str:
     architecture = sampler.generator.architecture
     counts = "".join(f"| {label} | {count} |\n" for label, count in facts["class_counts"].items())
     scores = ", ".join(f"{kind} {uar:.3f}" for kind, uar in facts["trained"]["dev_uar"].items()) or "not measured"
+    scores += " (it was chosen by this score)" if facts["trained"]["dev_uar"] else ""
+    share = "none" if sampler.design is None else f"{sampler.design.share:g}"
     start = {
         "random": "Trained from random weights, as in the paper.",
         "closed-form": "Trained from a closed-form start (class means, principal components), not in the paper.",
     }[architecture.start]
+    if architecture.kind in CLOSED_FORMS:
+        start = "A Gaussian for each class over whole clips, fitted in closed form; not in the paper."
     return f"""# Generator `{architecture.kind}`
 
 {start}
@@ -159,7 +201,9 @@ Replaces the training part of a labelled speech corpus: it makes labelled featur
     gandistill sample GENERATOR --ppc 100 --balanced --out distilled
 
 Corpus: {facts.get("corpus") or "not stated"}; licence of the corpus: {facts.get("licence") or "not stated"}.
-UAR on the dev part of heads trained on its samples alone: {scores} (it was chosen by this score).
+UAR on the dev part of heads trained on its samples alone: {scores}.
+Designed draws: class means of the corpus's utterance means, and their covariance with a share of {share} of that
+between speakers.
 
 | class | utterances of the training part |
 |---|---|

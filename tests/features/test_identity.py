@@ -78,7 +78,7 @@ def test_a_config_that_was_edited_has_no_identity(made):
     features = made("features")
     config = features.folder / artifacts.CONFIG
     config.write_text(config.read_text().replace('"logmel"', '"logmal"'))
-    with pytest.raises(InputError, match="config.json has changed since it was written"):
+    with pytest.raises(InputError, match=r"config\.json has changed since it was written"):
         artifacts.fingerprint(features.folder)
 
 
