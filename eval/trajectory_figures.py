@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gandistill.evaluate.judgements import PARTS
-from gandistill.evaluate.matchings import GAUSSIAN, HARD, HERDING, RANDOM, TAUGHT
+from gandistill.evaluate.matchings import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.evaluate.rows import REAL, Facts
 from gandistill.evaluate.tables import bounds
 
@@ -76,7 +76,7 @@ def _line(row: Facts) -> str:
     soft = "" if row["labels"] == HARD else f", {row['labels']} labels"
     if "matched" in row:
         return f"{row['training set']}, last step" if row["last"] else f"step 0{soft}" if row["step"] == 0 else ""
-    kept = row["training set"] in (RANDOM, HERDING, GAUSSIAN) or "generator" in row
+    kept = row["training set"] in CONTROLS or "generator" in row
     return row["training set"] + soft if kept else ""
 
 

@@ -30,7 +30,7 @@ ppc: [50]
 labels: [hard]
 heads: [{{kind: superb, seeds: 1}}]
 seeds: 1
-draws: 2
+repeats: 2
 """
 
 

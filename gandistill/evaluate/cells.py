@@ -53,8 +53,8 @@ class Source:
     """Where training points come from, and the seed of it.
 
     All real data (``real``), a control (``control``, ``method`` its name), or a generator (``config``) before its first
-    update (``start``) or after its last (``generator``), stored in ``precision``. ``within`` is the bytes that the
-    control ``pooled`` may take.
+    update (``start``) or after its last (``generator``), stored in ``precision``. ``draws`` are designed or independent
+    where it is a generator or closed form. ``within`` is the bytes that the control ``pooled`` may take.
     """
 
     kind: Literal["real", "control", "start", "generator"]
@@ -63,6 +63,7 @@ class Source:
     config: GanConfig | None = None
     within: int = 0
     precision: str = FULL
+    draws: str = ""
 
     def described(self) -> dict[str, Any]:
         """What decides its points, beside features, bank and counts."""
@@ -75,6 +76,8 @@ class Source:
             facts["config"] = self.config.shareable()
         if self.precision != FULL:
             facts["precision"] = self.precision
+        if self.draws:
+            facts["draws"] = self.draws
         return facts
 
 
@@ -98,7 +101,7 @@ class Cell:
     def __str__(self) -> str:
         """What it is, in few words, for whoever must find it."""
         points = "all points" if self.counts is None else f"{sum(self.counts.values())} points"
-        source = f"{self.source.method or self.source.kind} {self.source.seed}"
+        source = f"{self.source.draws} {self.source.method or self.source.kind} {self.source.seed}".lstrip()
         if self.source.config is not None:
             config = self.source.config
             without = "".join(f", no {term}" for term, weight in config.losses.to_dict().items() if not weight)
@@ -129,8 +132,8 @@ class Store:
         return self.folder / "cells" / f"{cell.key}.json"
 
     def run(self, source: Source, inputs: Inputs) -> Path:
-        """Where a generator is trained, whatever precision it is stored in then."""
-        trained = replace(source, precision=FULL).described()
+        """Where a generator is trained, whatever precision it is stored in then, and however it is drawn from."""
+        trained = replace(source, precision=FULL, draws="").described()
         facts = dump_compact([inputs.fingerprint, inputs.banking.to_dict(), trained])
         return self.folder / "runs" / hashlib.sha256(facts.encode()).hexdigest()[:16]
 
@@ -163,7 +166,8 @@ def compute(cells: Sequence[Cell], store: Store, jobs: int = 1, shard: tuple[int
             del facts["seed"]
         if cell.source.kind == "start":
             del facts["config"]["training"]["seed"]
-        facts.pop("precision", None)  # one training serves all precisions
+        for use in ("precision", "draws"):  # one training serves them all
+            facts.pop(use, None)
         groups.setdefault(dump_compact([cell.inputs.fingerprint, facts]), []).append(cell)
     # Generators take longest: first come first served would leave one of them for the end.
     order = sorted(groups, key=lambda name: (groups[name][0].source.kind != "generator", name))
@@ -205,7 +209,9 @@ def _compute(cells: list[Cell], store: Store, quiet: bool) -> list[Failure]:
     failures = []
     with muted(quiet):
         # The generator's cost stays first, and its full precision.
-        cells = sorted(cells, key=lambda cell: (cell.source.seed, PRECISIONS.index(cell.source.precision)))
+        cells = sorted(
+            cells, key=lambda cell: (cell.source.seed, PRECISIONS.index(cell.source.precision), cell.source.draws)
+        )
         for source, same in groupby(cells, key=lambda cell: cell.source):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
                 points = _Points(source, cells[0].inputs, store, Path(scratch))
@@ -279,14 +285,15 @@ class _Points:
         bank = Bank.open(self.inputs.bank) if soft else None
         if source.kind in ("start", "generator"):
             wanted = whole.training_part().class_counts if counts is None else counts
-            sample(self.sampler, wanted, source.seed, out, soft)
+            sample(self.sampler.drawing(source.draws or None), wanted, source.seed, out, soft)
             return FeatureSet.open(out)
         if source.method == POOLED:
             return select_within(whole, source.within, source.seed, out, bank=bank)
         if counts is None and not soft:
             return whole.training_part()
         method = source.method or "random"
-        return select(whole, method, counts or whole.training_part().class_counts, source.seed, out, bank=bank)
+        wanted, draws = counts or whole.training_part().class_counts, source.draws or None
+        return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
 
 
 def _judged(cell: Cell, drawn: tuple[FeatureSet, float]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class TrajectoryPlan(Config):
     """Ways to distil, each a row of Table 3."""
     generators: dict[str, GeneratedPlan] = Field(default_factory=dict)
     """What stands beside them."""
-    controls: tuple[str, ...] = ("random", "herding", "class-gaussian")
+    controls: tuple[str, ...] = ("random", "real-recentred", "herding", "class-gaussian")
     """What distilled and generated sets must beat. Random real points are always there."""
     soft_controls: tuple[str, ...] = ()
     """Those of them that also teach the bank's mean posterior, beside learned soft labels."""
@@ -95,7 +95,7 @@ class TrajectoryPlan(Config):
     """Initial weights of students: their own, or those of teachers, for the first and the last step alone."""
     seeds: PositiveInt = 3
     """Distillations of each kind, each from real points of its own."""
-    draws: PositiveInt = 10
+    repeats: PositiveInt = 10
     """Draws of what costs no training: random real points, closed-form samples. The first are the distillations'
     own starts."""
 
@@ -117,8 +117,8 @@ class TrajectoryPlan(Config):
         for name, each in self.matched.items():
             if not set(each.ppc or ()) <= {*self.ppc}:
                 raise ValueError(f"matched {name!r}: its ppc must be some of the plan's {list(self.ppc)}")
-        if self.draws < self.seeds:
-            raise ValueError(f"draws {self.draws} are fewer than the {self.seeds} seeds, whose starts are among them")
+        if self.repeats < self.seeds:
+            raise ValueError(f"repeats {self.repeats} are fewer than the {self.seeds} seeds, whose starts they hold")
         if "scratch" not in self.starts:
             raise ValueError("starts lack 'scratch', by which all rows are judged")
         if self.merge_dev and self.generators:

@@ -37,7 +37,8 @@ TABLES = (FULL, DISTILLED)
 TAUGHT = f"{REAL}, teachers' schedule"
 STEP_0 = "its step 0"
 HARD, SOFT, LEARNED = "hard", "the bank's soft", "learned soft"
-RANDOM, HERDING, GAUSSIAN = DRAWN["random"], FIXED["herding"], DRAWN["class-gaussian"]
+RANDOM = DRAWN["random"]
+CONTROLS = (RANDOM, DRAWN["real-recentred"], FIXED["herding"], DRAWN["class-gaussian"])
 REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
 
@@ -113,7 +114,7 @@ class Rows:
 
     def _control(self, method: str, ppc: int, soft: bool, student: StudentPlan) -> Row:
         drawn = method in DRAWN
-        sources = [Source("control", ppc, seed, method, soft) for seed in range(self.plan.draws if drawn else 1)]
+        sources = [Source("control", ppc, seed, method, soft) for seed in range(self.plan.repeats if drawn else 1)]
         name = DRAWN[method] if drawn else FIXED[method]
         facts = {"training set": name, "labels": SOFT if soft else HARD, "ppc": ppc}
         return self.row(DISTILLED, facts, sources, student)
@@ -275,7 +276,7 @@ def _rivals(one: Measured, found: Sequence[Measured]) -> Iterator[tuple[str, Mea
             yield "its 0 updates", each
         elif "matched" in mine and facts.get("trained"):
             yield facts["training set"], each
-        elif facts["training set"] in (RANDOM, HERDING, GAUSSIAN):
+        elif facts["training set"] in CONTROLS:
             yield facts["training set"] + ("" if facts["labels"] == HARD else f", {facts['labels']} labels"), each
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from gandistill.config import Config
+from gandistill.controls.draws import DRAWS
 from gandistill.controls.select import METHODS
 from gandistill.errors import InputError
 from gandistill.evaluate.speakers import ProbeConfig
@@ -57,8 +58,8 @@ class HeadPlan(Config):
     """Of the plan's points per class those that it judges; none: all."""
     labels: tuple[Labels, ...] | None = None
     """Of the plan's kinds of labels those that it learns from; none: all."""
-    draws: PositiveInt | None = None
-    """Of the plan's draws how many it judges; none: all."""
+    repeats: PositiveInt | None = None
+    """Of the plan's repeats how many it judges; none: all."""
     tables: tuple[Literal[2, 3], ...] = (2, 3)
     """Tables that it judges for."""
 
@@ -112,7 +113,15 @@ class Plan(Config):
     """Rows of Table 2."""
     balanced: str
     """The generator, with both losses, that stands against real data in Tables 1, 3 and 4."""
-    controls: tuple[str, ...] = ("random", "herding", "k-centre", "class-gaussian", "pooled")
+    controls: tuple[str, ...] = (
+        "random",
+        "real-recentred",
+        "real-designed",
+        "herding",
+        "k-centre",
+        "class-gaussian",
+        "pooled",
+    )
     """What a distilled set must beat."""
     ppc: tuple[PositiveInt, ...] = (50, 100, 800, 1800)
     """Points per class of Table 2."""
@@ -122,8 +131,10 @@ class Plan(Config):
     """What judges."""
     seeds: PositiveInt = 3
     """Trainings of each generator."""
-    draws: PositiveInt = 10
-    """Draws of what costs no training: random real points, closed-form samples, untrained generators."""
+    repeats: PositiveInt = 10
+    """How often what costs no training is drawn: random real points, closed-form samples, untrained generators."""
+    draws: tuple[Literal["designed", "independent"], ...] = Field(default=DRAWS, min_length=1)
+    """Kinds of draws from generators and closed forms, a row each; the first serves where a table has but one."""
     dagger_seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of generator and head whose tests put the daggers: named here, before there is any result."""
     margin: float = Field(default=0.03, gt=0, lt=1)
@@ -133,7 +144,13 @@ class Plan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        lists = {"folds": self.folds, "ppc": self.ppc, "labels": self.labels, "controls": self.controls}
+        lists = {
+            "folds": self.folds,
+            "ppc": self.ppc,
+            "labels": self.labels,
+            "controls": self.controls,
+            "draws": self.draws,
+        }
         lists["heads"] = tuple(head.kind for head in self.heads)
         for name, values in lists.items():
             twice = [value for place, value in enumerate(values) if value in values[:place]]
@@ -153,8 +170,10 @@ class Plan(Config):
             for what, some, every in (("ppc", head.ppc, self.ppc), ("labels", head.labels, self.labels)):
                 if not set(some or ()) <= {*every}:
                     raise ValueError(f"head {head.kind}: its {what} must be some of the plan's {list(every)}")
-            if (head.draws or 0) > self.draws:
-                raise ValueError(f"head {head.kind}: its draws {head.draws} are more than the plan's {self.draws}")
+            if (head.repeats or 0) > self.repeats:
+                raise ValueError(
+                    f"head {head.kind}: its repeats {head.repeats} are more than the plan's {self.repeats}"
+                )
         return self
 
     def rooted(self, recipes: Path) -> "Plan":

@@ -5,10 +5,13 @@ S seeds of a source, H seeds of a head.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from gandistill.controls.counts import counts_per_class
+from gandistill.controls.draws import INDEPENDENT
+from gandistill.controls.select import CLOSED_FORMS
 from gandistill.evaluate.cells import POOLED, Cell, Counts, Source, Taught
 from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.plan import HeadPlan, Labels, Plan, Weights
@@ -21,6 +24,8 @@ TIME_POOLED = "real, time-pooled"
 WEIGHTED = f"{REAL}, weighted loss"
 DRAWN = {
     "random": "real, random",
+    "real-recentred": "real, recentred",
+    "real-designed": "real, designed",
     "random-oversampled": "real, random, oversampled",
     "class-gaussian": "class-Gaussian",
     "class-gaussian-mean": "class-Gaussian of means",
@@ -114,14 +119,16 @@ class Rows:
                 points = {"ppc": ppc}
                 for method in plan.controls:
                     if method in DRAWN:
-                        yield self.row({"training set": DRAWN[method]} | points, head, labels, self.draws(method), ppc)
+                        for draws in plan.draws if method in CLOSED_FORMS else ("",):
+                            facts = {"training set": called(DRAWN[method], draws), "method": method, "draws": draws}
+                            yield self.row(facts | points, head, labels, self.repeats(method, draws), ppc)
                     elif method in FIXED:
                         source = Source("control", method=method)
                         yield self.row({"training set": FIXED[method]} | points, head, labels, [source], ppc)
                 for name, each in plan.generators.items():
-                    for losses in (UNTRAINED, *each.losses):
-                        facts = self.named(name, losses) | points
-                        yield self.row(facts, head, labels, self.generators(name, losses), ppc)
+                    for losses, draws in product((UNTRAINED, *each.losses), plan.draws):
+                        facts = self.named(name, losses, draws) | points
+                        yield self.row(facts, head, labels, self.generators(name, losses, draws), ppc)
 
     def balance(self) -> Iterator[Row]:
         """Table 3: real against generated points, balanced and not, at as many points and at full size.
@@ -149,15 +156,16 @@ class Rows:
         add(WEIGHTED, "no", [Source("real")], None, "balanced")
         if POOLED in plan.controls:
             add(TIME_POOLED, "no", [Source("control", method=POOLED, within=self.within)], None)
-        dealt = self.draws("random-oversampled")
+        dealt = self.repeats("random-oversampled")
+        gaussian = called(DRAWN["class-gaussian"], plan.draws[0])
         add(DRAWN["random-oversampled"], "yes", dealt, _largest)
         add(DRAWN["random-oversampled"], "yes, full size", dealt, shapes["yes, full size"])
         for balance, wanted in shapes.items():
             if not balance.endswith("full size"):
-                add(DRAWN["random"], balance, self.draws("random"), wanted)
+                add(DRAWN["random"], balance, self.repeats("random"), wanted)
                 for method in [method for method in plan.controls if method in FIXED]:
                     add(FIXED[method], balance, [Source("control", method=method)], wanted)
-            add(DRAWN["class-gaussian"], balance, self.draws("class-gaussian"), wanted)
+            add(gaussian, balance, self.repeats("class-gaussian", plan.draws[0]), wanted)
             add(start["training set"], balance, self.generators(plan.balanced, UNTRAINED), wanted)
             add(generated["training set"], balance, made, wanted)
         for head, labels in plan.judges(3):
@@ -178,35 +186,37 @@ class Rows:
             ({"first layer of": f"emotion head, {REAL}"}, "emotions", real, None),
         ]
         drawn = {"first layer of": f"emotion head, {DRAWN['random']}"}
-        systems.append((drawn, "emotions", self.draws("random"), most))
+        systems.append((drawn, "emotions", self.repeats("random"), most))
         for losses in (BASELINE, BOTH):
             if losses in plan.generators[plan.balanced].losses:
                 made = self.generators(plan.balanced, losses)
-                facts = {"first layer of": f"emotion head, {plan.balanced} {ADDED[losses]}", "losses": losses}
+                name = called(f"{plan.balanced} {ADDED[losses]}", plan.draws[0])
+                facts = {"first layer of": f"emotion head, {name}", "losses": losses}
                 systems.append((facts, "emotions", made, most))
         for facts, taught, sources, ppc in systems:
             row = self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc)
             cells = [[[_probe(c, taught, probing, features) for c in s] for s in fold] for fold in row.cells]
             yield replace(row, cells=cells)
 
-    def named(self, name: str, losses: str) -> Facts:
-        """What rows of a generator are called, with its architecture and start."""
-        architecture = self.plan.generator_config(name, BOTH, 0).architecture
+    def named(self, name: str, losses: str, draws: str | None = None) -> Facts:
+        """What rows of a generator are called, with its architecture and start; without ``draws`` the plan's first."""
+        architecture, draws = self.plan.generator_config(name, BOTH, 0).architecture, draws or self.plan.draws[0]
         made = {"generator": name, "losses": losses, "kind": architecture.kind, "start": architecture.start}
-        return {"training set": f"{name} {ADDED[losses]}"} | made
+        return {"training set": called(f"{name} {ADDED[losses]}", draws), "draws": draws} | made
 
-    def draws(self, method: str) -> list[Source]:
-        """A control by each of the plan's draws."""
-        return [Source("control", seed, method) for seed in range(self.plan.draws)]
+    def repeats(self, method: str, draws: str = "") -> list[Source]:
+        """A control, drawn as often as the plan says."""
+        return [Source("control", seed, method, draws=draws) for seed in range(self.plan.repeats)]
 
-    def generators(self, name: str, losses: str) -> list[Source]:
+    def generators(self, name: str, losses: str, draws: str | None = None) -> list[Source]:
         """A generator by each of its seeds; before its first update, by as many as a control is drawn, where the
         training set has no part in it either."""
+        draws = draws or self.plan.draws[0]
         if losses != UNTRAINED:
-            return [self.generator(name, losses, seed) for seed in range(self.plan.seeds)]
+            return [replace(self.generator(name, losses, seed), draws=draws) for seed in range(self.plan.seeds)]
         start = replace(self.generator(name, BOTH, 0), kind="start")
-        seeds = range(self.plan.draws if _is_drawn(start) else self.plan.seeds)
-        return [replace(self.generator(name, BOTH, seed), kind="start") for seed in seeds]
+        seeds = range(self.plan.repeats if _is_drawn(start) else self.plan.seeds)
+        return [replace(self.generator(name, BOTH, seed), kind="start", draws=draws) for seed in seeds]
 
     def generator(self, name: str, losses: str, seed: int) -> Source:
         """A generator after its training."""
@@ -226,7 +236,7 @@ class Rows:
         Sources that are drawn at random, which costs no training, are judged by one head each, of the same seed.
         """
         often = _is_drawn(sources[0])
-        sources = sources[: head.draws] if often else sources
+        sources = sources[: head.repeats] if often else sources
         cells, costs = [], []
         for fold in self.folds:
             wanted = points(fold.train) if callable(points) else _each(points, fold.train)
@@ -236,9 +246,14 @@ class Rows:
                 configs = [self.plan.head_config(head.kind, seed, labels, weights) for seed in seeds]
                 of_fold.append([Cell("judge", fold.inputs, source, wanted, config) for config in configs])
                 if source.kind == "generator":
-                    costs.append(Cell("cost", fold.inputs, source))
+                    costs.append(Cell("cost", fold.inputs, replace(source, draws="")))
             cells.append(of_fold)
         return Row({"head": head.kind, "labels": labels} | facts, cells, costs)
+
+
+def called(name: str, draws: str) -> str:
+    """What a row is called, by its kind of draws."""
+    return f"{name}, {INDEPENDENT}" if draws == INDEPENDENT else name
 
 
 def _is_drawn(source: Source) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gandistill.controls.select import CLOSED_FORMS, REAL_DESIGNED, RECENTRED
 from gandistill.evaluate.cells import Store
 from gandistill.evaluate.plan import Plan
 from gandistill.evaluate.predictions import Predictions, pooled
@@ -30,6 +31,7 @@ from gandistill.evaluate.rows import (
     Facts,
     Fold,
     Row,
+    called,
 )
 from gandistill.evaluate.significance import difference, holm, interval, mcnemar
 
@@ -89,8 +91,8 @@ def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan)
 
     ``uar`` in 0..1 with its 95 % t interval ``low`` to ``high`` (over sources where there are several, since heads of
     one source are not independent; else over heads), ``uars`` [S][H] and ``fold_uars`` [folds], ``points``, ``cost``
-    in processor seconds and bytes; of a generator also ``differences`` to what it must beat, and ``mcnemar``
-    against the losses it adds to and against those rivals.
+    in processor seconds and bytes; of what no corpus holds also ``differences`` to what it must beat, and of a trained
+    generator ``mcnemar`` against the losses it adds to and against those rivals.
     """
     found = [Measured.of(row, folds, store) for row in rows]
     table = [_summary(one, store) for one in found]
@@ -112,14 +114,25 @@ def _place(facts: Facts) -> tuple[Any, ...]:
 
 
 def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
-    """What a trained generator's row is compared with, and how that row's facts differ from it."""
-    if facts.get("losses") in (None, UNTRAINED):
-        return []
+    """What a row that no corpus holds is compared with, and how that row's facts differ from it.
+
+    Generators after their training with all they must beat, by the same kind of draws; samples of closed forms, and
+    real clips that were moved, with random real clips and with all of them.
+    """
     whole = {"ppc": None} | ({"balance": "no"} if "balance" in facts else {})
+    random = (DRAWN["random"], {"training set": DRAWN["random"]})
+    if facts.get("losses") in (None, UNTRAINED):
+        moved = facts.get("losses") or facts.get("method") in (RECENTRED, REAL_DESIGNED, *CLOSED_FORMS)
+        return [random, (REAL, {"training set": REAL} | whole)] if moved else []
     oversampled = facts["balance"] if facts.get("balance") in BALANCED else "yes"
+    gaussian, start = (
+        called(name, facts["draws"]) for name in (DRAWN["class-gaussian"], f"{facts['generator']} {ADDED[UNTRAINED]}")
+    )
     return [
-        (ADDED[UNTRAINED], {"training set": f"{facts['generator']} {ADDED[UNTRAINED]}"}),
-        *((name, {"training set": name}) for name in (DRAWN["random"], *FIXED.values(), DRAWN["class-gaussian"])),
+        (ADDED[UNTRAINED], {"training set": start}),
+        random,
+        *((name, {"training set": name}) for name in (DRAWN["real-recentred"], DRAWN["real-designed"])),
+        *((name, {"training set": name}) for name in (*FIXED.values(), gaussian)),
         *((name, {"training set": name} | whole) for name in (REAL, WEIGHTED, TIME_POOLED)),
         (DRAWN["random-oversampled"], {"training set": DRAWN["random-oversampled"], "balance": oversampled}),
         *((UNBALANCED, {"balance": other}) for one, other in BALANCED.items() if facts.get("balance") == one),
@@ -137,11 +150,12 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
     for number, one in enumerate(found):
         facts = one.row.facts
         pairs = [
-            ("losses", losses, {"training set": f"{facts.get('generator')} {ADDED[losses]}"})
+            ("losses", losses, {"training set": called(f"{facts['generator']} {ADDED[losses]}", facts["draws"])})
             for losses in (BASELINE, SML)
             if facts.get("losses") not in (None, UNTRAINED, BASELINE, losses)
         ]
-        pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
+        if facts.get("losses") not in (None, UNTRAINED):
+            pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
         for family, name, differing in pairs:
             if (rival := named.get(_place(facts | differing))) is None:
                 continue

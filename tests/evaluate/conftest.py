@@ -50,7 +50,7 @@ PLAN: dict[str, Any] = {
     "labels": ["hard", "soft"],
     "heads": [{"kind": "superb", "seeds": 2}, {"kind": "attentive", "seeds": 3, "ppc": [5], "labels": ["hard"]}],
     "seeds": 2,
-    "draws": 3,
+    "repeats": 3,
     "speakers": {"config": "probe.yaml"},
 }
 

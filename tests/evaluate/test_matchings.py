@@ -36,7 +36,7 @@ PLAN: dict[str, Any] = {
     "ppc": [1, 2],
     "students": [{"kind": "cnn", "seeds": 2}, {"kind": "superb"}],
     "seeds": 3,
-    "draws": 4,
+    "repeats": 4,
 }
 MTT = {"teach": {"epochs": 4, "batch": 5}, "distil": {"steps": 25, "ahead": 1, "latest_start": 3, "keep_every": 10}}
 

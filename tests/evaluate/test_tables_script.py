@@ -29,7 +29,7 @@ PLAN: dict[str, Any] = {
     "labels": ["hard"],
     "heads": [{"kind": "superb", "seeds": 1}],
     "seeds": 1,
-    "draws": 2,
+    "repeats": 2,
 }
 
 

@@ -49,7 +49,7 @@ PLAN: dict[str, Any] = {
     "controls": ["random", "class-gaussian"],
     "students": [{"kind": "cnn"}],
     "seeds": 2,
-    "draws": 3,
+    "repeats": 3,
 }
 FILES = {f"{table}.{form}" for table in ("full", "distilled") for form in ("json", "csv", "md")}
 FILES |= {f"figure{number}-{part}.svg" for number in (2, 3) for part in ("dev", "test")}
@@ -214,7 +214,7 @@ def test_the_papers_values_stand_beside_sets_distilled_from_the_same_parts(
         ({"students": [{"kind": "cnn7"}]}, "bad head 'cnn7', expected some of [superb"),
         ({"matched": {"cnn": {"guides": ["cnn7"]}}}, "bad head 'cnn7'"),
         ({"speed": 3}, "unknown key 'speed'"),
-        ({"draws": 1}, "draws 1 are fewer than the 2 seeds"),
+        ({"repeats": 1}, "repeats 1 are fewer than the 2 seeds"),
         ({"settings": ["distil.latest_start=9"]}, "more than the teachers' 2 epochs"),
         ({"settings": ["distil.step=9"]}, "unknown key 'distil.step'"),
         ({"controls": ["herdin"]}, "bad control 'herdin'"),
