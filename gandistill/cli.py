@@ -40,7 +40,8 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out a
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
 METHODS = "random, random-oversampled, herding, k-centre, pooled, class-gaussian or class-gaussian-mean."
 PROTOCOLS = (
-    "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
+    "speaker-independent, ravdess-dyads, speaker-trios, superb, mtt-table1, superb-sid or custom; "
+    "none leaves the split column empty."
 )
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
 Network = Annotated[Path, typer.Argument(help="Folder of a network with exits.")]
