@@ -7,7 +7,7 @@ the batch.
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from gandistill.features.featureset import ORIGIN, Utterance, labels_and_dims, w
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
-from gandistill.run import one_thread
+from gandistill.run import no_tf32, one_thread
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"
@@ -92,6 +92,12 @@ class Sampler:
                 artifacts.describe(KIND, made_by, **self.facts, heads=heads_config(self.bank.heads)["heads"]),
             )
 
+    def to(self, device: torch.device | str) -> "Sampler":
+        """A copy that computes on a device: the same noise, and samples that come back to the CPU."""
+        generator, bank = copy.deepcopy((self.generator, self.bank))
+        mean, deviation = self.mean.to(device), self.deviation.to(device)
+        return replace(self, generator=generator.to(device), mean=mean, deviation=deviation, bank=bank.to(device))
+
     @property
     def labels(self) -> list[str]:
         """Class names; a class's number is its place here."""
@@ -116,7 +122,7 @@ class Sampler:
     def _drawn(self, label: int, count: int, seed: int, soft: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Samples [T, D] with their soft labels [C], computed in chunks of samples."""
         for first in range(0, count, self.chunk):
-            with one_thread():
+            with one_thread(), no_tf32():
                 frames, posteriors = self._chunk(label, first, seed, soft)
             for i in range(min(count - first, self.chunk)):
                 yield frames[i], None if posteriors is None else posteriors[i]
@@ -138,11 +144,13 @@ class Sampler:
     @torch.no_grad()
     def _chunk(self, label: int, first: int, seed: int, soft: bool) -> tuple[Tensor, Tensor | None]:
         """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
-        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
-        frames = self._folded(torch.full((self.chunk,), label), draws) * self.deviation + self.mean
-        frames = frames.half().float()
-        lengths = torch.full((self.chunk,), frames.shape[1])
-        return frames, self.bank.mean_posterior(frames, lengths) if soft else None
+        device = self.mean.device
+        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise).to(device)
+        labels = torch.full((self.chunk,), label, device=device)
+        frames = (self._folded(labels, draws) * self.deviation + self.mean).half().float()
+        lengths = torch.full((self.chunk,), frames.shape[1], device=device)
+        posteriors = self.bank.mean_posterior(frames, lengths).cpu() if soft else None
+        return frames.cpu(), posteriors
 
 
 def generator_folder(folder: Path) -> Path:
