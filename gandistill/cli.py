@@ -40,6 +40,7 @@ DrawsOption = Annotated[
     str | None,
     typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
 ]
+Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
 METHODS = (
@@ -47,7 +48,8 @@ METHODS = (
     "class-gaussian-mean."
 )
 PROTOCOLS = (
-    "speaker-independent, ravdess-dyads, superb, mtt-table1, superb-sid or custom; none leaves the split column empty."
+    "speaker-independent, ravdess-dyads, speaker-trios, superb, mtt-table1, superb-sid or custom; "
+    "none leaves the split column empty."
 )
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
 Network = Annotated[Path, typer.Argument(help="Folder of a network with exits.")]
@@ -179,25 +181,36 @@ def extract(
     config: ConfigFile = None,
     settings: Settings = None,
     skip_bad: SkipBad = False,
+    device: Device = None,
 ) -> None:
     """Turn the audio of a manifest into a feature set; goes on where it was stopped.
 
     Run it as often as you like at once, on any machines that see the folder --out: the processes share the work.
     """
+    from gandistill import processes
     from gandistill.features.extract import ExtractConfig
     from gandistill.features.extract import extract as run
 
     chosen = [f"upstream={upstream}"] if upstream else []
-    run(manifest, ExtractConfig.load(config, [*chosen, *(settings or [])]), out, skip_bad)
+    wanted = ExtractConfig.load(config, [*chosen, *(settings or [])])
+    run(manifest, wanted, out, skip_bad, processes.device(device))
 
 
 @app.command()
-def bank(features: Features, out: Out = Path("bank"), config: ConfigFile = None, settings: Settings = None) -> None:
+def bank(
+    features: Features,
+    out: Out = Path("bank"),
+    config: ConfigFile = None,
+    settings: Settings = None,
+    device: Device = None,
+) -> None:
     """Train the bank of frozen heads on the train part."""
+    from gandistill import processes
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.bank import BankConfig, build_bank
 
-    build_bank(FeatureSet.open(features), BankConfig.load(config, settings or []), out, {"command": "bank"})
+    wanted = BankConfig.load(config, settings or [])
+    build_bank(FeatureSet.open(features), wanted, out, {"command": "bank"}, processes.device(device))
 
 
 @app.command()
@@ -271,13 +284,15 @@ def sample(
     labels: Labels = "hard",
     draws: DrawsOption = None,
     seed: Seed = 0,
+    device: Device = None,
 ) -> None:
     """Draw a distilled set from a generator."""
+    from gandistill import processes
     from gandistill.controls.counts import counts_per_class, whole_numbers
     from gandistill.controls.soft import are_soft
     from gandistill.gan import sampling
 
-    sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws)
+    sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws).to(processes.device(device))
     wanted = counts_per_class(
         sampler.labels,
         sampler.facts["class_counts"],
@@ -312,8 +327,10 @@ def train_head(
     seed: Annotated[int | None, typer.Option(min=0, help="Decides everything random.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
+    device: Device = None,
 ) -> None:
     """Train an emotion recogniser on a feature set, real or distilled."""
+    from gandistill import processes
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
 
@@ -321,7 +338,8 @@ def train_head(
     chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
     judged = None if dev is None else FeatureSet.open(dev).part("dev")
     wanted = HeadConfig.load(config, [*(settings or []), *chosen])
-    train_head_to(out, FeatureSet.open(features), wanted, judged, {"command": "train-head"})
+    made_by = {"command": "train-head"}
+    train_head_to(out, FeatureSet.open(features), wanted, judged, made_by, processes.device(device))
 
 
 @app.command()

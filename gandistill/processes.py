@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed import ReduceOp
 
-from gandistill.errors import InputError, RunError
+from gandistill.errors import InputError, RunError, choices
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -36,6 +36,22 @@ def place() -> "PartialState":
     from accelerate import PartialState
 
     return PartialState(cpu=not torch.accelerator.is_available(), timeout=PATIENCE)
+
+
+def device(name: str | None = None) -> torch.device:
+    """The device of that name, such as cpu, cuda:1 or mps; without a name that of ``place``: an accelerator, if any.
+
+    Raises InputError, naming those that this machine has, for any other.
+    """
+    if name is None:
+        return torch.device(place().device or "cpu")
+    here = ["cpu"]
+    if torch.accelerator.is_available():
+        kind = str(torch.accelerator.current_accelerator())
+        here += [kind, *(f"{kind}:{number}" for number in range(torch.accelerator.device_count()))]
+    if name not in here:
+        raise choices("device", name, here)
+    return torch.device(name)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gandistill import __version__
 from gandistill.cli import main
@@ -29,13 +30,13 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 COMMANDS = {
     "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns",
     "audit": "manifest",
-    "extract": "--upstream --config --set --out --skip-bad",
-    "bank": "--config --set --out",
+    "extract": "--upstream --config --set --out --skip-bad --device",
+    "bank": "--config --set --out --device",
     "select": "--method --ppc --total --balanced --as-original --counts --bytes --labels --bank --seed --out",
     "train": "--config --set --out --resume --allow-inexact-resume",
-    "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out",
+    "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out --device",
     "compress": "--precision --out",
-    "train-head": "--head --dev --labels --seed --config --set --out",
+    "train-head": "--head --dev --labels --seed --config --set --out --device",
     "heads": "--dims --classes --json",
     "evaluate": "--split --json",
     "compare": "--margin --seed --json",
@@ -307,6 +308,10 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "an unknown model": (["selfdistill", "describe", "--upstream", "wav2vec3"], "expected one of [hubert-base"),
     "no network": (["selfdistill", "export", "WORK/logmel", "--exit", 3], "expected a self-distilled network"),
     "missing predictions": (["compare", "WORK/nothing.csv", "WORK/nothing.csv"], "WORK/nothing.csv"),
+    "no device to extract on": (["extract", "WORK/manifest.csv", "--out", "TMP/x", "--device", "gpu"], "one of [cpu"),
+    "no device for a bank": (["bank", "WORK/logmel", "--out", "TMP/x", "--device", "cuda:99"], "Bad device 'cuda:99'"),
+    "no device to sample on": (["sample", "WORK/gan", "--ppc", 3, "--device", "cpu:1"], "expected one of [cpu"),
+    "no device for a head": (["train-head", "WORK/random", "--out", "TMP/x", "--device", ""], "Bad device ''"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
 }
 
@@ -330,6 +335,27 @@ def test_a_mistake_is_one_line_with_exit_code_2(
     assert placed(expected) in done.err
     assert not any(mark in done.err for mark in ("Traceback", "╭", "│", "Error:"))
     assert not any(tmp_path.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("extract", "WORK/manifest.csv"),
+        ("bank", "WORK/logmel", *BANK),
+        ("sample", "WORK/gan", "--ppc", 2, "--labels", "soft"),
+        ("train-head", "WORK/random", *HEAD),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_computes_on_the_device_that_is_named(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[object, ...]
+):
+    """A device without values stands for the one named, and ends what computes there."""
+    asked = []
+    monkeypatch.setattr("gandistill.processes.device", lambda name: asked.append(name) or torch.device("meta"))
+    with pytest.raises(RuntimeError, match=r"(?i)meta"):
+        main([*(str(word).replace("WORK", str(work)) for word in words), "--out", str(tmp_path / "x"), "--device", "a"])
+    assert asked == ["a"]
 
 
 def test_trajectory_matching(work: Path, tmp_path: Path):

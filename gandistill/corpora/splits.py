@@ -22,6 +22,12 @@ MOST_FOLDS = 5
 DYAD_SESSIONS = ((1, 2, 3), (4, 5), (6, 7), (8, 9), (10, 11, 12))
 """The dyads (actors 1 and 2, 3 and 4, ...) of RAVDESS that play each of IEMOCAP's five sessions."""
 DYAD_EMOTIONS = {"neutral": "neutral", "calm": "neutral", "happiness": "happy", "sadness": "sad", "anger": "angry"}
+TRIOS = (("EB0", "MK0", "SM0"), ("KS0", "IC0", "TP0"), ("KD0", "MP0", "WR0"))
+"""nEMO's speakers in threes: its four women (EB0, IC0, KD0, MK0), then its five men, each by name, dealt in turn.
+
+Listed, so that a part of the corpus is split as the whole is. The first of a trio, who has about as many utterances of
+every class (MK0 has no surprise, MP0 is sparse), is chosen so that two women and three men train in every fold.
+"""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,31 @@ def ravdess_dyads(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
         say(f"Protocol ravdess-dyads: {calm} utterances of calm count as neutral")
     _say_left_out("ravdess-dyads", (entry for entry in entries if entry.emotion not in DYAD_EMOTIONS))
     return kept
+
+
+def speaker_trios(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+    """nEMO's nine speakers in three trios of both genders (``TRIOS``), with every class in every part.
+
+    Fold k tests on trio k; its dev part is the first speaker of trio k + 1 (cyclically), the other five speakers train.
+    Nothing is drawn, so ``seed`` does not count.
+
+    Raises InputError for a speaker who is in no trio, or if a part lacks a class that another has.
+    """
+    trio_of = {speaker: number for number, trio in enumerate(TRIOS, 1) for speaker in trio}
+    dev = TRIOS[fold % len(TRIOS)][0]
+    split = []
+    for entry in entries:
+        if entry.speaker not in trio_of:
+            raise choices(f"speaker of {entry.id}", entry.speaker, list(trio_of))
+        part = "test" if trio_of[entry.speaker] == fold else "dev" if entry.speaker == dev else "train"
+        split.append(replace(entry, split=part))
+    for part, counts in audit(split).counts.items():
+        if lacking := [emotion for emotion, count in counts.items() if count == 0]:
+            raise InputError(
+                f"Protocol speaker-trios, fold {fold}, leaves no utterance of [{', '.join(lacking)}] for {part}: "
+                "is the corpus complete?"
+            )
+    return split
 
 
 def custom(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
@@ -276,6 +307,7 @@ def _superb_sid(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
 PROTOCOLS = {
     "speaker-independent": Protocol(speaker_independent, folds=MOST_FOLDS),
     "ravdess-dyads": Protocol(ravdess_dyads, ("ravdess",), folds=len(DYAD_SESSIONS)),
+    "speaker-trios": Protocol(speaker_trios, ("nemo",), folds=len(TRIOS)),
     "superb": Protocol(_superb, ("iemocap",), folds=5),
     "mtt-table1": Protocol(_mtt_table1, ("demos",)),
     "superb-sid": Protocol(_superb_sid, ("voxceleb1",), known_speakers=True),

@@ -91,14 +91,12 @@ def mcnemar_of(a_only: int, b_only: int) -> dict[str, Any]:
     Exact (binomial) below 25 discordant pairs, else chi-squared with continuity correction. ``method`` is "exact" or
     "chi-squared", ``statistic`` the smaller count, or chi-squared. McNemar 1947; the correction is Edwards 1948.
     """
-    from scipy import stats
+    from statsmodels.stats.contingency_tables import mcnemar as tested
 
-    fewer, pairs = min(a_only, b_only), a_only + b_only
-    if pairs < EXACT_BELOW:
-        p_value = min(1.0, 2 * float(stats.binom.cdf(fewer, pairs, 0.5)))
-        return {"p_value": p_value, "statistic": float(fewer), "method": "exact"}
-    statistic = (abs(a_only - b_only) - 1) ** 2 / pairs
-    return {"p_value": float(stats.chi2.sf(statistic, df=1)), "statistic": statistic, "method": "chi-squared"}
+    exact = a_only + b_only < EXACT_BELOW
+    found: Any = tested([[0, a_only], [b_only, 0]], exact=exact, correction=True)
+    method = "exact" if exact else "chi-squared"
+    return {"p_value": float(found.pvalue), "statistic": float(found.statistic), "method": method}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,13 +105,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     The i-th smallest of m, times m - i + 1, never below the one before it (Holm 1979). Raises ValueError for a value
     outside 0..1.
     """
+    from statsmodels.stats.multitest import multipletests
+
     if not all(0 <= p <= 1 for p in p_values):
         raise ValueError(f"p-values lie in 0..1: {list(p_values)}")
-    adjusted, least = [0.0] * len(p_values), 0.0
-    for place, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        least = max(least, min(1.0, (len(p_values) - place) * p_values[i]))
-        adjusted[i] = least
-    return adjusted
+    if not p_values:
+        return []  # statsmodels 0.14 divides by how many there are
+    adjusted: Any = multipletests(p_values, method="holm")[1]
+    return adjusted.tolist()
 
 
 def bootstrap(

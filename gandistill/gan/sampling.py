@@ -28,7 +28,7 @@ from gandistill.gan.generator import CLOSED_FORMS, Architecture, Generator
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
-from gandistill.run import one_thread
+from gandistill.run import no_tf32, one_thread
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"
@@ -103,6 +103,13 @@ class Sampler:
             artifacts.write_text(building / artifacts.CARD, card)
             artifacts.write_json(building / artifacts.CONFIG, artifacts.describe(KIND, made_by, **facts))
 
+    def to(self, device: torch.device | str) -> "Sampler":
+        """A copy that computes on a device: the same noise, and samples that come back to the CPU."""
+        generator, bank = copy.deepcopy((self.generator, self.bank))
+        mean, deviation = self.mean.to(device), self.deviation.to(device)
+        bank = None if bank is None else bank.to(device)
+        return replace(self, generator=generator.to(device), mean=mean, deviation=deviation, bank=bank)
+
     @property
     def labels(self) -> list[str]:
         """Class names; a class's number is its place here."""
@@ -143,7 +150,7 @@ class Sampler:
     def _drawn(self, label: int, count: int, seed: int, soft: bool) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Samples [T, D] with their soft labels [C], computed in chunks of samples."""
         for first in range(0, count, self.chunk):
-            with one_thread():
+            with one_thread(), no_tf32():
                 frames, posteriors = self._chunk(label, first, seed, soft)
             for i in range(min(count - first, self.chunk)):
                 yield frames[i], None if posteriors is None else posteriors[i]
@@ -167,17 +174,20 @@ class Sampler:
     @torch.no_grad()
     def _chunk(self, label: int, first: int, seed: int, soft: bool) -> tuple[Tensor, Tensor | None]:
         """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
-        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise)
-        frames = self._folded(torch.full((self.chunk,), label), draws) * self.deviation + self.mean
+        device = self.mean.device
+        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise).to(device)
+        labels = torch.full((self.chunk,), label, device=device)
+        frames = self._folded(labels, draws) * self.deviation + self.mean
         if self.design is not None:
-            frames = moved(frames, self.design.means(label, first, self.chunk, seed))
+            frames = moved(frames, self.design.means(label, first, self.chunk, seed).to(device))
         frames = frames.half().float()
-        lengths = torch.full((self.chunk,), frames.shape[1])
+        lengths = torch.full((self.chunk,), frames.shape[1], device=device)
         if not soft:
-            return frames, None
+            return frames.cpu(), None
         if self.bank is None:
             raise InputError("The generator has no bank, whose heads give soft labels: train it with --set bank=DIR")
-        return frames, self.bank.mean_posterior(frames, lengths)
+        posteriors = self.bank.mean_posterior(frames, lengths).cpu()
+        return frames.cpu(), posteriors
 
 
 def network(architecture: Architecture, classes: int, dims: int) -> Generator | ClosedForm:

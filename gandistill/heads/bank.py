@@ -18,6 +18,7 @@ from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
 from gandistill.heads.training import Schedule, descend, score, seeded, untrained
+from gandistill.run import no_tf32
 
 KIND = "bank"
 TENSORS = "bank.safetensors"
@@ -105,14 +106,19 @@ class Bank:
         return self
 
 
-def build_bank(features: FeatureSet, config: BankConfig, out: Path, made_by: dict[str, Any]) -> Bank:
-    """Train a bank on the training part of a feature set and write it. Raises InputError as ``train_head`` does."""
+def build_bank(
+    features: FeatureSet, config: BankConfig, out: Path, made_by: dict[str, Any], device: torch.device | str = "cpu"
+) -> Bank:
+    """Train a bank on the training part of a feature set, as ``train_head`` does, and write it.
+
+    Raises InputError as that does.
+    """
     artifacts.check_free(out, KIND)
     training = features.training_part()
     runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
     heads: list[Head] = []
     for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
-        heads += stages(training, kind, config, seed)
+        heads += stages(training, kind, config, seed, device)
     with artifacts.new_artifact(out, KIND) as folder:
         save_heads(folder / TENSORS, heads)
         described = heads_config(heads) | {"config": config.to_dict()} | made_from(features)
@@ -121,17 +127,19 @@ def build_bank(features: FeatureSet, config: BankConfig, out: Path, made_by: dic
     return Bank(heads)
 
 
-def stages(training: FeatureSet, kind: str, config: BankConfig, seed: int) -> list[Head]:
+def stages(
+    training: FeatureSet, kind: str, config: BankConfig, seed: int, device: torch.device | str = "cpu"
+) -> list[Head]:
     """One training seen three times: before it, after ``half_trained`` updates, and at its end."""
     names = {0: UNTRAINED, config.half_trained: HALF_TRAINED, config.updates: CONVERGED}
-    with seeded(seed):
-        head = untrained(training, kind, config)
+    with seeded(seed), no_tf32():
+        head = untrained(training, kind, config).to(device)
         heads = [deepcopy(head)]
         heads += [deepcopy(head) for update in descend(head, training, config, seed) if update in names]
-    for (update, stage), snapshot in zip(names.items(), heads, strict=True):
-        uar = score(snapshot, training)["uar"]
-        snapshot.trained = {"seed": seed, "stage": stage, "updates": update, "train_uar": uar}
-        frozen(snapshot)
+        for (update, stage), snapshot in zip(names.items(), heads, strict=True):
+            uar = score(snapshot, training)["uar"]
+            snapshot.trained = {"seed": seed, "stage": stage, "updates": update, "train_uar": uar}
+            frozen(snapshot.cpu())
     return heads
 
 

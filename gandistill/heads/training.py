@@ -22,7 +22,7 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, made_from, scale
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head
 from gandistill.metrics import accuracy, confusion_matrix, unweighted_average_recall
-from gandistill.run import check_finite, one_thread
+from gandistill.run import check_finite, no_tf32, one_thread
 
 
 class Schedule(Config):
@@ -66,20 +66,23 @@ class HeadConfig(Schedule):
     """Initial weights, order of utterances and dropout follow from this alone."""
 
 
-def train_head(features: FeatureSet, config: HeadConfig, dev: FeatureSet | None = None) -> Head:
+def train_head(
+    features: FeatureSet, config: HeadConfig, dev: FeatureSet | None = None, device: torch.device | str = "cpu"
+) -> Head:
     """Train a head on the training part of a feature set; without ``dev``, the last update's weights are the result.
 
-    The same data, config, threads and build give the same bits. A class without utterances is said on stderr and
-    trained without. Raises InputError if fewer than two classes occur, if dev's labels, dims or upstream differ, or if
-    soft labels are asked for and there are none.
+    It is trained on ``device`` and comes back on the CPU. The same data, config, threads, device and build give the
+    same bits; on another device batches and initial weights are the same, dropout and rounding are not. A class without
+    utterances is said on stderr and trained without. Raises InputError if fewer than two classes occur, if dev's
+    labels, dims or upstream differ, or if soft labels are asked for and there are none.
     """
     training = features.training_part()
     if dev is not None:
         check_match("the training set", features.labels, features.dims, features.config, dev)
     trained = {"config": config.to_dict(), "utterances": training.class_counts, "update": config.updates}
     best, kept = -1.0, None
-    with seeded(config.seed):
-        head = untrained(training, config.head, config)
+    with seeded(config.seed), no_tf32():
+        head = untrained(training, config.head, config).to(device)
         updates = descend(head, training, config, config.seed, config.class_weights == "balanced")
         for update in console.track(updates, f"training {config.head}", config.updates, unit="updates"):
             if dev is not None and (update % config.evaluate_every == 0 or update == config.updates):
@@ -90,14 +93,19 @@ def train_head(features: FeatureSet, config: HeadConfig, dev: FeatureSet | None 
     if kept is not None:
         head.load_state_dict(kept)
     head.trained = trained
-    return head.eval()
+    return head.cpu().eval()
 
 
 def train_head_to(
-    out: Path, features: FeatureSet, config: HeadConfig, dev: FeatureSet | None, made_by: dict[str, Any]
+    out: Path,
+    features: FeatureSet,
+    config: HeadConfig,
+    dev: FeatureSet | None,
+    made_by: dict[str, Any],
+    device: torch.device | str = "cpu",
 ) -> Head:
     """Train a head as ``train_head`` does and write it as an artifact that says what it was trained on."""
-    head = train_head(features, config, dev)
+    head = train_head(features, config, dev, device)
     chosen = {} if dev is None else {"dev_features": made_from(dev)["source"]}
     save_head(out, head, made_by, **made_from(features), **chosen)
     return head
@@ -112,7 +120,7 @@ def score(head: Head, features: FeatureSet) -> dict[str, float]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initial weights and dropout can only draw from torch's global generator: seed it inside, restore it after."""
+    """Initial weights and dropout can only draw from torch's global generators: seed them inside, restore the CPU's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -129,15 +137,16 @@ def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:
 
 
 def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int, balanced: bool = False) -> Iterator[int]:
-    """Fit a head to features, giving the number of each update (1, 2, ...) once it is made.
+    """Fit a head, on its device, to features, giving the number of each update (1, 2, ...) once it is made.
 
     The loss of a batch is ``-sum_c w[c] q[c] log p[c]``, q the target and w the class weights (1 unless ``balanced``),
     averaged over its utterances. (torch's ``cross_entropy`` with class numbers divides by the batch's sum of weights
     instead, so that a rare class would weigh less in the batches that hold it.)
     Raises RunError when the loss is no longer a sane number.
     """
+    device = head.mean.device
     targets = target_distributions(features, schedule)
-    weights = balanced_weights(targets) if balanced else None
+    weights = balanced_weights(targets).to(device) if balanced else None
     read = reader(features, head.sees == "mean", schedule.window, seed)
     rows = batches(len(features), schedule.batch, seed)
     decay = schedule.weight_decay
@@ -151,7 +160,9 @@ def descend(head: Head, features: FeatureSet, schedule: Schedule, seed: int, bal
             optimiser.zero_grad()
             for _ in range(schedule.accumulation):
                 chosen = next(rows)
-                loss = cross_entropy(head(*read(chosen)), targets[chosen], weights)
+                frames, lengths = read(chosen)
+                logits = head(frames.to(device), lengths.to(device))
+                loss = cross_entropy(logits, targets[chosen].to(device), weights)
                 check_finite(update + 1, {f"{head.kind}/loss": loss.item()})
                 (loss / schedule.accumulation).backward()
             clip_grad_norm_(head.parameters(), schedule.clip)

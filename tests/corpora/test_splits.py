@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gandistill.corpora import ravdess, splits
+from gandistill.corpora import nemo, ravdess, splits
+from gandistill.corpora.fabricate import NEMO_SPEAKERS, fabricate_nemo
 from gandistill.corpora.manifest import SPLITS, Entry
-from gandistill.corpora.splits import DYAD_SESSIONS, audit, check_speakers, custom, ravdess_dyads, speaker_independent
+from gandistill.corpora.splits import (
+    DYAD_SESSIONS,
+    TRIOS,
+    audit,
+    check_speakers,
+    custom,
+    ravdess_dyads,
+    speaker_independent,
+)
 from gandistill.errors import InputError
 
 
@@ -148,6 +157,57 @@ def test_an_incomplete_corpus_is_said() -> None:
         splits.apply("ravdess-dyads", "ravdess", actors)
 
 
+def test_speaker_trios_fold_1_of_the_real_corpus(nemo_root: Path) -> None:
+    # Speakers of 55 sentences: SM0 lacks one of fear and one of happiness, EB0 one of surprise, WR0 one of neutral, and
+    # MP0 has 21 anger, 16 fear, 26 happiness, 27 sadness and 27 surprise.
+    split = splits.apply("speaker-trios", "nemo", nemo.read(nemo_root), fold=1)
+    emotions = ("anger", "fear", "happiness", "neutral", "sadness", "surprise")
+    assert {part: tuple(counts.values()) for part, counts in audit(split).counts.items()} == {
+        "train": (4 * 55 + 21, 4 * 55 + 16, 4 * 55 + 26, 5 * 55 - 1, 4 * 55 + 27, 4 * 55 + 27),
+        "dev": (55, 55, 55, 55, 55, 55),
+        "test": (3 * 55, 3 * 55 - 1, 3 * 55 - 1, 3 * 55, 3 * 55, 2 * 55 - 1),
+    }
+    assert tuple(audit(split).counts["test"]) == emotions
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the real corpus", "one sentence each"])
+def test_speaker_trios_by_fold(whole: bool, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    corpus = nemo.read(request.getfixturevalue("nemo_root") if whole else fabricate_nemo(tmp_path, sentences=1))
+    gender = {e.speaker: e.gender for e in corpus}
+    tested, developed = [], []
+    for fold in (1, 2, 3):
+        split = splits.apply("speaker-trios", "nemo", corpus, fold)
+        assert [replace(e, split="") for e in split] == corpus
+        found = audit(split)
+        assert not any(found.overlaps.values())
+        assert min(count for counts in found.counts.values() for count in counts.values()) > 0
+        speakers = found.speakers
+        assert {gender[speaker] for speaker in speakers["test"]} == {"female", "male"}
+        assert sorted(gender[speaker] for speaker in speakers["train"]) == 2 * ["female"] + 3 * ["male"]
+        tested.append(speakers["test"])
+        developed.append(speakers["dev"])
+    assert tested == [["EB0", "MK0", "SM0"], ["IC0", "KS0", "TP0"], ["KD0", "MP0", "WR0"]]
+    assert developed == [["KS0"], ["KD0"], ["EB0"]]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.integers(0, 3), min_size=18, max_size=18), st.integers(1, 3), st.data())
+def test_speaker_trios_refuse_a_part_that_lacks_a_class(counts: list[int], fold: int, data: st.DataObject) -> None:
+    kinds = [(speaker, emotion) for speaker in NEMO_SPEAKERS for emotion in ("fear", "surprise")]
+    uttered = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
+    corpus = [entry(number, *kind) for number, kind in enumerate(data.draw(st.permutations(uttered)))]
+    test, dev = {*TRIOS[fold - 1]}, {TRIOS[fold % 3][0]}
+    parts = {"test": test, "dev": dev, "train": {*NEMO_SPEAKERS} - test - dev}
+    has = {(part, e.emotion) for part, speakers in parts.items() for e in corpus if e.speaker in speakers}
+    if len(has) < 3 * len({e.emotion for e in corpus}) or not corpus:
+        with pytest.raises(InputError, match=r"^Protocol speaker-trios, fold \d, leaves no .* is the corpus complete"):
+            splits.apply("speaker-trios", "nemo", corpus, fold)
+        return
+    split = splits.apply("speaker-trios", "nemo", corpus, fold)
+    assert all(e.speaker in parts[e.split] for e in split)
+    assert {(e.split, e.emotion) for e in split} == has
+
+
 def test_custom_takes_the_utterances_own_split(capsys: pytest.CaptureFixture[str]) -> None:
     corpus = [entry(1, "a", split="train"), entry(2, "b"), entry(3, "c", "sad"), entry(4, "d", split="test")]
     assert custom(corpus, 1, 0) == [corpus[0], corpus[3]]
@@ -208,7 +268,15 @@ def test_a_bad_partition(tmp_path: Path, text: str, message: str) -> None:
     ("protocol", "corpus", "fold", "message"),
     [
         ("dyads", "ravdess", 1, r"Bad protocol for ravdess 'dyads', expected one of \[speaker-independent, rav.*, cus"),
-        ("superb", "nemo", 1, r"Bad protocol for nemo 'superb', expected one of \[speaker-independent, custom\]"),
+        (
+            "superb",
+            "nemo",
+            1,
+            r"Bad protocol for nemo 'superb', expected one of \[speaker-independent, speaker-.*, custom\]",
+        ),
+        ("speaker-trios", "ravdess", 1, r"Bad protocol for ravdess 'speaker-trios', expected one of \[speaker-indep"),
+        ("speaker-trios", "nemo", 4, r"^Bad fold of speaker-trios 4, expected one of \[1, 2, 3\]$"),
+        ("speaker-trios", "nemo", 1, r"^Bad speaker of u1 'a', expected one of \[EB0, MK0, .*, WR0\]$"),
         ("ravdess-dyads", "ravdess", 6, r"Bad fold of ravdess-dyads 6, expected one of \[1, 2, 3, 4, 5\]"),
         ("ravdess-dyads", "ravdess", 0, "Bad fold of ravdess-dyads 0"),
         ("mtt-table1", "demos", 2, r"Bad fold of mtt-table1 2, expected one of \[1\]"),

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from gandistill.evaluate import tables
 from gandistill.evaluate.cells import Cell, Store
 from gandistill.evaluate.inputs import Inputs
+from gandistill.evaluate.significance import holm, mcnemar_of
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 
 TablesOf = Callable[..., Any]
@@ -157,7 +156,7 @@ def test_table_3_compares_with_the_row_of_the_same_balance(tables_of: TablesOf, 
 
 
 def test_mcnemar_is_per_seed_and_holm_over_the_table(tables_of: TablesOf, tmp_path: Path):
-    """The p-values again, by statsmodels, from the predictions that are stored."""
+    """The p-values again, from the predictions that are stored."""
     written = Written(tables_of(folds=2, **ONE_HEAD | {"ppc": [2, 5]}), 2, tmp_path, hits)
     found, right = written.judged(), {}
     place = {(e["training set"], e.get("ppc")): i for i, e in enumerate(found)}
@@ -171,12 +170,8 @@ def test_mcnemar_is_per_seed_and_holm_over_the_table(tables_of: TablesOf, tmp_pa
             p_values = []
             for one, other, ppc in pairs:
                 a, b = (written.predicted(place[name, ppc], s, h) == written.targets for name in (one, other))
-                table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
-                discordant = table[0][1] + table[1][0]
-                tested: Any = mcnemar(table, exact=discordant < 25, correction=True)
-                p_values.append(float(tested.pvalue))
-            corrected: Any = multipletests(p_values, method="holm")[1]
-            for pair, p, adjusted in zip(pairs, p_values, corrected, strict=True):
+                p_values.append(mcnemar_of((a & ~b).sum(), (~a & b).sum())["p_value"])
+            for pair, p, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
                 right[*pair, s, h] = p, adjusted
     said = {}
     names = {"baseline": "cold baseline", "sml": "cold +SML"}
@@ -226,16 +221,14 @@ def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tab
                 s, h = t["seed"], t["head_seed"]
                 a = written.predicted(place[entry["training set"]], s, h) == written.targets
                 b = written.predicted(row, *(of(h, h) if cold_start else of(s, h))) == written.targets
-                table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
-                tested: Any = mcnemar(table, exact=table[0][1] + table[1][0] < 25, correction=True)
-                assert (t["p_value"], t["more_right"]) == (pytest.approx(float(tested.pvalue)), a.sum() - b.sum())
+                p_value = mcnemar_of((a & ~b).sum(), (~a & b).sum())["p_value"]
+                assert (t["p_value"], t["more_right"]) == (p_value, a.sum() - b.sum())
                 p_values, said = families.setdefault((s, h), ([], []))
                 p_values.append(t["p_value"])
                 said.append(t["holm"])
     assert len(families) == 4
     for p_values, said in families.values():
-        corrected: Any = multipletests(p_values, method="holm")[1]
-        assert said == pytest.approx(corrected.tolist())
+        assert said == holm(p_values)
 
 
 def test_daggers_are_of_the_predeclared_seed_alone_and_point_down_where_it_is_worse():

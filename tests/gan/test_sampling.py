@@ -113,6 +113,29 @@ def test_samples_are_what_the_generator_gives(kind: str, sampler: Sampler):
     torch.testing.assert_close(torch.stack(list(other.samples(1, 16, seed=7))), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_a_copy_on_the_same_device_gives_the_same_bits(sampler: Sampler):
+    counts = dict.fromkeys(sampler.labels, 3)
+    for one, other in zip(
+        sampler.utterances(counts, 0, True), sampler.to("cpu").utterances(counts, 0, True), strict=True
+    ):
+        assert one.soft is not None
+        assert other.soft is not None
+        assert torch.equal(one.frames, other.frames)
+        assert torch.equal(one.soft, other.soft)
+
+
+@pytest.mark.parametrize(
+    ("soft", "end"), [(False, "Cannot copy out of meta tensor"), (True, "cannot be called on meta tensors")]
+)
+def test_all_of_a_sample_is_computed_on_its_device(sampler: Sampler, soft: bool, end: str):
+    """torch refuses to compute with tensors on two devices; from this one no value comes back."""
+    moved = sampler.to("meta")
+    with pytest.raises(RuntimeError, match=end):
+        next(moved.utterances(dict.fromkeys(sampler.labels, 1), 0, soft))
+    assert {tensor.device.type for tensor in (sampler.mean, *sampler.generator.parameters())} == {"cpu"}
+    assert {parameter.device.type for head in sampler.bank.heads for parameter in head.parameters()} == {"cpu"}
+
+
 def test_samples_have_the_scale_of_the_corpus(sampler: Sampler):
     raw = sampler.generator(torch.full((16,), 2), torch.zeros(16, 4))
     assert raw.shape == (16, 12, 6)

@@ -52,6 +52,11 @@ def test_it_holds_every_kind_seed_and_stage_frozen(bank: Bank):
     assert len(bank.converged()) == 4
 
 
+def test_it_is_trained_on_the_device_that_is_named(shared_features: FeatureSet, tmp_path: Path):
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+        build_bank(shared_features, QUICK, tmp_path / "bank", {}, device="meta")
+
+
 def test_stages_know_more_and_more(bank: Bank):
     for kind in QUICK.heads:
         by_stage = {stage: [] for stage in STAGES}

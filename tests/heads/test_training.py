@@ -48,6 +48,15 @@ def test_the_same_seed_gives_the_same_bits(kind: str, make_features):
     assert not same(head, train_head(features, config.model_copy(update={"seed": 1})))
 
 
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+@pytest.mark.parametrize("kind", MODELS)
+def test_all_of_a_training_is_on_its_device(kind: str, labels: str, make_features):
+    """torch refuses to compute with tensors on two devices; the first value that is read on this one is the loss."""
+    changes = {"head": kind, "labels": labels, "class_weights": "balanced"}
+    with pytest.raises(RuntimeError, match=r"item\(\) cannot be called on meta tensors"):
+        train_head(make_features(soft=True), QUICK.model_copy(update=changes), device="meta")
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_head_learns(kind: str, make_features):
     deep = {"updates": 60, "learning_rate": 3e-4} if kind == "vgg15" else {}
