@@ -94,7 +94,7 @@ class Sampler:
         scale = dict(zip(SCALE, (self.mean, self.deviation), strict=True))
         with artifacts.new_artifact(folder, KIND) as building:
             precision.save_weights(building / WEIGHTS, self.generator.state_dict() | scale, stored_in, transposed)
-            facts = self.facts
+            facts = dict(self.facts)
             if self.bank is not None:
                 save_heads(building / BANK, self.bank.heads, stored_in)
                 facts |= {"heads": heads_config(self.bank.heads)["heads"]}
