@@ -50,10 +50,11 @@ from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
 from gandistill.features.s3prl import S3prl
 from gandistill.features.upstreams import LayerChoice, Upstream
+from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.run import one_thread
 
 S3PRL = "s3prl:"
-UPSTREAMS = ("logmel", "hubert", S3PRL + "NAME")
+UPSTREAMS = ("logmel", "hubert", "whisper", S3PRL + "NAME")
 HEADER = "extraction"  # one key: safetensors writes several in random order, and shards must be equal to the byte
 FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
 ADVICE = "choose another --out or remove it"
@@ -63,17 +64,23 @@ POLL_SECONDS = 0.5
 
 
 class ExtractConfig(Config):
-    """What turns audio into features."""
+    """What turns audio into features.
+
+    Settings that came after the first feature sets are not named where they have their default, so that hashes of the
+    resolved values still hold.
+    """
 
     upstream: str = "logmel"
-    """logmel, hubert (any HuBERT, wav2vec 2.0 or WavLM), or s3prl:NAME."""
+    """logmel, hubert (any HuBERT, wav2vec 2.0 or WavLM), whisper (the encoder of any Whisper), or s3prl:NAME."""
     logmel: LogMelConfig = LogMelConfig()
     """Settings of the upstream logmel."""
     hubert: HubertConfig = HubertConfig()
     """Settings of the upstream hubert."""
+    whisper: WhisperConfig = Field(default=WhisperConfig(), exclude_if=lambda config: config == WhisperConfig())
+    """Settings of the upstream whisper."""
     s3prl: LayerChoice = LayerChoice()
     """Settings of the upstreams s3prl:NAME."""
-    clip: int = Field(default=0, ge=0)
+    clip: int = Field(default=0, ge=0, exclude_if=lambda samples: samples == 0)
     """Samples at 16 kHz that every clip is brought to before the upstream sees it, by repeating itself from its start
     or by losing its end; 0 leaves clips as they are."""
     shard: int = Field(default=256, ge=1)
@@ -82,13 +89,9 @@ class ExtractConfig(Config):
     @field_validator("upstream")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in UPSTREAMS[:2] or (name.startswith(S3PRL) and name != S3PRL):
+        if name in UPSTREAMS[:-1] or (name.startswith(S3PRL) and name != S3PRL):
             return name
         raise choices("upstream", name, UPSTREAMS)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved values as plain JSON types; a ``clip`` of 0 is not named, so that hashes of them still hold."""
-        return {key: value for key, value in super().to_dict().items() if key != "clip" or value}
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> 
         upstream = LogMel(config.logmel, device)
     elif config.upstream == "hubert":
         upstream = Hubert(config.hubert, device)
+    elif config.upstream == "whisper":
+        upstream = Whisper(config.whisper, device)
     else:
         upstream = S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
     return Clipped(upstream, config.clip) if config.clip else upstream

@@ -8,8 +8,10 @@ from pydantic import Field
 from torch import Tensor
 
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.features.pretrained import load_pretrained, normalised
+from gandistill.features.pretrained import load_pretrained, normalisation, normalised
 from gandistill.features.upstreams import LayerChoice, parameters_sha256
+
+MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
 
 
 class HubertConfig(LayerChoice):
@@ -38,7 +40,8 @@ class Hubert:
         self.name = f"hubert {Path(config.model).resolve().name if local else config.model}"
         self.choice = config
         self.device = torch.device(device)
-        self.normalise, self.normalise_from, model = load_pretrained(config.model, "hubert.model")
+        model, preprocessor = load_pretrained(config.model, "hubert.model", MODEL_TYPES)
+        self.normalise, self.normalise_from = normalisation(preprocessor)
         layers = model.config.num_hidden_layers
         config.check(layers, f"The model {config.model}")
         self.dims: int = model.config.hidden_size

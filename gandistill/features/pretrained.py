@@ -1,6 +1,6 @@
-"""Pretrained HuBERT, wav2vec 2.0 and WavLM models: found in a folder, in the Hub's cache or on the Hub, and loaded."""
+"""Pretrained speech models of transformers: found in a folder, in the Hub's cache or on the Hub, and loaded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from torch import Tensor
 from gandistill import artifacts
 from gandistill.errors import InputError, choices
 
-MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
 PREPROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 VARIANCE_FLOOR = 1e-7  # as in transformers' Wav2Vec2FeatureExtractor
@@ -23,11 +22,17 @@ def normalised(audio: Tensor) -> Tensor:
     return (audio - audio.mean()) / (audio.var(correction=0) + VARIANCE_FLOOR).sqrt()
 
 
-def load_pretrained(name: str, setting: str) -> tuple[bool, str, Any]:
-    """Whether to normalise audio, what says so, and the model in float32, from safetensors alone.
+def normalisation(preprocessor: dict[str, Any] | None) -> tuple[bool, str]:
+    """Whether audio is to be ``normalised``, and what says so: the preprocessor's config or, without one, a default."""
+    return (True, "default") if preprocessor is None else (bool(preprocessor.get("do_normalize", True)), PREPROCESSOR)
 
-    ``name`` is a local folder or a name on the Hugging Face Hub, ``setting`` where the user can give another. Raises
-    InputError if the model cannot be found, is of another type, or lacks parameters.
+
+def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "") -> tuple[Any, dict[str, Any] | None]:
+    """A model in float32, from safetensors alone, and what its preprocessor_config.json says, None if it has none.
+
+    ``name`` is a local folder or a name on the Hugging Face Hub, ``setting`` where the user can give another, ``part``
+    how the names of the parameters begin that are needed. Raises InputError if the model cannot be found, is of none of
+    the ``types``, or lacks parameters.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils.hub import cached_file
@@ -36,20 +41,19 @@ def load_pretrained(name: str, setting: str) -> tuple[bool, str, Any]:
     try:
         with quiet():
             config = AutoConfig.from_pretrained(name, trust_remote_code=False, **local)
-            if config.model_type not in MODEL_TYPES:
-                raise choices(f"model type of {name}", config.model_type, MODEL_TYPES)
+            if config.model_type not in types:
+                raise choices(f"model type of {name}", config.model_type, [*types])
             preprocessor = cached_file(name, PREPROCESSOR, _raise_exceptions_for_missing_entries=False, **local)
             model, info = AutoModel.from_pretrained(
                 name, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"Cannot load the model {name}: {' '.join(str(error).split())}") from None
-    missing = sorted(set(info["missing_keys"]) - {"masked_spec_embed"})  # which only masking in training uses
+    lacking = set(info["missing_keys"]) - {"masked_spec_embed"}  # which only masking in training uses
+    missing = sorted(key for key in lacking if key.startswith(part))
     if missing:
         raise InputError(f"The model {name} lacks {len(missing)} parameters, the first is {missing[0]!r}")
-    if preprocessor is None:
-        return True, "default", model
-    return bool(artifacts.read_json(Path(preprocessor)).get("do_normalize", True)), PREPROCESSOR, model
+    return model, None if preprocessor is None else artifacts.read_json(Path(preprocessor))
 
 
 def _is_here(name: str, setting: str) -> bool:

@@ -82,9 +82,12 @@ def test_same_inputs_give_the_same_bytes(corpus, tmp_path: Path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-@pytest.mark.parametrize("upstream", ["logmel", "hubert"])
-def test_features_do_not_depend_on_neighbours(corpus, tmp_path: Path, tiny_hubert: Path, upstream: str):
-    config = ExtractConfig.load(overrides=[f"upstream={upstream}", f"hubert.model={tiny_hubert}"])
+@pytest.mark.parametrize("upstream", ["logmel", "hubert", "whisper"])
+def test_features_do_not_depend_on_neighbours(
+    corpus, tmp_path: Path, tiny_hubert: Path, tiny_whisper: Path, upstream: str
+):
+    models = [f"hubert.model={tiny_hubert}", f"whisper.model={tiny_whisper}"]
+    config = ExtractConfig.load(overrides=[f"upstream={upstream}", *models])
     everything = tmp_path / "all"
     extract(corpus(SECONDS, name="all-audio"), config, everything)
     together = by_id(everything)
@@ -351,13 +354,22 @@ def test_unusable_features_name_the_file(corpus, tmp_path: Path, monkeypatch, va
 
 @pytest.mark.parametrize("name", ["logml", "s3prl:", "s3prl", ""])
 def test_unknown_upstream(name: str):
-    with pytest.raises(InputError, match=r"Bad upstream '.*', expected one of \[logmel, hubert, s3prl:NAME\]"):
+    with pytest.raises(InputError, match=r"Bad upstream '.*', expected one of \[logmel, hubert, whisper, s3prl:NAME\]"):
         ExtractConfig.load(overrides=[f"upstream='{name}'"])
 
 
 def test_config_as_on_the_command_line():
     config = ExtractConfig.load(overrides=["upstream=s3prl:fbank", "hubert.layer=9", "s3prl.layer=0"])
     assert (config.upstream, config.hubert.layer, config.s3prl.layer) == ("s3prl:fbank", 9, 0)
+    assert "whisper" not in config.to_dict()
+    heard = ExtractConfig.load(overrides=["upstream=whisper", "whisper.layer=4", "whisper.context=30s"])
+    assert heard.to_dict()["whisper"] == {
+        "layer": 4,
+        "weights": None,
+        "model": "openai/whisper-base",
+        "context": "30s",
+    }
+    assert ExtractConfig.build(heard.to_dict(), "test") == heard
     with pytest.raises(InputError, match=r"unknown key 'logmel.windw', expected one of \[bands, window"):
         ExtractConfig.load(overrides=["logmel.windw=3"])
 

@@ -17,7 +17,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
 from gandistill.selfdistill import training
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import ahead, learn
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
@@ -191,7 +191,8 @@ def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: 
     assert frames.requires_grad == backbone.layers.training == (freeze != "backbone")
     assert network.exits.training
     train(config, tmp_path / "run")
-    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(load_pretrained(str(upstream), "")[2])
+    model, _ = load_pretrained(str(upstream), "", MODEL_TYPES)
+    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(model)
     moved = {}
     for part in ("encoder", "projection", "layers"):
         pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)
