@@ -48,6 +48,7 @@ from gandistill.features.featureset import (
 )
 from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
+from gandistill.features.pooling import Pooled
 from gandistill.features.s3prl import S3prl
 from gandistill.features.upstreams import LayerChoice, Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
@@ -83,6 +84,8 @@ class ExtractConfig(Config):
     clip: int = Field(default=0, ge=0, exclude_if=lambda samples: samples == 0)
     """Samples at 16 kHz that every clip is brought to before the upstream sees it, by repeating itself from its start
     or by losing its end; 0 leaves clips as they are."""
+    pool: int = Field(default=1, ge=1, exclude_if=lambda frames: frames == 1)
+    """Frames that are averaged into one; those behind the last whole group are dropped."""
     shard: int = Field(default=256, ge=1)
     """Utterances in one shard file: what a worker takes at a time, holds in memory, and can lose."""
 
@@ -133,8 +136,9 @@ def extract(
 ) -> None:
     """Extract the features of a manifest into the feature set ``out``, beside other workers and after earlier ones.
 
-    Returns once the set is complete, whoever made it. All audio is checked first; bad files stop everything before
-    anything is written, or are left out with ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
+    Returns once the set is complete, whoever made it. All audio is checked first; bad files, and those too short for
+    the upstream, stop everything before anything is written, or are left out with ``skip_bad`` and listed in
+    ``quarantine.csv`` beside the manifest.
 
     Raises InputError for bad audio, an unusable upstream, features that are not finite in half floats, and an ``out``
     that holds something else, or features made from other settings, audio or labels, or that cannot be locked.
@@ -143,7 +147,7 @@ def extract(
     entries = read_manifest(manifest)
     labels = sorted({entry.emotion for entry in entries})
     upstream = make_upstream(config, device)
-    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"))
+    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least())
     shards = _shards(entries, upstream, config.shard)
     facts = _facts(upstream, labels, read_origin(manifest), shards)
     lengths = _take_stock(out, facts, shards)
@@ -164,7 +168,10 @@ def extract(
 
 
 def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
-    """The upstream that the config names, clips prepared as it says. Raises InputError if it cannot be had here."""
+    """The upstream that the config names, clips and frames prepared as it says.
+
+    Raises InputError if it cannot be had here, or gives no frame of clips as short as the config has them.
+    """
     if config.upstream == "logmel":
         upstream = LogMel(config.logmel, device)
     elif config.upstream == "hubert":
@@ -173,7 +180,11 @@ def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> 
         upstream = Whisper(config.whisper, device)
     else:
         upstream = S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
-    return Clipped(upstream, config.clip) if config.clip else upstream
+    if config.clip:
+        if config.clip < (least := upstream.least(config.pool)):
+            raise InputError(f"Bad clip {config.clip}: for a frame {upstream.name} takes at least {least} samples")
+        upstream = Clipped(upstream, config.clip)
+    return upstream if config.pool == 1 else Pooled(upstream, config.pool)
 
 
 def _check_out(out: Path) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.features.pretrained import load_pretrained, normalisation, normalised
+from gandistill.features.pretrained import least_samples, load_pretrained, normalisation, normalised
 from gandistill.features.upstreams import LayerChoice, parameters_sha256
 
 MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
@@ -65,6 +65,10 @@ class Hubert:
             "normalise": self.normalise,
             "normalise_from": self.normalise_from,
         }
+
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames."""
+        return least_samples(self.model.config, frames)
 
     @torch.no_grad()
     def __call__(self, audio: Tensor) -> Tensor:

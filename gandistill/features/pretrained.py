@@ -27,6 +27,14 @@ def normalisation(preprocessor: dict[str, Any] | None) -> tuple[bool, str]:
     return (True, "default") if preprocessor is None else (bool(preprocessor.get("do_normalize", True)), PREPROCESSOR)
 
 
+def least_samples(config: Any, frames: int = 1) -> int:
+    """The fewest samples of which a model's convolutions, as its ``config`` has them, make so many frames."""
+    samples = frames
+    for kernel, stride in reversed([*zip(config.conv_kernel, config.conv_stride, strict=True)]):
+        samples = (samples - 1) * stride + kernel
+    return samples
+
+
 def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "") -> tuple[Any, dict[str, Any] | None]:
     """A model in float32, from safetensors alone, and what its preprocessor_config.json says, None if it has none.
 

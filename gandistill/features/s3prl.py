@@ -1,6 +1,7 @@
 """Upstreams by their s3prl name, where s3prl's hub can be imported (it needs torchaudio below 2.9)."""
 
 import importlib
+from bisect import bisect_left
 from typing import Any
 
 import torch
@@ -10,7 +11,8 @@ from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.errors import InputError
 from gandistill.features.upstreams import LayerChoice, parameters_sha256
 
-PROBE_SECONDS = 1
+PROBE = SAMPLE_RATE
+"""Samples of silence that every upstream takes."""
 
 
 class S3prl:
@@ -30,9 +32,10 @@ class S3prl:
         self.parameters = parameters_sha256(self.model)
         self.stride = int(self.model.get_downsample_rates("hidden_states"))
         self.frame_rate = SAMPLE_RATE / self.stride
-        states = self._hidden_states(torch.zeros(PROBE_SECONDS * SAMPLE_RATE))
+        states = self._hidden_states(torch.zeros(PROBE))
         choice.check(len(states) - 1, f"The upstream {self.name}")
         self.dims = states[-1].shape[1]
+        self.shortest = 1 + bisect_left(range(1, PROBE), True, key=self._takes)
 
     def describe(self) -> dict[str, Any]:
         """What decides the features, as JSON values."""
@@ -43,12 +46,23 @@ class S3prl:
             **self.choice.describe(),
         }
 
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames."""
+        return self.shortest + (frames - 1) * self.stride
+
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to hidden states [T, D]."""
         states = self._hidden_states(audio)
         if self.choice.weights is not None:
             return self.choice.mix(states)
         return states[self.choice.layer if isinstance(self.choice.layer, int) else -1]
+
+    def _takes(self, samples: int) -> bool:
+        """Whether so short a clip gives frames, found by trying: s3prl does not say it."""
+        try:
+            return all(len(state) for state in self._hidden_states(torch.zeros(samples)))
+        except Exception:  # each upstream fails in its own way
+            return False
 
     @torch.no_grad()
     def _hidden_states(self, audio: Tensor) -> list[Tensor]:

@@ -87,6 +87,10 @@ class Whisper:
             "hop": self.log_mels.hop_length,
         }
 
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames."""
+        return (frames - 1) * self.stride + 1
+
     @torch.no_grad()
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to hidden states [T, D]."""

@@ -113,6 +113,9 @@ def prepared(config: SelfDistilConfig) -> Inputs:
         backbone = Backbone(model, max(exits))
         backbone.saving = config.training.gradient_checkpointing
         network = Network(backbone, exits, training.labels, normalisation(preprocessor)[0], config.training.clip)
+    for part in (training, dev):
+        if part is not None:
+            part.check_lengths(network)
     frozen = {"nothing": [], "encoder": [backbone.encoder], "backbone": [backbone]}[config.training.freeze]
     for part in frozen:
         part.requires_grad_(False)

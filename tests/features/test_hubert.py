@@ -8,6 +8,7 @@ import transformers
 
 from gandistill.errors import InputError
 from gandistill.features.hubert import Hubert, HubertConfig
+from gandistill.features.pretrained import least_samples
 
 LAYERS = 3
 TINY: dict[str, Any] = {
@@ -88,7 +89,23 @@ def test_shapes_and_rate(models):
     upstream = hubert(models["hubert-group"][0])
     assert (upstream.dims, upstream.frame_rate) == (16, 50.0)
     assert upstream(noise(16_000)).shape == (49, 16)
-    assert len(upstream(noise(400))) >= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frames", [1, 2, 7])
+def test_the_shortest_clips(models, kind: str, frames: int):
+    """By hand for one frame: the third convolution sees 8 of the second's, those (8 - 1) * 8 + 16 of the first's."""
+    upstream = hubert(models[kind][0], layer=1)
+    assert upstream.least() == (72 - 1) * 5 + 10
+    assert len(upstream(noise(upstream.least(frames)))) == frames
+    assert len(upstream(noise(upstream.least(frames + 1) - 1))) == frames
+    with pytest.raises(RuntimeError):
+        upstream(noise(upstream.least() - 1))
+
+
+def test_the_shortest_clip_of_the_published_models():
+    assert least_samples(transformers.HubertConfig()) == 400
+    assert least_samples(transformers.HubertConfig(), frames=50) == 400 + 49 * 320
 
 
 @pytest.mark.parametrize(("says", "applied"), [(True, True), (False, False)])

@@ -11,6 +11,7 @@ from gandistill.features.s3prl import S3prl
 from gandistill.features.upstreams import LayerChoice
 
 STRIDE = 160
+SHORTEST = 333
 
 
 class Stub(torch.nn.Module):
@@ -27,6 +28,8 @@ class Stub(torch.nn.Module):
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         assert [wav.ndim for wav in wavs] == [1]
         frames = 1 + (len(wavs[0]) - 1) // STRIDE
+        if len(wavs[0]) < SHORTEST:
+            raise RuntimeError("kernel size can't be greater than actual input size")
         first = torch.nn.functional.pad(wavs[0], (0, (frames + 3) * STRIDE - len(wavs[0]))).view(1, -1, STRIDE)[..., :4]
         return {"hidden_states": [first, first * self.scale], "last_hidden_state": None}
 
@@ -43,6 +46,12 @@ def test_frames_are_cut_to_the_true_length():
     assert (upstream.name, upstream.dims, upstream.frame_rate) == ("s3prl:stub", 4, 100.0)
     for samples, frames in ((400, 3), (480, 3), (481, 4), (16_000, 100)):
         assert upstream(torch.ones(samples)).shape == (frames, 4)
+
+
+def test_the_shortest_clip_is_found_by_trying():
+    upstream = S3prl("stub", LayerChoice())
+    assert [upstream.least(frames) for frames in (1, 2, 3)] == [333, 493, 653]
+    assert len(upstream(torch.ones(333))) >= 1
 
 
 def test_layers_and_weights():
