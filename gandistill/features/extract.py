@@ -72,7 +72,8 @@ class ExtractConfig(Config):
     """
 
     upstream: str = "logmel"
-    """logmel, hubert (any HuBERT, wav2vec 2.0 or WavLM), whisper (the encoder of any Whisper), or s3prl:NAME."""
+    """logmel, hubert (any HuBERT, wav2vec 2.0, WavLM, data2vec-audio or UniSpeech), whisper (the encoder of any
+    Whisper), or s3prl:NAME."""
     logmel: LogMelConfig = LogMelConfig()
     """Settings of the upstream logmel."""
     hubert: HubertConfig = HubertConfig()
