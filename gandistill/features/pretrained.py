@@ -1,5 +1,7 @@
 """Pretrained speech models of transformers: found in a folder, in the Hub's cache or on the Hub, and loaded."""
 
+import json
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from gandistill.errors import InputError, choices
 
 PREPROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 VARIANCE_FLOOR = 1e-7  # as in transformers' Wav2Vec2FeatureExtractor
 
 
@@ -45,7 +48,8 @@ def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "
     from transformers import AutoConfig, AutoModel
     from transformers.utils.hub import cached_file
 
-    local: dict[str, Any] = {"local_files_only": _is_here(name, setting)}
+    online = _on_hub(name, setting)
+    local: dict[str, Any] = {"local_files_only": online is None}
     try:
         with quiet():
             config = AutoConfig.from_pretrained(name, trust_remote_code=False, **local)
@@ -56,6 +60,8 @@ def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "
                 name, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
             )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        if online is not None and online.isdisjoint(WEIGHTS) and not online.isdisjoint(PICKLED):
+            raise _pickled(name, setting, online) from None
         raise InputError(f"Cannot load the model {name}: {' '.join(str(error).split())}") from None
     lacking = set(info["missing_keys"]) - {"masked_spec_embed"}  # which only masking in training uses
     missing = sorted(key for key in lacking if key.startswith(part))
@@ -64,29 +70,31 @@ def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "
     return model, None if preprocessor is None else artifacts.read_json(Path(preprocessor))
 
 
-def _is_here(name: str, setting: str) -> bool:
-    """Whether the model is a folder or in the Hub's cache; otherwise the Hub must answer. Raises InputError."""
+def _on_hub(name: str, setting: str) -> set[str] | None:
+    """The files that the Hub has of a model; None for one that is a folder or in the Hub's cache. Raises InputError."""
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     if Path(name).is_dir():
         _check_folder(Path(name), setting)
-        return True
+        return None
     try:
-        if isinstance(try_to_load_from_cache(name, "config.json"), str) and any(
-            isinstance(try_to_load_from_cache(name, weights), str) for weights in WEIGHTS
-        ):
-            return True
-        HfApi().model_info(name, timeout=10)
+        files = ("config.json", PREPROCESSOR, *WEIGHTS, *PICKLED)
+        cached = {file for file in files if isinstance(try_to_load_from_cache(name, file), str)}
     except HFValidationError:
         raise InputError(f"No model at {name}: no such folder, and not a name on the Hugging Face Hub") from None
+    if "config.json" in cached and not cached.isdisjoint(WEIGHTS):
+        return None
+    try:
+        return {sibling.rfilename for sibling in HfApi().model_info(name, timeout=10).siblings or ()}
     except Exception as error:  # offline, refused, not found, time-out: each has its own class in each HTTP library
+        if not cached.isdisjoint(PICKLED):
+            raise _pickled(name, setting, cached) from None
         raise InputError(
             f"Cannot find the model {name}: there is no such folder, it is not in the Hugging Face cache, and the Hub "
             f"did not give it ({type(error).__name__}); where there is a network, run 'hf download {name} "
-            f"--local-dir DIR', then point to it by --set {setting}=DIR"
+            f"--local-dir DIR', then point to it by --set {setting}=DIR (if its weights are pickle, that says what to do)"
         ) from None
-    return False
 
 
 def _check_folder(folder: Path, setting: str) -> None:
@@ -94,13 +102,21 @@ def _check_folder(folder: Path, setting: str) -> None:
         raise InputError(f"{folder} is not a model folder: it has no config.json")
     if any((folder / weights).is_file() for weights in WEIGHTS):
         return
-    if any(folder.glob("*.bin")):
-        raise InputError(
-            f"{folder} holds its weights only as pickle (.bin), which can run code and is not read; if you trust it, "
-            f"convert it by: python -c \"from transformers import AutoModel; AutoModel.from_pretrained('{folder}')"
-            f".save_pretrained('DIR')\", copy its preprocessor_config.json, and give --set {setting}=DIR"
-        )
+    files = {path.name for path in folder.iterdir()}
+    if not files.isdisjoint(PICKLED):
+        raise _pickled(str(folder), setting, files)
     raise InputError(f"{folder} has no {WEIGHTS[0]}: the download is incomplete")
+
+
+def _pickled(name: str, setting: str, files: set[str]) -> InputError:
+    """What to say of a model that has these files, its weights among them only as pickle: how to convert it."""
+    kinds = ["AutoModel"] + ["AutoFeatureExtractor"] * (PREPROCESSOR in files)
+    saved = "; ".join(f'{kind}.from_pretrained({json.dumps(name)}).save_pretrained("DIR")' for kind in kinds)
+    code = f"from transformers import {', '.join(kinds)}; {saved}"
+    return InputError(
+        f"{name} holds its weights only as pickle (.bin), which can run code and is not read; if you trust it, convert "
+        f"it by: python -c {shlex.quote(code)}, and give --set {setting}=DIR"
+    )
 
 
 @contextmanager

@@ -1,10 +1,18 @@
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import huggingface_hub
 import pytest
 import torch
 import transformers
+from huggingface_hub import HfApi
 
 from gandistill.errors import InputError
 from gandistill.features.hubert import Hubert, HubertConfig
@@ -187,12 +195,73 @@ def test_impossible_choices(overrides: list[str]):
         HubertConfig.load(overrides=overrides)
 
 
-def test_pickled_weights_are_not_read(models, tmp_path: Path):
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+
+
+def save_pickled(folder: Path, path: Path, model: Any) -> None:
+    """A model folder as older ones on the Hub are."""
+    folder.mkdir(parents=True)
+    shutil.copy(path / "config.json", folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+
+
+def converted(message: str, folder: Path, **environment: str) -> Path:
+    """Do word for word, in a folder, what a refusal advises."""
+    found = re.search(
+        r"only as pickle \(\.bin\)[^\n]* convert it by: python (-c '[^\n]+'), and give [^\n]+=DIR$", message
+    )
+    assert found is not None, message
+    environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error", **environment}
+    subprocess.run(f"{sys.executable} {found[1]}", shell=True, check=True, cwd=folder, env=environment)
+    return folder / "DIR"
+
+
+def test_pickled_weights_are_not_read_and_the_advice_leads_to_a_model(models, tmp_path: Path):
     path, model = models["hubert-group"]
-    shutil.copy(path / "config.json", tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"only as pickle \(\.bin\)[^\n]*convert it[^\n]*hubert\.model=DIR$"):
-        hubert(tmp_path)
+    save_pickled(tmp_path / 'it\'s "old"', path, model)
+    with pytest.raises(InputError) as error:
+        hubert(tmp_path / 'it\'s "old"')
+    made = hubert(converted(str(error.value), tmp_path))
+    assert (made.normalise, made.normalise_from) == (False, "preprocessor_config.json")
+    assert made.describe()["parameters_sha256"] == hubert(path).describe()["parameters_sha256"]
+    (tmp_path / 'it\'s "old"' / "preprocessor_config.json").unlink()
+    with pytest.raises(InputError) as error:
+        hubert(tmp_path / 'it\'s "old"')
+    shutil.rmtree(tmp_path / "DIR")
+    assert hubert(converted(str(error.value), tmp_path)).normalise_from == "default"
+
+
+def test_pickled_weights_in_the_hubs_cache(models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    offline(monkeypatch)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--nobody--old"
+    save_pickled(repository / "snapshots" / "1", *models["wav2vec2"])
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("1")
+    with pytest.raises(InputError) as error:
+        hubert(Path("nobody/old"))
+    made = hubert(converted(str(error.value), tmp_path, HF_HUB_CACHE=str(tmp_path / "cache")))
+    assert made.describe()["parameters_sha256"] == hubert(models["wav2vec2"][0]).describe()["parameters_sha256"]
+
+
+def test_pickled_weights_on_the_hub(monkeypatch: pytest.MonkeyPatch):
+    """Where transformers does not find the Hub's own conversion either."""
+    siblings = [SimpleNamespace(rfilename=name) for name in ("config.json", "pytorch_model.bin")]
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=siblings))
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", Mock(side_effect=OSError("no model.safetensors")))
+    with pytest.raises(
+        InputError, match=r"^nobody/old holds its weights only as pickle[^\n]+hubert\.model=DIR$"
+    ) as error:
+        hubert(Path("nobody/old"))
+    assert "AutoFeatureExtractor" not in str(error.value)
+    siblings.append(SimpleNamespace(rfilename="model.safetensors"))
+    with pytest.raises(InputError, match=r"^Cannot load the model nobody/old: no model\.safetensors$"):
+        hubert(Path("nobody/old"))
 
 
 @pytest.mark.parametrize(
@@ -234,18 +303,13 @@ def test_another_type_of_model(tmp_path: Path):
 
 
 def test_missing_model_offline(monkeypatch: pytest.MonkeyPatch):
-    from huggingface_hub import HfApi
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(HfApi, "model_info", refuse)
+    offline(monkeypatch)
     with pytest.raises(InputError) as error:
         Hubert(HubertConfig(model="nobody/has-this-model"))
     message = str(error.value)
     assert "\n" not in message
     assert "hf download nobody/has-this-model --local-dir DIR" in message
-    assert "--set hubert.model=DIR" in message
+    assert "--set hubert.model=DIR (if its weights are pickle, that says what to do)" in message
 
 
 def test_missing_folder():
