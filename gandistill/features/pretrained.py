@@ -93,7 +93,7 @@ def _on_hub(name: str, setting: str) -> set[str] | None:
         raise InputError(
             f"Cannot find the model {name}: there is no such folder, it is not in the Hugging Face cache, and the Hub "
             f"did not give it ({type(error).__name__}); where there is a network, run 'hf download {name} "
-            f"--local-dir DIR', then point to it by --set {setting}=DIR (if its weights are pickle, that says what to do)"
+            f"--local-dir DIR', then point to it by --set {setting}=DIR (if its weights are pickle, it says what next)"
         ) from None
 
 

@@ -309,7 +309,7 @@ def test_missing_model_offline(monkeypatch: pytest.MonkeyPatch):
     message = str(error.value)
     assert "\n" not in message
     assert "hf download nobody/has-this-model --local-dir DIR" in message
-    assert "--set hubert.model=DIR (if its weights are pickle, that says what to do)" in message
+    assert "--set hubert.model=DIR (if its weights are pickle, it says what next)" in message
 
 
 def test_missing_folder():
