@@ -49,8 +49,8 @@ from gandistill.features.featureset import (
 from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
 from gandistill.features.pooling import Pooled
-from gandistill.features.s3prl import S3prl
-from gandistill.features.upstreams import LayerChoice, Upstream
+from gandistill.features.s3prl import S3prl, S3prlConfig
+from gandistill.features.upstreams import Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.run import one_thread
 
@@ -80,7 +80,7 @@ class ExtractConfig(Config):
     """Settings of the upstream hubert."""
     whisper: WhisperConfig = Field(default=WhisperConfig(), exclude_if=lambda config: config == WhisperConfig())
     """Settings of the upstream whisper."""
-    s3prl: LayerChoice = LayerChoice()
+    s3prl: S3prlConfig = S3prlConfig()
     """Settings of the upstreams s3prl:NAME."""
     clip: int = Field(default=0, ge=0, exclude_if=lambda samples: samples == 0)
     """Samples at 16 kHz that every clip is brought to before the upstream sees it, by repeating itself from its start
