@@ -72,12 +72,12 @@ def pretrained_whisper(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a Whisper of 16 dims and 3 blocks that hears 2 s, not 30."""
+    """Folder of a Whisper of 16 dims and 4 blocks that hears 2 s, not 30."""
     import transformers
 
     config = transformers.WhisperConfig(
         d_model=16,
-        encoder_layers=3,
+        encoder_layers=4,
         encoder_attention_heads=2,
         encoder_ffn_dim=32,
         decoder_layers=1,

@@ -12,7 +12,7 @@ from torch import Tensor
 from gandistill.errors import InputError
 from gandistill.features.whisper import Whisper, WhisperConfig
 
-LAYERS = 3
+LAYERS = 4
 SPAN = 32_000
 """Samples that the tiny model hears at once."""
 
@@ -64,8 +64,8 @@ def test_every_layer_of_a_real_model_equals_transformers(pretrained_whisper: Pat
 def test_weights_mix_the_layers(tiny_whisper: Path):
     audio = noise(5000)
     each = [whisper(tiny_whisper, layer=layer)(audio) for layer in range(LAYERS + 1)]
-    mixed = sum(weight / 8 * state for weight, state in zip([1, 0, 2, 5], each, strict=True))
-    torch.testing.assert_close(whisper(tiny_whisper, weights=[1, 0, 2, 5])(audio), mixed)
+    mixed = sum(weight / 8 * state for weight, state in zip([1, 0, 2, 0, 5], each, strict=True))
+    torch.testing.assert_close(whisper(tiny_whisper, weights=[1, 0, 2, 0, 5])(audio), mixed)
 
 
 def test_a_clip_that_fills_the_span_is_the_same_in_both_contexts(tiny_whisper: Path):
@@ -149,8 +149,8 @@ def test_the_preprocessor_decides_on_log_mels(tiny_whisper: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"layer": 4}, "has layers 0 to 3, so layer 4 does not exist"),
-        ({"weights": [1.0, 1.0]}, "has 4 hidden states, but 2 weights were given"),
+        ({"layer": 5}, "has layers 0 to 4, so layer 5 does not exist"),
+        ({"weights": [1.0, 1.0]}, "has 5 hidden states, but 2 weights were given"),
     ],
 )
 def test_what_the_model_has_not(tiny_whisper: Path, settings: dict[str, Any], words: str):
@@ -176,7 +176,7 @@ def test_a_folder_without_the_encoder(tiny_whisper: Path, tmp_path: Path):
     path = tmp_path / "model" / "model.safetensors"
     kept = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("encoder.")}
     save_file(kept, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lacks 52 parameters, the first is 'encoder\.conv1\.bias'$"):
+    with pytest.raises(InputError, match=r"lacks 67 parameters, the first is 'encoder\.conv1\.bias'$"):
         whisper(tmp_path / "model")
     path.unlink()
     with pytest.raises(InputError, match=r"has no model\.safetensors: the download is incomplete$"):
