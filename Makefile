@@ -9,12 +9,12 @@ READY := $(VENV)/.ready
 setup: $(READY)
 
 # torch comes first and by its exact version: an open range finds gigabytes of CUDA packages instead of the CPU build.
-# s3prl goes without its dependencies (it is an oracle in tests; they include a broken torchaudio).
+# s3prl goes without its dependencies: it is an oracle in tests, which need none, and torchaudio would ask for CUDA's torch.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps s3prl
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps espnet-s3prl
 	touch $@
 
 # make demo                          on a corpus that is synthesised

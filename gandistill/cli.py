@@ -177,7 +177,7 @@ def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.
 def extract(
     manifest: Annotated[Path, typer.Argument(help="Manifest that prepare wrote.")],
     out: Out = Path("features"),
-    upstream: Annotated[str | None, typer.Option(help="logmel, hubert or s3prl:NAME.")] = None,
+    upstream: Annotated[str | None, typer.Option(help="logmel, hubert, whisper or s3prl:NAME.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     skip_bad: SkipBad = False,

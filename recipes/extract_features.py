@@ -20,7 +20,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("manifest", type=Path, help="what 'gandistill prepare' wrote, or your own CSV")
     parser.add_argument("--out", type=Path, required=True, help="folder of the feature set")
-    parser.add_argument("--upstream", help="logmel, hubert or s3prl:NAME")
+    parser.add_argument("--upstream", help="logmel, hubert, whisper or s3prl:NAME")
     parser.add_argument("--config", type=Path, help="YAML, such as recipes/ravdess/logmel.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="such as hubert.layer=9")
     parser.add_argument("--skip-bad", action="store_true", help="leave out bad files, listed in quarantine.csv")

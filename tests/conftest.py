@@ -1,4 +1,7 @@
-"""Where tests find real speech: ``GANDISTILL_CORPORA``, or ``../shared/data`` beside the checkout."""
+"""Where tests find real speech and pretrained models, or beside the checkout.
+
+``GANDISTILL_CORPORA``, default ``../shared/data``; ``GANDISTILL_MODELS``, default ``../shared/models``.
+"""
 
 import os
 from pathlib import Path
@@ -11,7 +14,9 @@ settings.register_profile("ci", derandomize=True)  # a landing must not hang on 
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-CORPORA = Path(os.environ.get("GANDISTILL_CORPORA", Path(__file__).parents[2] / "shared" / "data"))
+SHARED = Path(__file__).parents[2] / "shared"
+CORPORA = Path(os.environ.get("GANDISTILL_CORPORA", SHARED / "data"))
+MODELS = Path(os.environ.get("GANDISTILL_MODELS", SHARED / "models"))
 
 
 SOAK = bool(os.environ.get("GANDISTILL_SOAK"))
@@ -51,6 +56,52 @@ def names_root() -> Path:
     _folder("iemocap")
     _folder("demos")
     return CORPORA
+
+
+def _model(name: str) -> Path:
+    if not (MODELS / name).is_dir():
+        pytest.skip(f"no pretrained model at {MODELS / name}: set GANDISTILL_MODELS to the folder that holds {name}/")
+    return MODELS / name
+
+
+@pytest.fixture(scope="session", params=["whisper-base", "whisper-tiny.en"])
+def pretrained_whisper(request: pytest.FixtureRequest) -> Path:
+    """Folder of a real Whisper's encoder."""
+    return _model(request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a Whisper of 16 dims and 4 blocks that hears 2 s, not 30."""
+    import transformers
+
+    config = transformers.WhisperConfig(
+        d_model=16,
+        encoder_layers=4,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=32,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=32,
+        num_mel_bins=12,
+        max_source_positions=100,
+        vocab_size=40,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = transformers.WhisperModel(config)
+        with torch.no_grad():
+            for parameter in model.parameters():  # biases begin at zero, where a lost one would not show
+                parameter.add_(torch.randn_like(parameter) * 0.1)
+    folder = tmp_path_factory.mktemp("whisper")
+    model.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

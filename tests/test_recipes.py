@@ -35,6 +35,7 @@ KINDS = {
     "logmel": ExtractConfig,
     "mtt_logmel": ExtractConfig,
     "hubert": ExtractConfig,
+    "whisper": ExtractConfig,
     "bank": BankConfig,
     "superb_sid": ProbeConfig,
 }
@@ -83,7 +84,7 @@ def test_recipes_are_read_and_begin_with_the_command(recipe: Path):
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_every_step_has_its_recipe(corpus: str):
     names = {path.stem for path in (RECIPES / corpus).iterdir()}
-    upstreams = {"iemocap": {"hubert"}, "demos": {"hubert", "logmel"}}.get(corpus, {"logmel"})
+    upstreams = {"iemocap": {"hubert"}, "demos": {"hubert", "logmel"}}.get(corpus, {"logmel", "whisper"})
     assert {"bank", "gan_att", "gan_cnn"} | upstreams <= names
     frames = {"ravdess": 112, "nemo": 128, "iemocap": 256, "demos": 373}[corpus]
     for kind in ("gan_att", "gan_cnn"):
@@ -133,13 +134,14 @@ def corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return name, folder
 
 
-def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path):
+def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path, tiny_whisper: Path):
     """Upstream, bank, and one update of both GANs: all as the recipes say, but for widths and T where they are big."""
     name, folder = corpus
     recipes = RECIPES / name
-    for upstream, dims in (("hubert", 16), ("logmel", 64)):
+    models = [f"hubert.model={tiny_hubert}", f"whisper.model={tiny_whisper}"]
+    for upstream, dims in (("hubert", 16), ("whisper", 16), ("logmel", 64)):
         if (recipes / f"{upstream}.yaml").is_file():
-            config = ExtractConfig.load(recipes / f"{upstream}.yaml", [f"hubert.model={tiny_hubert}"])
+            config = ExtractConfig.load(recipes / f"{upstream}.yaml", models)
             extract(folder / "manifest.csv", config, folder / upstream)
             assert FeatureSet.open(folder / upstream).dims == dims
     upstream = "hubert" if name == "iemocap" else "logmel"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from itertools import groupby
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
@@ -51,6 +52,7 @@ class Reason(StrEnum):
     SHORT = f"shorter than {SHORTEST_SECONDS * 1000:.0f} ms"
     NOT_FINITE = "NaN or infinite samples"
     SILENT = "all samples are zero"
+    TOO_SHORT = "too short for the upstream"
     DURATION = "wrong duration in the manifest"
 
 
@@ -69,6 +71,11 @@ class AudioError(InputError):
     def why(self) -> str:
         """Reason and detail, without the path."""
         return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
+
+
+def too_short(path: Path, samples: int, least: int) -> AudioError:
+    """A clip of fewer samples at 16 kHz than the ``least`` that an upstream makes a frame of."""
+    return AudioError(path, Reason.TOO_SHORT, f"{samples} samples at 16 kHz, it takes at least {least}")
 
 
 def load(path: Path, channel: int | None = None) -> NDArray[np.float32]:
@@ -101,25 +108,27 @@ def promised_seconds(path: Path) -> float:
         return 0.0
 
 
-def scan(entries: list[Entry]) -> tuple[list[Entry], list[AudioError]]:
+def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioError]]:
     """Decode every file: the usable entries with their ``duration`` filled, and what is wrong with the others.
 
     Both in the manifest's order. An entry that says a duration must not differ from its file by more than
-    ``DURATION_TOLERANCE``.
+    ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz.
     """
     with ThreadPool(os.cpu_count()) as pool:
-        judged = list(track(pool.imap(_judge, entries), "Checking audio", len(entries), unit="files"))
+        judged = list(
+            track(pool.imap(partial(_judge, least=least), entries), "Checking audio", len(entries), unit="files")
+        )
     good = [result for result in judged if isinstance(result, Entry)]
     return good, [result for result in judged if isinstance(result, AudioError)]
 
 
-def check(entries: list[Entry], skip_bad: bool, quarantine: Path) -> list[Entry]:
-    """The usable entries, durations filled.
+def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1) -> list[Entry]:
+    """The usable entries, of at least so many samples at 16 kHz, durations filled.
 
     Bad files stop everything, all of them listed in one InputError; with ``skip_bad`` they are written to the CSV
     ``quarantine`` (id, path, reason) and left out, which is said. Raises InputError if no file is usable.
     """
-    good, errors = scan(entries)
+    good, errors = scan(entries, least)
     problem = f"{len(errors)} of {len(entries)} files cannot be used"
     if errors and not (skip_bad and good):
         advice = " (--skip-bad leaves them out)" if good else ""
@@ -204,11 +213,14 @@ def find_speech(
     return {file: speech[file] for file in without_copies(speech, lambda file: file.stem)}
 
 
-def _judge(entry: Entry) -> Entry | AudioError:
+def _judge(entry: Entry, least: int) -> Entry | AudioError:
     try:
-        seconds = sum(map(len, stream(entry.path, entry.channel))) / SAMPLE_RATE
+        samples = sum(map(len, stream(entry.path, entry.channel)))
     except AudioError as error:
         return error
+    if samples < least:
+        return too_short(entry.path, samples, least)
+    seconds = samples / SAMPLE_RATE
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
         return AudioError(entry.path, Reason.DURATION, detail)

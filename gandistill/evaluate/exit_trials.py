@@ -28,6 +28,7 @@ from gandistill.features.upstreams import parameters_sha256
 from gandistill.processes import place
 from gandistill.run import CHECKPOINTS, CONFIG
 from gandistill.selfdistill import layerwise
+from gandistill.selfdistill.backbone import MODEL_TYPES
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
 from gandistill.selfdistill.model import Network, load_network
@@ -85,7 +86,7 @@ def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
         if not folder.exists():
             make_upstream(folder, plan.random.settings, plan.random.seed)
         upstream = str(folder)
-    _, _, model = load_pretrained(upstream, "network.upstream")
+    model, _ = load_pretrained(upstream, "network.upstream", MODEL_TYPES)
     layers = len(model.encoder.layers)
     plan.check_layers(layers)
     manifest, more = work / MANIFEST, work / TAUGHT_MORE

@@ -23,6 +23,10 @@ class Clipped:
         """What decides the features, as JSON values: the upstream and the samples of a clip."""
         return self.upstream.describe() | {"clip": self.samples}
 
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames: any clip repeats itself until it has enough."""
+        return 1
+
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] of any length from 1 to features [T, D], T the same for all."""
         return self.upstream(to_length(audio, self.samples))

@@ -47,13 +47,15 @@ from gandistill.features.featureset import (
 )
 from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
-from gandistill.features.s3prl import S3prl
-from gandistill.features.upstreams import LayerChoice, Upstream
+from gandistill.features.pooling import Pooled
+from gandistill.features.s3prl import S3prl, S3prlConfig
+from gandistill.features.upstreams import Upstream
+from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.files import dump_compact
 from gandistill.run import one_thread
 
 S3PRL = "s3prl:"
-UPSTREAMS = ("logmel", "hubert", S3PRL + "NAME")
+UPSTREAMS = ("logmel", "hubert", "whisper", S3PRL + "NAME")
 HEADER = "extraction"  # one key: safetensors writes several in random order, and shards must be equal to the byte
 FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
 ADVICE = "choose another --out or remove it"
@@ -63,32 +65,37 @@ POLL_SECONDS = 0.5
 
 
 class ExtractConfig(Config):
-    """What turns audio into features."""
+    """What turns audio into features.
+
+    Settings that came after the first feature sets are not named where they have their default, so that hashes of the
+    resolved values still hold.
+    """
 
     upstream: str = "logmel"
-    """logmel, hubert (any HuBERT, wav2vec 2.0 or WavLM), or s3prl:NAME."""
+    """logmel, hubert (any HuBERT, wav2vec 2.0, WavLM, data2vec-audio or UniSpeech), whisper (the encoder of any
+    Whisper), or s3prl:NAME."""
     logmel: LogMelConfig = LogMelConfig()
     """Settings of the upstream logmel."""
     hubert: HubertConfig = HubertConfig()
     """Settings of the upstream hubert."""
-    s3prl: LayerChoice = LayerChoice()
+    whisper: WhisperConfig = Field(default=WhisperConfig(), exclude_if=lambda config: config == WhisperConfig())
+    """Settings of the upstream whisper."""
+    s3prl: S3prlConfig = S3prlConfig()
     """Settings of the upstreams s3prl:NAME."""
-    clip: int = Field(default=0, ge=0)
+    clip: int = Field(default=0, ge=0, exclude_if=lambda samples: samples == 0)
     """Samples at 16 kHz that every clip is brought to before the upstream sees it, by repeating itself from its start
     or by losing its end; 0 leaves clips as they are."""
+    pool: int = Field(default=1, ge=1, exclude_if=lambda frames: frames == 1)
+    """Frames that are averaged into one; those behind the last whole group are dropped."""
     shard: int = Field(default=256, ge=1)
     """Utterances in one shard file: what a worker takes at a time, holds in memory, and can lose."""
 
     @field_validator("upstream")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in UPSTREAMS[:2] or (name.startswith(S3PRL) and name != S3PRL):
+        if name in UPSTREAMS[:-1] or (name.startswith(S3PRL) and name != S3PRL):
             return name
         raise choices("upstream", name, UPSTREAMS)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved values as plain JSON types; a ``clip`` of 0 is not named, so that hashes of them still hold."""
-        return {key: value for key, value in super().to_dict().items() if key != "clip" or value}
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,9 @@ def extract(
 ) -> None:
     """Extract the features of a manifest into the feature set ``out``, beside other workers and after earlier ones.
 
-    Returns once the set is complete, whoever made it. All audio is checked first; bad files stop everything before
-    anything is written, or are left out with ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
+    Returns once the set is complete, whoever made it. All audio is checked first; bad files, and those too short for
+    the upstream, stop everything before anything is written, or are left out with ``skip_bad`` and listed in
+    ``quarantine.csv`` beside the manifest.
 
     Raises InputError for bad audio, an unusable upstream, features that are not finite in half floats, and an ``out``
     that holds something else, or features made from other settings, audio or labels, or that cannot be locked.
@@ -140,7 +148,7 @@ def extract(
     entries = read_manifest(manifest)
     labels = sorted({entry.emotion for entry in entries})
     upstream = make_upstream(config, device)
-    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"))
+    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least())
     shards = _shards(entries, upstream, config.shard)
     facts = _facts(upstream, labels, read_origin(manifest), shards)
     lengths = _take_stock(out, facts, shards)
@@ -161,14 +169,23 @@ def extract(
 
 
 def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
-    """The upstream that the config names, clips prepared as it says. Raises InputError if it cannot be had here."""
+    """The upstream that the config names, clips and frames prepared as it says.
+
+    Raises InputError if it cannot be had here, or gives no frame of clips as short as the config has them.
+    """
     if config.upstream == "logmel":
         upstream = LogMel(config.logmel, device)
     elif config.upstream == "hubert":
         upstream = Hubert(config.hubert, device)
+    elif config.upstream == "whisper":
+        upstream = Whisper(config.whisper, device)
     else:
         upstream = S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
-    return Clipped(upstream, config.clip) if config.clip else upstream
+    if config.clip:
+        if config.clip < (least := upstream.least(config.pool)):
+            raise InputError(f"Bad clip {config.clip}: for a frame {upstream.name} takes at least {least} samples")
+        upstream = Clipped(upstream, config.clip)
+    return upstream if config.pool == 1 else Pooled(upstream, config.pool)
 
 
 def _check_out(out: Path) -> None:

@@ -424,7 +424,12 @@ def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> 
         )
 
 
+UNPOOLED = {"pool": 1}
+"""What an upstream's description says where it says nothing of it."""
+
+
 def _upstream_settings(upstream: Any) -> dict[str, Any]:
     """What decides features, but for the length of clips: empty where nothing is known."""
-    settings = upstream if isinstance(upstream, dict) else {} if upstream is None else {"name": upstream}
-    return {key: value for key, value in settings.items() if key != "clip"}
+    if not isinstance(upstream, dict):
+        return {} if upstream is None else {"name": upstream}
+    return {key: value for key, value in (UNPOOLED | upstream).items() if key != "clip"}

@@ -75,6 +75,12 @@ class LogMel:
         units = "ln(power), Slaney Mel scale"
         return {"name": self.name, "sample_rate": SAMPLE_RATE, **self.config.to_dict(), "units": units}
 
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames."""
+        if self.config.centre:
+            return max(1, (frames - 1) * self.config.hop)
+        return 1 if frames == 1 else self.config.window + (frames - 1) * self.config.hop
+
     @torch.no_grad()
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to log-Mel frames [T, bands]."""

@@ -27,6 +27,10 @@ class Upstream(Protocol):
         """Everything that decides the features, as JSON types: equal descriptions mean equal features."""
         ...
 
+    def least(self, frames: int = 1) -> int:
+        """The fewest samples that give so many frames: of a shorter clip no features can be had."""
+        ...
+
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples], mono, 16 kHz, within [-1, 1], to features [T, D] in float32 on the upstream's device."""
         ...

@@ -16,6 +16,8 @@ from transformers.masking_utils import create_bidirectional_mask
 
 from gandistill.errors import InputError
 
+MODEL_TYPES = ("hubert", "wav2vec2", "wavlm")
+
 
 class Backbone(nn.Module):
     """Convolutional encoder and the first ``depth`` transformer layers of a wav2vec 2.0, HuBERT or WavLM.

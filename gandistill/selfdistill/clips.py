@@ -25,11 +25,15 @@ from gandistill.errors import InputError, choices
 from gandistill.files import dump_compact
 from gandistill.run import generator_for
 from gandistill.selfdistill.model import Network
+from gandistill.selfdistill.windows import shortest_of
 
 ORDER = 1
 """Purpose of the draws that shuffle an epoch."""
 JITTER = 0.1
 """Share of a clip's length by which bucketing may misjudge it, so that batches differ from epoch to epoch."""
+
+ROUNDING = round(audio.DURATION_TOLERANCE * audio.SAMPLE_RATE)
+"""Samples by which a manifest's duration may be wrong."""
 
 
 @dataclass(frozen=True)
@@ -82,23 +86,32 @@ class Utterances:
         rows = [[e.id, e.emotion, e.channel, digest] for e, digest in zip(self.entries, found, strict=True)]
         return hashlib.sha256(dump_compact([self.labels, rows]).encode()).hexdigest()
 
+    def check_lengths(self, network: Network) -> None:
+        """Raises InputError, naming every utterance that is too short for a network which hears them as they are."""
+        least = shortest_of(network)
+        if network.clip:
+            if network.clip < least:
+                raise InputError(f"Bad training.clip {network.clip}: the upstream takes at least {least} samples")
+            return
+        # Manifests round durations: those that may be too short by them are read.
+        doubtful = [e for e, samples in zip(self.entries, self.samples, strict=True) if samples < least + ROUNDING]
+        lengths = ((entry.path, len(audio.load(entry.path, entry.channel))) for entry in doubtful)
+        errors = [audio.too_short(path, samples, least) for path, samples in lengths if samples < least]
+        if errors:
+            raise InputError("\n".join(map(str, errors)))
+
     def batch(self, rows: Sequence[int] | NDArray[np.int64], network: Network) -> tuple[Tensor, Tensor | None]:
         """Clips [B, S] of some rows as the network hears them, and their lengths [B] in samples.
 
         None instead of lengths where all clips are equally long, as they are where the network sets a length. Raises
-        AudioError, or InputError for audio too short for the network's convolutions.
+        AudioError.
         """
-        clips = [self._prepared(self.entries[int(row)], network) for row in rows]
+        chosen = [self.entries[int(row)] for row in rows]
+        clips = [network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel))) for entry in chosen]
         lengths = torch.tensor([len(clip) for clip in clips])
         if (lengths == lengths[0]).all():
             return torch.stack(clips), None
         return pad_sequence(clips, batch_first=True), lengths
-
-    def _prepared(self, entry: Entry, network: Network) -> Tensor:
-        clip = network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel)))
-        if network.backbone.frames_of(torch.tensor(len(clip))) < 1:
-            raise InputError(f"{entry.path}: {len(clip)} samples are too short for the model's convolutions")
-        return clip
 
 
 def epoch_batches(rows: int, batch: int, samples: NDArray[np.int64] | None, seed: int, epoch: int) -> list[NDArray]:

@@ -64,10 +64,11 @@ def hear(network: Network, utterances: Utterances, depths: Collection[int] | Non
     Utterances of like length are batched together; what an utterance is batched with changes nothing beyond rounding.
     Those longer than a window are read and heard window by window, as ``predict`` hears them, so that memory does not
     grow with their length. The network computes where its weights are and the result is in main memory.
-    Raises InputError for a depth that has no exit or for bad audio, RunError if the network gives NaN.
+    Raises InputError for a depth that has no exit, or for bad or too short audio, RunError if the network gives NaN.
     """
     wanted = network.depths if depths is None else sorted(depths)
     network.check(wanted)
+    utterances.check_lengths(network)
     training, device = network.training, next(network.parameters()).device
     order = np.argsort(utterances.samples, kind="stable")
     window, together = window_of(network), batch if network.clip else 1

@@ -15,10 +15,10 @@ from gandistill import artifacts
 from gandistill.errors import InputError, choices
 from gandistill.features.clips import to_length
 from gandistill.features.featureset import labels_and_dims
-from gandistill.features.pretrained import MODEL_TYPES, normalised
+from gandistill.features.pretrained import normalised
 from gandistill.gan.generator import BatchNorm
 from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 
 KIND = "self-distilled network"
 BLOCKS = ("cnn", "lstm", "gru")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gandistill import artifacts
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, stream
+from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, stream, too_short
 from gandistill.errors import InputError, RunError, choices
 from gandistill.processes import place
 from gandistill.run import no_tf32
@@ -74,14 +74,14 @@ class Predictor:
         """Answer on a file, window after window, passing once for each; memory does not grow with the file.
 
         Gives ``path``, ``label``, ``probabilities`` by class, ``exit``, ``depth`` and ``seconds``. Probabilities and
-        depth (layers run) are means over the windows by their lengths. Raises AudioError, or InputError for audio too
+        depth (layers run) are means over the windows by their lengths. Raises AudioError, also for audio too
         short for the network, RunError if it gives NaN.
         """
         p, depths, samples = torch.zeros(len(self.network.labels), dtype=torch.float64), 0, 0
         shortest = shortest_of(self.network)
         for part in windows(stream(path), window_of(self.network), shortest):
             if not self.network.clip and len(part) < shortest:
-                raise InputError(f"{path}: {len(part)} samples are too short for the model's convolutions")
+                raise too_short(path, len(part), shortest)
             depth, said = self.answer(torch.from_numpy(part))
             p, depths, samples = p + len(part) * said, depths + len(part) * depth, samples + len(part)
             yield

@@ -10,7 +10,8 @@ from pydantic import Field
 from gandistill import files
 from gandistill.config import Config
 from gandistill.errors import InputError, choices
-from gandistill.features.pretrained import MODEL_TYPES, quiet
+from gandistill.features.pretrained import quiet
+from gandistill.selfdistill.backbone import MODEL_TYPES
 from gandistill.selfdistill.model import transformer
 
 

@@ -16,11 +16,11 @@ from gandistill import artifacts, processes
 from gandistill.console import muted, say
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
-from gandistill.features.pretrained import load_pretrained
+from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.features.upstreams import parameters_sha256
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 from gandistill.run import Run, check_folder, no_tf32, stop_asked
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
 from gandistill.selfdistill.inference import posteriors
@@ -104,7 +104,7 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     for label in sorted(set(training.labels) - {entry.emotion for entry in training.entries}):
         say(f"{config.manifest}: its train part has no {label}, which is trained without")
     wanted = config.network
-    normalise, _, model = load_pretrained(wanted.upstream, "network.upstream")
+    model, preprocessor = load_pretrained(wanted.upstream, "network.upstream", MODEL_TYPES)
     layers = len(model.encoder.layers)
     exits = exits_of(layers, wanted.exits, wanted.block, wanted.depth)
     if config.layerwise is not None and max(config.layerwise.layers) > layers:
@@ -112,7 +112,10 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     with drawn_by(config.training.seed, WEIGHTS):
         backbone = Backbone(model, max(exits))
         backbone.saving = config.training.gradient_checkpointing
-        network = Network(backbone, exits, training.labels, normalise, config.training.clip)
+        network = Network(backbone, exits, training.labels, normalisation(preprocessor)[0], config.training.clip)
+    for part in (training, dev):
+        if part is not None:
+            part.check_lengths(network)
     frozen = {"nothing": [], "encoder": [backbone.encoder], "backbone": [backbone]}[config.training.freeze]
     for part in frozen:
         part.requires_grad_(False)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS
+from gandistill.features.pretrained import least_samples
 from gandistill.selfdistill.model import Network
 
 WINDOW = 30 * SAMPLE_RATE
@@ -20,10 +21,7 @@ def window_of(network: Network) -> int:
 
 def shortest_of(network: Network) -> int:
     """The fewest samples that it hears alone: 25 ms, or what the convolutions make a frame of, if that is more."""
-    config, samples = network.backbone.config, 1
-    for kernel, stride in reversed([*zip(config.conv_kernel, config.conv_stride, strict=True)]):
-        samples = (samples - 1) * stride + kernel
-    return max(samples, round(SHORTEST_SECONDS * SAMPLE_RATE))
+    return max(least_samples(network.backbone.config), round(SHORTEST_SECONDS * SAMPLE_RATE))
 
 
 def windows(blocks: Iterable[NDArray[np.float32]], size: int, shortest: int) -> Iterator[NDArray[np.float32]]:

@@ -32,6 +32,10 @@ def test_the_papers_clips_are_373_frames_of_64_bands():
         assert upstream(noise).shape == (373, 64)
 
 
+def test_any_clip_will_do():
+    assert Clipped(LogMel(MTT), 95_744).least() == 1
+
+
 def test_it_describes_the_upstream_and_the_clip():
     description = LogMel(MTT).describe()
     assert Clipped(LogMel(MTT), 95_744).describe() == description | {"clip": 95_744}

@@ -15,10 +15,11 @@ from gandistill.corpora import audio
 from gandistill.errors import InputError
 from gandistill.features import extract as extraction
 from gandistill.features.extract import ExtractConfig, extract
-from gandistill.features.featureset import FeatureSet
+from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.features.logmel import LogMel, LogMelConfig
 
 SECONDS = (0.4, 0.03, 1.1, 0.7, 0.2, 0.9, 0.5)
+SECONDS_POOLED = (0.4, 1.13, 0.7)
 LOGMEL = ExtractConfig(shard=3)
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -82,9 +83,12 @@ def test_same_inputs_give_the_same_bytes(corpus, tmp_path: Path):
     assert contents(tmp_path / "out-a") == contents(tmp_path / "out-b")
 
 
-@pytest.mark.parametrize("upstream", ["logmel", "hubert"])
-def test_features_do_not_depend_on_neighbours(corpus, tmp_path: Path, tiny_hubert: Path, upstream: str):
-    config = ExtractConfig.load(overrides=[f"upstream={upstream}", f"hubert.model={tiny_hubert}"])
+@pytest.mark.parametrize("upstream", ["logmel", "hubert", "whisper"])
+def test_features_do_not_depend_on_neighbours(
+    corpus, tmp_path: Path, tiny_hubert: Path, tiny_whisper: Path, upstream: str
+):
+    models = [f"hubert.model={tiny_hubert}", f"whisper.model={tiny_whisper}"]
+    config = ExtractConfig.load(overrides=[f"upstream={upstream}", *models])
     everything = tmp_path / "all"
     extract(corpus(SECONDS, name="all-audio"), config, everything)
     together = by_id(everything)
@@ -165,6 +169,81 @@ def test_threads_change_nothing_and_are_given_back(corpus, tmp_path: Path, threa
     finally:
         torch.set_num_threads(before)
     assert contents(tmp_path / "out") == contents(tmp_path / "again")
+
+
+POOLED = ["upstream=logmel", "shard=3", "pool=2"]
+
+
+def test_pooled_frames(corpus, tmp_path: Path):
+    manifest = corpus(SECONDS_POOLED)
+    extract(manifest, ExtractConfig.load(overrides=POOLED), tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.config["upstream"] == LogMel(LogMelConfig()).describe() | {"pool": 2}
+    assert features.config["frame_rate"] == 31.25 / 2
+    assert "- pool: 2\n" in (tmp_path / "out" / "README.md").read_text()
+    for row, seconds in enumerate(SECONDS_POOLED):
+        single = LogMel(LogMelConfig())(torch.from_numpy(audio.load(manifest.with_name(f"u{row}.wav"))))
+        assert features.lengths[row] == (1 + (int(seconds * 16_000) - 1024) // 512) // 2
+        pairs = torch.stack([single[i : i + 2].mean(0) for i in range(0, len(single) - 1, 2)])
+        assert units_in_last_place(features.frames(row), pairs) <= 1
+
+
+def test_pooled_clips(corpus, tmp_path: Path):
+    """A clip is brought to its length first."""
+    extract(corpus(SECONDS), ExtractConfig.load(overrides=[*POOLED, "clip=8000", "pool=3"]), tmp_path / "out")
+    features = FeatureSet.open(tmp_path / "out")
+    assert features.lengths.tolist() == [(1 + (8000 - 1024) // 512) // 3] * 7
+    assert features.config["upstream"] == LogMel(LogMelConfig()).describe() | {"clip": 8000, "pool": 3}
+
+
+def test_pooled_frames_are_other_features(corpus, tmp_path: Path):
+    manifest = corpus(SECONDS_POOLED)
+    extract(manifest, LOGMEL, tmp_path / "out")
+    with pytest.raises(InputError, match=r"upstream\.pool is None there and 2 here; choose another --out"):
+        extract(manifest, ExtractConfig.load(overrides=POOLED), tmp_path / "out")
+    assert not any(b"pool" in content for content in contents(tmp_path / "out").values())
+    extract(manifest, ExtractConfig.load(overrides=POOLED), tmp_path / "pooled")
+    single, pairs = FeatureSet.open(tmp_path / "out"), FeatureSet.open(tmp_path / "pooled")
+    for one, other in ((single, pairs), (pairs, single)):
+        with pytest.raises(InputError, match="comes from another upstream than the bank: pool is"):
+            check_origin("the bank", one.config, other)
+        check_origin("the bank", one.config, one)
+
+
+def test_without_pooling_nothing_says_so():
+    assert "pool" not in LOGMEL.to_dict()
+    assert ExtractConfig.load(overrides=POOLED).to_dict()["pool"] == 2
+    assert isinstance(extraction.make_upstream(LOGMEL), LogMel)
+    with pytest.raises(InputError, match="'pool'"):
+        ExtractConfig.load(overrides=["pool=0"])
+
+
+def test_clips_too_short_are_named_before_any_work(corpus, tmp_path: Path, tiny_hubert: Path, capsys):
+    """410 samples are the first frame of the tiny model, 730 the second; 25 ms, the least of any clip, are 400."""
+    manifest, out = corpus((0.5, 0.0255, 0.7, 0.03, 0.4), name="short"), tmp_path / "out"
+    config = ExtractConfig.load(overrides=["upstream=hubert", f"hubert.model={tiny_hubert}", "pool=2"])
+    with pytest.raises(InputError) as error:
+        extract(manifest, config, out)
+    summary, *files = str(error.value).splitlines()
+    assert summary == "2 of 5 files cannot be used (--skip-bad leaves them out):"
+    why = "too short for the upstream ({} samples at 16 kHz, it takes at least 730)"
+    assert files == [f"{manifest.with_name(f'u{i}.wav')}: {why.format(n)}" for i, n in ((1, 408), (3, 480))]
+    assert not out.exists()
+    extract(manifest, config, out, skip_bad=True)
+    assert "2 too short for the upstream" in capsys.readouterr().err
+    quarantine = manifest.with_name("quarantine.csv").read_text()
+    assert [line.split(",")[0] for line in quarantine.splitlines()] == ["id", "u1", "u3"]
+    assert FeatureSet.open(out).index["id"].tolist() == ["u0", "u2", "u4"]
+    extract(manifest, config.model_copy(update={"pool": 1}), tmp_path / "single", skip_bad=True)
+    assert FeatureSet.open(tmp_path / "single").index["id"].tolist() == ["u0", "u2", "u3", "u4"]
+
+
+def test_a_clip_setting_too_short_for_a_frame(corpus, tmp_path: Path, tiny_hubert: Path):
+    config = ExtractConfig.load(overrides=["upstream=hubert", f"hubert.model={tiny_hubert}", "pool=2", "clip=729"])
+    with pytest.raises(InputError, match=r"^Bad clip 729: for a frame hubert \S+ takes at least 730 samples$"):
+        extract(corpus(SECONDS), config, tmp_path / "out")
+    extract(corpus(SECONDS), config.model_copy(update={"clip": 730}), tmp_path / "out")
+    assert FeatureSet.open(tmp_path / "out").lengths.tolist() == [1] * 7
 
 
 class Interrupting:
@@ -351,13 +430,22 @@ def test_unusable_features_name_the_file(corpus, tmp_path: Path, monkeypatch, va
 
 @pytest.mark.parametrize("name", ["logml", "s3prl:", "s3prl", ""])
 def test_unknown_upstream(name: str):
-    with pytest.raises(InputError, match=r"Bad upstream '.*', expected one of \[logmel, hubert, s3prl:NAME\]"):
+    with pytest.raises(InputError, match=r"Bad upstream '.*', expected one of \[logmel, hubert, whisper, s3prl:NAME\]"):
         ExtractConfig.load(overrides=[f"upstream='{name}'"])
 
 
 def test_config_as_on_the_command_line():
     config = ExtractConfig.load(overrides=["upstream=s3prl:fbank", "hubert.layer=9", "s3prl.layer=0"])
     assert (config.upstream, config.hubert.layer, config.s3prl.layer) == ("s3prl:fbank", 9, 0)
+    assert "whisper" not in config.to_dict()
+    heard = ExtractConfig.load(overrides=["upstream=whisper", "whisper.layer=4", "whisper.context=30s"])
+    assert heard.to_dict()["whisper"] == {
+        "layer": 4,
+        "weights": None,
+        "model": "openai/whisper-base",
+        "context": "30s",
+    }
+    assert ExtractConfig.build(heard.to_dict(), "test") == heard
     with pytest.raises(InputError, match=r"unknown key 'logmel.windw', expected one of \[bands, window"):
         ExtractConfig.load(overrides=["logmel.windw=3"])
 

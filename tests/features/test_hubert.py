@@ -1,13 +1,22 @@
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
+import huggingface_hub
 import pytest
 import torch
 import transformers
+from huggingface_hub import HfApi
 
 from gandistill.errors import InputError
 from gandistill.features.hubert import Hubert, HubertConfig
+from gandistill.features.pretrained import least_samples
 
 LAYERS = 3
 TINY: dict[str, Any] = {
@@ -31,13 +40,23 @@ KINDS = {
     "wav2vec2-layer": ("Wav2Vec2", LAYER),
     "wavlm": ("WavLM", GROUP),
     "wavlm-layer": ("WavLM", LAYER),
+    "mms": ("Wav2Vec2", LAYER | {"adapter_attn_dim": 4}),
+    "reduced": ("Wav2Vec2", GROUP | {"add_adapter": True, "num_adapter_layers": 1}),
+    "data2vec": ("Data2VecAudio", {"conv_bias": True, "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}),
+    "unispeech": ("UniSpeech", GROUP),
+    "unispeech-layer": ("UniSpeech", LAYER),
+    "unispeech-sat": ("UniSpeechSat", GROUP),
+    "unispeech-sat-layer": ("UniSpeechSat", LAYER),
+    "conformer-relative": ("Wav2Vec2Conformer", GROUP | {"position_embeddings_type": "relative"}),
+    "conformer-rotary": ("Wav2Vec2Conformer", GROUP | {"position_embeddings_type": "rotary"}),
+    "conformer-unplaced": ("Wav2Vec2Conformer", LAYER | {"position_embeddings_type": None}),
 }
 
 
 def make_model(kind: str) -> Any:
     """A random model whose every parameter counts: biases are not zero."""
     name, settings = KINDS[kind]
-    config = getattr(transformers, f"{name}Config")(**TINY, **settings)
+    config = getattr(transformers, f"{name}Config")(**TINY | settings)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = getattr(transformers, f"{name}Model")(config).eval()
@@ -78,7 +97,8 @@ def test_layers_equal_transformers(models, kind: str):
         upstream = hubert(path, layer=layer)
         torch.testing.assert_close(upstream(audio), expected.hidden_states[layer][0], atol=1e-6, rtol=1e-5)
         assert len(upstream.model.encoder.layers) == layer, "layers above the chosen one are not run"
-    torch.testing.assert_close(hubert(path)(audio), expected.last_hidden_state[0], atol=1e-6, rtol=1e-5)
+    last = expected.hidden_states[-1] if kind == "reduced" else expected.last_hidden_state
+    torch.testing.assert_close(hubert(path)(audio), last[0], atol=1e-6, rtol=1e-5)
     weights = [1.0, 0.0, 2.0, 5.0]
     mixed = sum(weight / 8 * state[0] for weight, state in zip(weights, expected.hidden_states, strict=True))
     torch.testing.assert_close(hubert(path, weights=weights)(audio), mixed, atol=1e-6, rtol=1e-5)
@@ -88,7 +108,23 @@ def test_shapes_and_rate(models):
     upstream = hubert(models["hubert-group"][0])
     assert (upstream.dims, upstream.frame_rate) == (16, 50.0)
     assert upstream(noise(16_000)).shape == (49, 16)
-    assert len(upstream(noise(400))) >= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_shortest_clips(models, kind: str):
+    """By hand for one frame: the third convolution sees 8 of the second's, those (8 - 1) * 8 + 16 of the first's."""
+    upstream = hubert(models[kind][0], layer=1)
+    assert upstream.least() == (72 - 1) * 5 + 10
+    for frames in (1, 2, 7):
+        assert len(upstream(noise(upstream.least(frames)))) == frames
+        assert len(upstream(noise(upstream.least(frames + 1) - 1))) == frames
+    with pytest.raises(RuntimeError):
+        upstream(noise(upstream.least() - 1))
+
+
+def test_the_shortest_clip_of_the_published_models():
+    assert least_samples(transformers.HubertConfig()) == 400
+    assert least_samples(transformers.HubertConfig(), frames=50) == 400 + 49 * 320
 
 
 @pytest.mark.parametrize(("says", "applied"), [(True, True), (False, False)])
@@ -159,12 +195,73 @@ def test_impossible_choices(overrides: list[str]):
         HubertConfig.load(overrides=overrides)
 
 
-def test_pickled_weights_are_not_read(models, tmp_path: Path):
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(HfApi, "model_info", refuse)
+
+
+def save_pickled(folder: Path, path: Path, model: Any) -> None:
+    """A model folder as older ones on the Hub are."""
+    folder.mkdir(parents=True)
+    shutil.copy(path / "config.json", folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
+
+
+def converted(message: str, folder: Path, **environment: str) -> Path:
+    """Do word for word, in a folder, what a refusal advises."""
+    found = re.search(
+        r"only as pickle \(\.bin\)[^\n]* convert it by: python (-c '[^\n]+'), and give [^\n]+=DIR$", message
+    )
+    assert found is not None, message
+    environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error", **environment}
+    subprocess.run(f"{sys.executable} {found[1]}", shell=True, check=True, cwd=folder, env=environment)
+    return folder / "DIR"
+
+
+def test_pickled_weights_are_not_read_and_the_advice_leads_to_a_model(models, tmp_path: Path):
     path, model = models["hubert-group"]
-    shutil.copy(path / "config.json", tmp_path)
-    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(InputError, match=r"only as pickle \(\.bin\)[^\n]*convert it[^\n]*hubert\.model=DIR$"):
-        hubert(tmp_path)
+    save_pickled(tmp_path / 'it\'s "old"', path, model)
+    with pytest.raises(InputError) as error:
+        hubert(tmp_path / 'it\'s "old"')
+    made = hubert(converted(str(error.value), tmp_path))
+    assert (made.normalise, made.normalise_from) == (False, "preprocessor_config.json")
+    assert made.describe()["parameters_sha256"] == hubert(path).describe()["parameters_sha256"]
+    (tmp_path / 'it\'s "old"' / "preprocessor_config.json").unlink()
+    with pytest.raises(InputError) as error:
+        hubert(tmp_path / 'it\'s "old"')
+    shutil.rmtree(tmp_path / "DIR")
+    assert hubert(converted(str(error.value), tmp_path)).normalise_from == "default"
+
+
+def test_pickled_weights_in_the_hubs_cache(models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    offline(monkeypatch)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    repository = tmp_path / "cache" / "models--nobody--old"
+    save_pickled(repository / "snapshots" / "1", *models["wav2vec2"])
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("1")
+    with pytest.raises(InputError) as error:
+        hubert(Path("nobody/old"))
+    made = hubert(converted(str(error.value), tmp_path, HF_HUB_CACHE=str(tmp_path / "cache")))
+    assert made.describe()["parameters_sha256"] == hubert(models["wav2vec2"][0]).describe()["parameters_sha256"]
+
+
+def test_pickled_weights_on_the_hub(monkeypatch: pytest.MonkeyPatch):
+    """Where transformers does not find the Hub's own conversion either."""
+    siblings = [SimpleNamespace(rfilename=name) for name in ("config.json", "pytorch_model.bin")]
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=siblings))
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", Mock(side_effect=OSError("no model.safetensors")))
+    with pytest.raises(
+        InputError, match=r"^nobody/old holds its weights only as pickle[^\n]+hubert\.model=DIR$"
+    ) as error:
+        hubert(Path("nobody/old"))
+    assert "AutoFeatureExtractor" not in str(error.value)
+    siblings.append(SimpleNamespace(rfilename="model.safetensors"))
+    with pytest.raises(InputError, match=r"^Cannot load the model nobody/old: no model\.safetensors$"):
+        hubert(Path("nobody/old"))
 
 
 @pytest.mark.parametrize(
@@ -199,23 +296,20 @@ def test_lacking_parameters(tmp_path: Path):
 def test_another_type_of_model(tmp_path: Path):
     config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
     transformers.BertModel(config).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"Bad model type of .* 'bert', expected one of \[hubert, wav2vec2, wavlm\]"):
+    with pytest.raises(
+        InputError, match=r"Bad model type of .* 'bert', expected one of \[hubert, wav2vec2, wavlm, data2vec-audio, "
+    ):
         hubert(tmp_path)
 
 
 def test_missing_model_offline(monkeypatch: pytest.MonkeyPatch):
-    from huggingface_hub import HfApi
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(HfApi, "model_info", refuse)
+    offline(monkeypatch)
     with pytest.raises(InputError) as error:
         Hubert(HubertConfig(model="nobody/has-this-model"))
     message = str(error.value)
     assert "\n" not in message
     assert "hf download nobody/has-this-model --local-dir DIR" in message
-    assert "--set hubert.model=DIR" in message
+    assert "--set hubert.model=DIR (if its weights are pickle, it says what next)" in message
 
 
 def test_missing_folder():

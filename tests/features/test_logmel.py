@@ -115,3 +115,11 @@ def test_empty_bands_are_refused(settings: dict, words: str):
 def test_impossible_settings_are_refused(override: str):
     with pytest.raises(InputError, match="--set"):
         LogMelConfig.load(overrides=[override])
+
+
+@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_the_shortest_clips(centre: bool, frames: int):
+    upstream = LogMel(LogMelConfig(centre=centre))
+    assert len(upstream(torch.ones(upstream.least(frames)))) == frames
+    assert len(upstream(torch.ones(upstream.least(frames + 1) - 1))) == frames

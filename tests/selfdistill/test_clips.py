@@ -2,14 +2,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill.corpora import audio
+from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
+from gandistill.selfdistill import clips
 from gandistill.selfdistill.backbone import Backbone
 from gandistill.selfdistill.clips import Utterances, epoch_batches
+from gandistill.selfdistill.inference import hear
 from gandistill.selfdistill.model import Network
 from tests.features.test_hubert import LAYERS, make_model
 
@@ -84,11 +88,24 @@ def test_clips_of_their_own_length(manifest: Path, monkeypatch: pytest.MonkeyPat
     assert clips.shape == (2, 6400)
 
 
-def test_too_short_a_clip(manifest: Path, monkeypatch: pytest.MonkeyPatch):
-    part = Utterances.read(manifest, "dev")
-    monkeypatch.setattr(audio, "load", lambda path, channel: np.ones(9, np.float32))
-    with pytest.raises(InputError, match=rf"{part.entries[1].path}: 9 samples are too short"):
-        part.batch([1], network(0))
+def test_clips_too_short_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lengths, entries = {"a": 479, "b": 6400, "c": 477, "d": 480}, []
+    for name, samples in lengths.items():
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, np.full(samples, 0.1), 16_000)
+        entries.append(Entry(name, path, "fear", "one", duration=round(samples / 16_000, 3)))  # of a: 0.03, too long
+    part = Utterances(entries, EMOTIONS)
+    part.check_lengths(network(0))
+    monkeypatch.setattr(clips, "shortest_of", lambda _: 480)
+    with pytest.raises(InputError) as error:
+        part.check_lengths(network(0))
+    why = "too short for the upstream ({} samples at 16 kHz, it takes at least 480)"
+    assert str(error.value).splitlines() == [f"{tmp_path / n}.wav: {why.format(lengths[n])}" for n in ("a", "c")]
+    with pytest.raises(InputError, match=r"a\.wav: too short for the upstream"):
+        hear(network(0), part)
+    part.check_lengths(network(480))
+    with pytest.raises(InputError, match=r"^Bad training\.clip 479: the upstream takes at least 480 samples$"):
+        part.check_lengths(network(479))
 
 
 def test_padding_is_silence(manifest: Path, monkeypatch: pytest.MonkeyPatch):

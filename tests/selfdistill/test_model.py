@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from gandistill import artifacts
 from gandistill.errors import InputError
-from gandistill.features.pretrained import load_pretrained
+from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.heads.training import seeded
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.model import (
     BLOCKS,
     KIND,
@@ -222,8 +222,8 @@ def test_what_is_not_a_network(saved: Path, tmp_path: Path):
 
 
 def test_a_pretrained_model_becomes_a_network(upstream: Path):
-    normalise, _, model = load_pretrained(str(upstream), "network.upstream")
-    made = Network(Backbone(model, 3), exits_of(4, (1,), "cnn", 3), LABELS, normalise)
+    model, preprocessor = load_pretrained(str(upstream), "network.upstream", MODEL_TYPES)
+    made = Network(Backbone(model, 3), exits_of(4, (1,), "cnn", 3), LABELS, normalisation(preprocessor)[0])
     assert made.depths == [1, 3]
     assert made.normalise
 
@@ -232,7 +232,7 @@ def test_a_model_saved_in_half_precision_is_one_in_float32(tmp_path: Path):
     make_model("wav2vec2").half().save_pretrained(tmp_path / "half")
     settings = artifacts.read_json(tmp_path / "half" / artifacts.CONFIG)
     assert settings["dtype"] == "float16", "it were no test otherwise"
-    _, _, model = load_pretrained(str(tmp_path / "half"), "network.upstream")
+    model, _ = load_pretrained(str(tmp_path / "half"), "network.upstream", MODEL_TYPES)
     save_network(tmp_path / "network", Network(Backbone(model), {LAYERS: None}, LABELS), {"command": "test"})
     for half in ("float16", "bfloat16"):
         change(tmp_path / "network", "architecture", settings | {"dtype": half})

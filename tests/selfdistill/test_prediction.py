@@ -222,7 +222,9 @@ def test_a_file_too_short_for_the_convolutions_is_refused(
     config = load_network(network).backbone.config
     assert (config.conv_kernel, config.conv_stride) == ([10, 16, 8], [5, 8, 8])
     monkeypatch.setattr(prediction, "shortest_of", lambda _: 481)
-    with pytest.raises(InputError, match=r"a\.wav: 480 samples are too short for the model's convolutions"):
+    with pytest.raises(
+        InputError, match=r"a\.wav: too short for the upstream \(480 samples at 16 kHz, it takes at least 481\)$"
+    ):
         predict(network, [clip], "4")
 
 

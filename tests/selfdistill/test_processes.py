@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from gandistill import processes
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.layerwise import LayerwiseStudent, layerwise_loss
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.training import train
@@ -73,7 +73,7 @@ def learnt(upstream: Path, file: Path, rows: slice) -> None:
     torch.manual_seed(0)
     samples = torch.tensor([3200, 6400, 4800, 4800])
     clips = torch.randn(4, 6400, dtype=torch.float64)[rows, : int(samples[rows].max())]
-    _, _, model = load_pretrained(str(upstream), "upstream")
+    model, _ = load_pretrained(str(upstream), "upstream", MODEL_TYPES)
     teacher = Backbone(deepcopy(model), 4).double().eval().requires_grad_(False)
     student = LayerwiseStudent(Backbone(model, 2), (2, 4), "cnn").double().eval()  # without dropout
     student.blocks.train()

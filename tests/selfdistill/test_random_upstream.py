@@ -7,6 +7,7 @@ from gandistill.cli import main
 from gandistill.errors import InputError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.features.upstreams import parameters_sha256
+from gandistill.selfdistill.backbone import MODEL_TYPES
 from gandistill.selfdistill.random_upstream import make_upstream
 from tests.selfdistill.conftest import LAYERS, TINY
 
@@ -19,8 +20,8 @@ def test_its_weights_follow_from_the_seed(upstream: Path, tmp_path: Path, capfd:
     assert names == ["config.json", "model.safetensors"]
     for name in names:
         assert (tmp_path / "same" / name).read_bytes() == (upstream / name).read_bytes()
-    _, _, model = load_pretrained(str(upstream), "network.upstream")
-    _, _, other = load_pretrained(str(tmp_path / "other"), "network.upstream")
+    model, _ = load_pretrained(str(upstream), "network.upstream", MODEL_TYPES)
+    other, _ = load_pretrained(str(tmp_path / "other"), "network.upstream", MODEL_TYPES)
     assert len(model.encoder.layers) == LAYERS
     assert parameters_sha256(model) != parameters_sha256(other)
 

@@ -16,8 +16,8 @@ from gandistill.config import Config
 from gandistill.errors import InputError, RunError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
-from gandistill.selfdistill import training
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill import clips, training
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import ahead, learn
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
@@ -191,7 +191,8 @@ def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: 
     assert frames.requires_grad == backbone.layers.training == (freeze != "backbone")
     assert network.exits.training
     train(config, tmp_path / "run")
-    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(load_pretrained(str(upstream), "")[2])
+    model, _ = load_pretrained(str(upstream), "", MODEL_TYPES)
+    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(model)
     moved = {}
     for part in ("encoder", "projection", "layers"):
         pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)
@@ -248,6 +249,7 @@ def test_a_class_without_utterances_is_said(
         ({"network": {"exits": [1, 4]}}, r"Bad exits \[4\], the model has layers 1 to 4"),
         ({"network": {"depth": 5}}, "Bad depth 5, expected 1 to 4, the model's transformer layers"),
         ({"network": {"upstream": "./no/model"}}, "No model at ./no/model"),
+        ({"training": {"clip": 399}}, r"Bad training\.clip 399: the upstream takes at least 400 samples"),
         (LAYERWISE | {"layerwise": {"layers": [4, 8]}}, r"Bad layerwise\.layers \[4, 8\], the model has layers 1 to 4"),
     ],
 )
@@ -255,6 +257,16 @@ def test_bad_input(configured: Any, tmp_path: Path, changes: dict[str, Any], wor
     with pytest.raises(InputError, match=words) as error:
         train(configured(**changes), tmp_path / "run")
     assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_clips_too_short_are_named_before_any_work(configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(clips, "shortest_of", lambda _: 6401)
+    with pytest.raises(InputError) as error:
+        train(configured(training={"clip": 0}), tmp_path / "run")
+    lines = str(error.value).splitlines()
+    assert len(lines) == 29, "all of the train part"
+    assert all(line.endswith("(6400 samples at 16 kHz, it takes at least 6401)") for line in lines)
     assert not (tmp_path / "run").exists()
 
 
