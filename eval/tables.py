@@ -31,6 +31,7 @@ from gandistill.evaluate.storage import storage_rows
 from gandistill.evaluate.tables import Measured
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.heads.bank import Bank, BankConfig
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,7 @@ def main() -> None:
     parser = parser_of(__doc__, "work/tables/PLAN", "eval/results/PLAN")
     parser.add_argument("--table", type=int, choices=(1, 2, 3, 4), required=True)
     parser.add_argument("--speakers", type=Path, help="where the corpus of speakers lies, if the plan names one")
+    parser.add_argument("--set", action="append", default=[], help="of the extraction, such as whisper.model=FOLDER")
     parser.add_argument("--shard", default="1/1", help="i/n: only the i-th of n parts of the work")
     answer("tables", run, parser.parse_args())
 
@@ -47,7 +49,8 @@ def main() -> None:
 def run(options: argparse.Namespace) -> None:
     plan, shard = Plan.load(options.plan).rooted(ROOT / "recipes"), part_of(options.shard)
     work = options.work or Path("work/tables") / options.plan.stem
-    extracting, banking = ExtractConfig.load(plan.extract), BankConfig.load(plan.bank)
+    extracting = ExtractConfig.load(plan.extract, options.set)
+    banking = BankConfig.load(plan.bank) if plan.needs_bank else None
     if options.table == 4:
         check_speakers(plan, options)
     inputs = inputs_of_folds(
@@ -85,7 +88,7 @@ def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan
     names = {row.facts["training set"]: row.facts for row in weighing}
     inputs = folds[0].inputs
     runs = {name: store.run(row.costs[0].source, inputs) for name, row in zip(names, weighing, strict=True)}
-    whole, bank = FeatureSet.open(inputs.features), Bank.open(inputs.bank)
+    whole, bank = FeatureSet.open(inputs.features), None if inputs.bank is None else Bank.open(inputs.bank)
     found = storage_rows(inputs.features.with_name("manifest.csv"), whole, runs, work, bank)
     worth = {form(row): row for row in tables.judged(judging, folds, store, plan)}
     for row in found:
@@ -95,7 +98,7 @@ def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan
         row |= {key: judged[key] for key in ("uar", "low", "high", "labels", "ppc") if key in judged}
         if row["what"].removesuffix(", float32") in names:
             facts = names[row["what"].removesuffix(", float32")]
-            row |= {key: facts[key] for key in ("kind", "start")}
+            row |= {key: facts[key] for key in ("kind", "start") if key in facts}
     return found
 
 
@@ -103,7 +106,8 @@ def form(row: Facts) -> str:
     """What of Table 1 a row of judged heads was trained on."""
     soft = row["labels"] == "soft"
     if "precision" in row:
-        return f"{row['training set']}, {row['precision']}{'' if soft else ', without bank'}"
+        bank = "" if soft or row["kind"] in CLOSED_FORMS else ", without bank"
+        return f"{row['training set']}, {row['precision']}{bank}"
     pooled = "time-pooled, " if row["training set"] == TIME_POOLED else ""
     return f"features, {pooled}float16{', soft labels' if soft else ''}"
 
@@ -127,7 +131,7 @@ def speakers_of(plan: Plan, options: argparse.Namespace, work: Path) -> Path | N
         return None
     manifest = work / "speakers" / "manifest.csv"
     prepare(plan.speakers.corpus, options.speakers, manifest, protocol=plan.speakers.protocol)
-    extract(manifest, ExtractConfig.load(plan.extract), work / "speakers" / "features")
+    extract(manifest, ExtractConfig.load(plan.extract, options.set), work / "speakers" / "features")
     return work / "speakers" / "features"
 
 

@@ -31,6 +31,7 @@ from gandistill.evaluate.workers import Failure, peak_bytes, tell
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
 from gandistill.gan.compression import compress
+from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
@@ -113,12 +114,22 @@ class Cell:
     def key(self) -> str:
         """The hash of everything that decides the result, but for versions of libraries and the machine."""
         facts: dict[str, Any] = {"task": self.task, "version": __version__, "source": self.source.described()}
-        facts |= {"features": self.inputs.fingerprint, "bank": self.inputs.banking.to_dict(), "counts": self.counts}
+        facts |= {
+            "features": self.inputs.fingerprint,
+            "bank": self.inputs.banked if self.needs_bank else None,
+            "counts": self.counts,
+        }
         facts["head"] = None if self.head is None else self.head.to_dict()
         if self.probing is not None:
             asked = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
             facts["probe"] = [self.taught, self.probing.to_dict(), asked]
         return hashlib.sha256(dump_compact(facts).encode()).hexdigest()
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
+        config, soft = self.source.config, self.head is not None and self.head.labels == "soft"
+        return soft or (config is not None and config.architecture.kind not in CLOSED_FORMS)
 
 
 @dataclass(frozen=True)
@@ -134,7 +145,7 @@ class Store:
     def run(self, source: Source, inputs: Inputs) -> Path:
         """Where a generator is trained, whatever precision it is stored in then, and however it is drawn from."""
         trained = replace(source, precision=FULL, draws="").described()
-        facts = dump_compact([inputs.fingerprint, inputs.banking.to_dict(), trained])
+        facts = dump_compact([inputs.fingerprint, inputs.banked, trained])
         return self.folder / "runs" / hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def has(self, cell: Cell) -> bool:
@@ -282,7 +293,7 @@ class _Points:
 
     def _draw(self, counts: Counts | None, soft: bool, out: Path) -> FeatureSet:
         source, whole = self.source, self.features
-        bank = Bank.open(self.inputs.bank) if soft else None
+        bank = Bank.open(self.inputs.bank) if soft and self.inputs.bank is not None else None
         if source.kind in ("start", "generator"):
             wanted = whole.training_part().class_counts if counts is None else counts
             sample(self.sampler.drawing(source.draws or None), wanted, source.seed, out, soft)

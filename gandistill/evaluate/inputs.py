@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from gandistill import artifacts
 from gandistill.corpora.manifest import read_manifest, read_origin
@@ -22,11 +23,11 @@ BANK_COST = "bank-cost.json"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Features and bank of one fold."""
+    """Features and bank of one fold; a plan that trains no generator, on hard labels, needs no bank."""
 
     features: Path
-    bank: Path
-    banking: BankConfig
+    bank: Path | None
+    banking: BankConfig | None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -34,10 +35,15 @@ class Inputs:
         return artifacts.fingerprint(self.features)
 
     @property
+    def banked(self) -> dict[str, Any] | None:
+        """How the bank is built, as plain values."""
+        return None if self.banking is None else self.banking.to_dict()
+
+    @property
     def bank_seconds(self) -> float | None:
         """Processor seconds that building the bank took, where that is known: it was built here."""
-        cost = self.bank.with_name(BANK_COST)
-        return artifacts.read_json(cost)["seconds"] if cost.is_file() else None
+        cost = self.features.with_name(BANK_COST)
+        return artifacts.read_json(cost)["seconds"] if self.bank is not None and cost.is_file() else None
 
 
 def make_inputs(
@@ -62,7 +68,7 @@ def inputs_of_folds(
     folds: Sequence[int],
     work: Path,
     extracting: ExtractConfig,
-    banking: BankConfig,
+    banking: BankConfig | None,
     ppc: Sequence[int] = (),
 ) -> list[Inputs]:
     """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all.
@@ -88,13 +94,15 @@ def inputs_of_folds(
     return [first, *(_made(place, extracting, banking, like=first) for place in places[1:])]
 
 
-def _made(place: Path, extracting: ExtractConfig, banking: BankConfig, like: Inputs | None = None) -> Inputs:
+def _made(place: Path, extracting: ExtractConfig, banking: BankConfig | None, like: Inputs | None = None) -> Inputs:
     """Features and bank for the manifest in ``place``; with ``like``, of another fold, its features are shared."""
     manifest, features, bank = place / MANIFEST, place / "features", place / "bank"
     if like is None:
         extract(manifest, extracting, features)
     else:
         _share(FeatureSet.open(like.features), manifest, features)
+    if banking is None:
+        return Inputs(features, None, None)
     whole = FeatureSet.open(features)
     if not _made_from(bank, whole, banking):
         start = time.process_time()

@@ -13,6 +13,7 @@ from gandistill.controls.select import METHODS
 from gandistill.errors import InputError
 from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.features.extract import ExtractConfig
+from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
 from gandistill.heads.head import MODELS, sees
@@ -30,7 +31,7 @@ Weights = Literal["none", "balanced"]
 
 
 class GeneratorPlan(Config):
-    """A generator that is trained with several kinds of losses."""
+    """A generator that is trained with several kinds of losses, or a closed form, which has none."""
 
     recipe: Path
     """YAML of ``gandistill train``."""
@@ -106,7 +107,7 @@ class Plan(Config):
     extract: Path
     """YAML of ``gandistill extract``."""
     bank: Path
-    """YAML of ``gandistill bank``."""
+    """YAML of ``gandistill bank``; built where a generator is trained, or labels are soft."""
     head: Path
     """YAML of ``gandistill train-head``: the same student budget for every row."""
     generators: dict[str, GeneratorPlan]
@@ -221,6 +222,15 @@ class Plan(Config):
             probing = ProbeConfig.load(self.speakers.config)
             contents["speakers"] = self.speakers.model_dump(mode="json") | {"config": probing.to_dict()}
         return self.model_dump(mode="json") | contents
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether any row does."""
+        return "soft" in self.labels or not all(self.is_closed(name) for name in self.generators)
+
+    def is_closed(self, name: str) -> bool:
+        """Whether a generator is a closed form: fitted without a training, so that it has no losses."""
+        return self.generator_config(name, "both", 0).architecture.kind in CLOSED_FORMS
 
     def judges(self, table: int) -> Iterator[tuple[HeadPlan, Labels]]:
         """Heads of a table, with each kind of labels that they learn from."""

@@ -17,6 +17,7 @@ from gandistill.evaluate.inputs import Inputs
 from gandistill.evaluate.plan import HeadPlan, Labels, Plan, Weights
 from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.generator import CLOSED_FORMS as CLOSED
 from gandistill.precision import PRECISIONS
 
 REAL = "real, all of it"
@@ -126,7 +127,8 @@ class Rows:
                         source = Source("control", method=method)
                         yield self.row({"training set": FIXED[method]} | points, head, labels, [source], ppc)
                 for name, each in plan.generators.items():
-                    for losses, draws in product((UNTRAINED, *each.losses), plan.draws):
+                    kinds = (BOTH,) if plan.is_closed(name) else (UNTRAINED, *each.losses)
+                    for losses, draws in product(kinds, plan.draws):
                         facts = self.named(name, losses, draws) | points
                         yield self.row(facts, head, labels, self.generators(name, losses, draws), ppc)
 
@@ -199,21 +201,28 @@ class Rows:
             yield replace(row, cells=cells)
 
     def named(self, name: str, losses: str, draws: str | None = None) -> Facts:
-        """What rows of a generator are called, with its architecture and start; without ``draws`` the plan's first."""
+        """What rows of a generator are called, with its architecture and start; without ``draws`` the plan's first.
+
+        A closed form has no losses that could be added to its name.
+        """
         architecture, draws = self.plan.generator_config(name, BOTH, 0).architecture, draws or self.plan.draws[0]
-        made = {"generator": name, "losses": losses, "kind": architecture.kind, "start": architecture.start}
-        return {"training set": called(f"{name} {ADDED[losses]}", draws), "draws": draws} | made
+        made = {"generator": name, "kind": architecture.kind, "draws": draws}
+        if self.plan.is_closed(name):
+            return {"training set": called(name, draws)} | made
+        added = called(f"{name} {ADDED[losses]}", draws)
+        return {"training set": added, "losses": losses, "start": architecture.start} | made
 
     def repeats(self, method: str, draws: str = "") -> list[Source]:
         """A control, drawn as often as the plan says."""
         return [Source("control", seed, method, draws=draws) for seed in range(self.plan.repeats)]
 
     def generators(self, name: str, losses: str, draws: str | None = None) -> list[Source]:
-        """A generator by each of its seeds; before its first update, by as many as a control is drawn, where the
-        training set has no part in it either."""
+        """A generator by each of its seeds; by as many as a control is drawn if it costs no training: a closed form, and
+        one before its first update where the training set has no part in it either."""
         draws = draws or self.plan.draws[0]
         if losses != UNTRAINED:
-            return [replace(self.generator(name, losses, seed), draws=draws) for seed in range(self.plan.seeds)]
+            seeds = range(self.plan.repeats if self.plan.is_closed(name) else self.plan.seeds)
+            return [replace(self.generator(name, losses, seed), draws=draws) for seed in seeds]
         start = replace(self.generator(name, BOTH, 0), kind="start")
         seeds = range(self.plan.repeats if _is_drawn(start) else self.plan.seeds)
         return [replace(self.generator(name, BOTH, seed), kind="start", draws=draws) for seed in seeds]
@@ -257,11 +266,11 @@ def called(name: str, draws: str) -> str:
 
 
 def _is_drawn(source: Source) -> bool:
-    """Whether its seed is all that decides its points: a control by chance, or a generator's random weights."""
-    if source.kind == "start":
-        assert source.config is not None
-        return source.config.architecture.start == "random"
-    return source.method in DRAWN
+    """Whether its seed is all that decides its points: a control by chance, a closed form, or random weights."""
+    if source.config is None:
+        return source.method in DRAWN
+    shape = source.config.architecture
+    return shape.kind in CLOSED or (source.kind == "start" and shape.start == "random")
 
 
 def _probe(cell: Cell, taught: Taught, probing: ProbeConfig, speakers: Path | None) -> Cell:

@@ -122,7 +122,7 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
     whole = {"ppc": None} | ({"balance": "no"} if "balance" in facts else {})
     random = (DRAWN["random"], {"training set": DRAWN["random"]})
     if facts.get("losses") in (None, UNTRAINED):
-        moved = facts.get("losses") or facts.get("method") in (RECENTRED, REAL_DESIGNED, *CLOSED_FORMS)
+        moved = "generator" in facts or facts.get("method") in (RECENTRED, REAL_DESIGNED, *CLOSED_FORMS)
         return [random, (REAL, {"training set": REAL} | whole)] if moved else []
     oversampled = facts["balance"] if facts.get("balance") in BALANCED else "yes"
     gaussian, start = (
