@@ -48,6 +48,7 @@ def inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
         synthesise(work / "corpus")
     reader, protocol = ("synthetic", "speaker-independent") if corpus is None else ("ravdess", "ravdess-dyads")
     made = make_inputs(reader, corpus or work / "corpus", protocol, 1, work, ExtractConfig(), BankConfig())
+    assert made.bank is not None
     return made.features, made.bank
 
 

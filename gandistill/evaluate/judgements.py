@@ -118,7 +118,7 @@ class Judgement:
         facts: Facts = {"version": __version__, "features": self.inputs.fingerprint}
         facts |= {"source": self.source.described(), "student": self.student.described()}
         if self.source.soft or self.source.generator is not None:
-            facts["bank"] = self.inputs.banking.to_dict()
+            facts["bank"] = self.inputs.banked
         return digest(facts)
 
 
@@ -138,7 +138,7 @@ class Store:
 
     def run(self, source: Source, inputs: Inputs) -> Path:
         """The run folder of a distillation or a generator."""
-        bank = None if source.generator is None else inputs.banking.to_dict()
+        bank = None if source.generator is None else inputs.banked
         return self.folder / "runs" / digest([inputs.fingerprint, bank, source.run])[:16]
 
     def result(self, judgement: Judgement) -> Facts:

@@ -131,7 +131,7 @@ class _Sets:
         """The set, in ``out`` unless it lies elsewhere. Raises whatever its making raises."""
         if source.kind == "distilled":
             return self._distilled(source)
-        bank = Bank.open(self.inputs.bank) if source.soft else None
+        bank = Bank.open(self.inputs.bank) if source.soft and self.inputs.bank is not None else None
         counts = None if source.ppc is None else dict.fromkeys(self.features.labels, source.ppc)
         if source.generator is not None:
             sampler = self._sampler(source)

@@ -217,8 +217,8 @@ class Rows:
         return [Source("control", seed, method, draws=draws) for seed in range(self.plan.repeats)]
 
     def generators(self, name: str, losses: str, draws: str | None = None) -> list[Source]:
-        """A generator by each of its seeds; by as many as a control is drawn if it costs no training: a closed form, and
-        one before its first update where the training set has no part in it either."""
+        """A generator by each of its seeds; by as many as a control is drawn if it costs no training: a closed form, or
+        before the first update, where the training set has no part in that either."""
         draws = draws or self.plan.draws[0]
         if losses != UNTRAINED:
             seeds = range(self.plan.repeats if self.plan.is_closed(name) else self.plan.seeds)

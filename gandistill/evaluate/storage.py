@@ -117,7 +117,7 @@ def feature_bytes(features: FeatureSet, work: Path, bank: Bank | None = None) ->
 
 
 def generator_bytes(generator: Path, work: Path) -> dict[str, int]:
-    """A float32 generator in each precision, with its bank, if it has one, and without, which is needed for soft labels only."""
+    """A float32 generator in each precision; where it has a bank, also without it: only soft labels need that."""
     sizes = {}
     for precision in (FULL, *REDUCED):
         with _scratch(work) as folder:
