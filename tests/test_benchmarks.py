@@ -9,10 +9,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
+from gandistill.corpora import audio
+from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.gan import steps
 
 EVAL = Path(__file__).parents[1] / "eval"
@@ -72,6 +75,28 @@ def test_one_pass_of_the_critic_gives_the_gradients_that_two_give(
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
+def test_means_of_all_layers_are_heard_once(tiny_whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(EVAL / "benchmarks")
+    import whisper_layers
+    from whisper import entries_of
+
+    entries = entries_of(None, tmp_path)[:5]
+    monkeypatch.setattr(whisper_layers, "TOGETHER", 2)
+    upstreams = [Whisper(WhisperConfig(model=str(tiny_whisper), layer=layer)) for layer in (0, 1, 2, 3, 4, "last")]
+    means = torch.cat([*whisper_layers.kept_means(upstreams[-1], entries, tmp_path / "kept")])
+    for entry, found in zip(entries, means, strict=True):
+        clip = torch.from_numpy(audio.load(entry.path))
+        torch.testing.assert_close(found, torch.stack([upstream(clip).mean(0) for upstream in upstreams]))
+    files = sorted((tmp_path / "kept").iterdir())
+    assert len(files) == 3
+    files[0].unlink()
+    heard = Mock(wraps=whisper_layers.layer_means)
+    monkeypatch.setattr(whisper_layers, "layer_means", heard)
+    assert torch.equal(torch.cat([*whisper_layers.kept_means(upstreams[-1], entries, tmp_path / "kept")]), means)
+    assert heard.call_count in {1, 2}, "the clips of the one file that was lost"
+    assert next(whisper_layers.kept_means(upstreams[0], entries, tmp_path / "kept")).shape == (2, 2, 16)
+
+
 def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
     out = tmp_path / "kept.json"
     command = [sys.executable, str(BENCHMARKS["head"]), "--quick", "--out", str(out)]
@@ -111,4 +136,6 @@ def test_every_benchmark_is_tried():
         "time_to_quality",
         "train_step",
         "trajectory",
+        "whisper",
+        "whisper_layers",
     ]

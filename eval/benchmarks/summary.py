@@ -37,7 +37,7 @@ def main() -> None:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     rows = [
         row
-        for make in (steps, equal, quality, samples, heads, extraction, scale, matching, exits)
+        for make in (steps, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
         for row in make(found)
     ]
     machines = [part["machine"] for part in found.values() if "threads" not in part["rows"][0]]
@@ -157,6 +157,24 @@ def extraction(found: dict[str, Any]) -> Iterator[Row]:
                 size = LOGMEL_BYTES / 1e9, HOURS * 3600 / row["audio_seconds_per_second"] / 3600
                 cost = f"{size[0]:.0f} GB, {size[1]:.1f} hours to extract"
                 yield line(f"{HOURS:,} hours of speech as log-Mels, at this speed", "", cost)
+
+
+def contexts(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "whisper"):
+        if row["context"] == "clip":
+            what = f"{row['model']} on clips of {row['audio_seconds'] / row['clips']:.1f} s, not padded to 30 s"
+            said = f"{row['speedup']:.1f} times, {row['audio_seconds_per_second']:.0f} s of speech a second"
+            yield line(what, "4 times as fast", said, row["speedup"] < 4, "not looked into")
+
+
+def layers(found: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(found, "whisper_layers")
+    for model, context in dict.fromkeys((row["model"], row["context"]) for row in rows):
+        mine = [row for row in rows if (row["model"], row["context"]) == (model, context)]
+        said = ", ".join(f"{row['layer']}: {100 * row['uar']:.1f}" for row in mine)
+        heard = "its own length" if context == "clip" else "30 s"
+        what = f"UAR (%) by layer of {model}, each clip heard on {heard}, linear head on {mine[0]['utterances']} means"
+        yield line(what, "", said)
 
 
 def scale(found: dict[str, Any]) -> Iterator[Row]:

@@ -23,7 +23,6 @@ class Upstream(Protocol):
     """Frames a second, in Hz."""
 
     def describe(self) -> dict[str, Any]:
-        """What decides the features, as JSON values."""
         """Everything that decides the features, as JSON types: equal descriptions mean equal features."""
         ...
 

@@ -16,7 +16,7 @@ from gandistill.features.upstreams import LayerChoice, parameters_sha256
 
 MODEL_TYPES = ("whisper",)
 SILENCE = SAMPLE_RATE // 2
-"""Samples that follow a clip in the context ``clip``: the encoder never heard speech without silence behind it."""
+"""Samples of silence that follow a clip in the context ``clip``."""
 
 
 class WhisperConfig(LayerChoice):
@@ -35,11 +35,12 @@ class Whisper:
     not run. 'last' is the encoder's own output, the last block's behind the final layer norm, which no layer n has.
 
     In the context ``clip`` the encoder hears the clip and half a second of silence, its table of positions cut to that
-    length: another function than the trained one, no worse for emotion and several times as fast. In the context
-    ``30s`` it hears 30 s, as it was trained. Either way a clip of n samples gives ceil(n / 320) frames, its own, and
-    those of the silence are dropped. A longer clip than fits into 30 s goes through in windows end to end, of 29.5 s
-    and 30 s each, as if each were a clip. Log-Mels are those of the model's own preprocessor_config.json, or Whisper's
-    usual ones where it has none; they are cut at 80 dB below the loudest of their window.
+    length: another function than the trained one, no worse for emotion (``eval/benchmarks/whisper_layers.py``) and
+    several times as fast. In the context ``30s`` it hears 30 s, as it was trained. Either way a clip of n samples gives
+    ceil(n / 320) frames, its own, and those of the silence are dropped. A longer clip than fits into 30 s goes through
+    in windows end to end, of 29.5 s and 30 s each, as if each were a clip. Log-Mels are those of the model's own
+    preprocessor_config.json, or Whisper's usual ones where it has none; they are cut at 80 dB below the loudest of
+    their window.
 
     Raises InputError if the model cannot be found, is no Whisper, lacks parameters of the encoder, has no such layer,
     or takes other Mel bands than its preprocessor makes.

@@ -1,0 +1,104 @@
+"""Which layer of Whisper's encoder tells emotions apart, in each context: UAR of a linear head on utterance means.
+
+    python eval/benchmarks/whisper_layers.py --corpus path/to/RAVDESS --model openai/whisper-base --work work/layers
+
+RAVDESS's four classes, all folds of ravdess-dyads. SUPERB's head is trained on the means over time of the train part
+alone, with the package's settings, and judged on the test part. All layers come from one pass of the encoder; what
+it gave stays in --work, a file for every 32 clips, so that the same command goes on where it was stopped. --every 2
+takes every second clip. Without --corpus it is one that is synthesised, --quick takes a tiny Whisper beside.
+
+Rows: ``model``, ``context`` (clip, 30s), ``layer`` (0 enters the first block; last: behind the final norm),
+``utterances`` of all parts, ``uars`` on the test part of each fold, ``uar``, their mean.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from benchmark import Row, parser, write
+from gandistill import artifacts
+from gandistill.console import track
+from gandistill.corpora import audio
+from gandistill.corpora.manifest import Entry
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, dump_compact, write_feature_set
+from gandistill.features.whisper import Whisper, WhisperConfig
+from gandistill.heads.training import HeadConfig, score, train_head
+from gandistill.tensors import load_tensors, save_tensors
+from whisper import CONTEXTS, entries_of, tiny_whisper
+
+FOLDS = range(1, 6)
+TOGETHER = 32
+"""Clips whose means share a file: what a run that is stopped can lose."""
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
+    options.add_argument("--model", default="openai/whisper-base", help="name on the Hugging Face Hub, or a folder")
+    options.add_argument("--every", type=int, default=1, help="take one clip of so many (default: all)")
+    options.add_argument("--work", type=Path, help="folder to keep means in, to go on later; none: they are not kept")
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        model = tiny_whisper(scratch / "whisper") if given.quick else given.model
+        folds = [
+            entries_of(given.corpus, scratch, fold)[:: given.every] for fold in FOLDS[: 1 if given.quick else None]
+        ]
+        config = HeadConfig(head="superb", updates=5 if given.quick else HeadConfig().updates)
+        write("whisper_layers", measure(model, folds, config, given.work or scratch / "means", scratch), given)
+
+
+def measure(model: str, folds: list[list[Entry]], config: HeadConfig, work: Path, scratch: Path) -> Iterator[Row]:
+    """A row for each context and layer; every fold holds the same utterances in the same order, split another way."""
+    for context in CONTEXTS:
+        upstream = Whisper(WhisperConfig(model=model, context=context))
+        means = torch.cat([*kept_means(upstream, folds[0], work)])
+        for layer in range(means.shape[1]):
+            uars = [uar(means[:, layer], entries, config, scratch / "set") for entries in folds]
+            yield {
+                "model": upstream.name.removeprefix("whisper "),
+                "context": context,
+                "layer": "last" if layer == means.shape[1] - 1 else layer,
+                "utterances": len(means),
+                "uars": uars,
+                "uar": fmean(uars),
+            }
+
+
+def kept_means(upstream: Whisper, entries: list[Entry], work: Path) -> Iterator[Tensor]:
+    """Means [N, layers, D] of every so many clips, from ``work`` where they are there."""
+    parts = [entries[start : start + TOGETHER] for start in range(0, len(entries), TOGETHER)]
+    for part in track(parts, f"Hearing clips, context {upstream.config.context}", len(parts), unit="files"):
+        heard = [upstream.describe(), [(artifacts.sha256(entry.path), entry.channel) for entry in part]]
+        path = work / f"{hashlib.sha256(dump_compact(heard).encode()).hexdigest()}.safetensors"
+        if not path.is_file():
+            clips = (torch.from_numpy(audio.load(entry.path, entry.channel)) for entry in part)
+            save_tensors(path, {"means": torch.stack([layer_means(upstream, clip) for clip in clips])})
+        yield load_tensors(path)["means"]
+
+
+@torch.no_grad()
+def layer_means(upstream: Whisper, clip: Tensor) -> Tensor:
+    """Means over time [layers, D] of a clip [samples]: of layer 0 to the highest, and of the encoder's output."""
+    parts = [torch.stack([*states, upstream.encoder.layer_norm(states[-1])]) for states in upstream.windows(clip)]
+    return torch.cat(parts, 1).mean(1)
+
+
+def uar(means: Tensor, entries: list[Entry], config: HeadConfig, folder: Path) -> float:
+    """UAR on the test part of a head trained on the train part of means [N, D]."""
+    labels = sorted({entry.emotion for entry in entries})
+    rows = zip(entries, means, strict=True)
+    utterances = (Utterance(e.id, e.emotion, mean[None], e.speaker, e.session, e.split) for e, mean in rows)
+    facts = artifacts.describe(KIND, {"command": "benchmark"}, labels=labels, dims=means.shape[1])
+    write_feature_set(folder, utterances, facts, "")
+    features = FeatureSet.open(folder)
+    return score(train_head(features, config), features.part("test"))["uar"]
+
+
+if __name__ == "__main__":
+    main()
