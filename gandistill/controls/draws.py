@@ -26,7 +26,7 @@ from gandistill import artifacts
 from gandistill.console import track
 from gandistill.controls.noise import keyed
 from gandistill.errors import InputError
-from gandistill.features.featureset import HALF_STEP, FeatureSet
+from gandistill.features.featureset import FeatureSet, scale
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 from gandistill.run import one_thread
 
@@ -63,7 +63,8 @@ class Design:
         A class without utterances has the mean 0, and a direction in which nothing varies is left out.
         """
         number = np.unique(train.index["speaker"].to_numpy(str), return_inverse=True)[1]
-        given = Spread.of(train.means().double(), torch.from_numpy(train.targets), torch.from_numpy(number))
+        means, targets = train.means().double(), torch.from_numpy(train.targets)
+        given = Spread.of(means, targets, torch.from_numpy(number), len(train.labels))
         with one_thread():
             return given.design(chosen_share(given))
 
@@ -88,9 +89,10 @@ class Design:
     def load(cls, folder: Path, facts: Any, classes: int, dims: int) -> "Design":
         """Undo ``save``. Raises InputError if the config's facts are bad or the file is not as they say."""
         share, directions = (facts.get(key) if isinstance(facts, dict) else None for key in ("share", "directions"))
-        if type(share) is not float or not 0 <= share <= 1 or type(directions) is not int or directions < 0:
+        most = min(dims, DIRECTIONS)
+        if type(share) is not float or not 0 <= share <= 1 or type(directions) is not int or not 0 <= directions <= most:
             raise InputError(
-                f"{folder / artifacts.CONFIG}: bad 'draws', expected a share from 0.0 to 1.0 and a number of directions"
+                f"{folder / artifacts.CONFIG}: bad 'draws', expected a share from 0.0 to 1.0 and 0 to {most} directions"
             )
         expected = {"mean": torch.empty(classes, dims, device="meta")}
         expected |= {"factor": torch.empty(directions, dims, device="meta")}
@@ -112,9 +114,9 @@ class Spread:
     between: Tensor
 
     @classmethod
-    def of(cls, means: Tensor, targets: Tensor, speakers: Tensor, classes: int = 0) -> "Spread":
+    def of(cls, means: Tensor, targets: Tensor, speakers: Tensor, classes: int) -> "Spread":
         """The sums of squares, divided by N less the number of means that were taken from them."""
-        centres = _group_means(means, targets, max(classes, int(targets.max()) + 1))
+        centres = _group_means(means, targets, classes)
         cell = (targets * (int(speakers.max()) + 1) + speakers).unique(return_inverse=True)[1]
         averages = _group_means(means, cell, int(cell.max()) + 1)
         inside, outside = means - averages[cell], averages[cell] - centres[targets]
@@ -152,8 +154,7 @@ def chosen_share(given: Spread) -> float:
         judged = left_out & torch.isin(given.targets, known)
         if not judged.any():
             continue
-        unit = given.means[~left_out].std(0, correction=0)
-        unit = torch.where(unit < HALF_STEP, 1.0, unit)
+        unit = scale(given.means[~left_out].std(0, correction=0))
         for share in SHARES:
             design = others.design(share)
             for seed in range(CHOOSING):
@@ -203,9 +204,9 @@ def next_rung(rows: Tensor, size: int, generator: np.random.Generator) -> Tensor
     """Rows [size - n, K] that bring the ``rows`` [n, K] so far to mean 0 and covariance 1.
 
     In as many leading directions as n' = size - n new rows of mean 0 can span, n' - 1: there they are ``Q R`` with
-    ``R'R = size * 1 - rows' rows`` and Q of orthonormal columns that sum to 0. Behind the first rung the n' directions
-    that follow get rows of variance 1 too, which the next rungs bring to order; in the first one they would cost more
-    than they tell (measured at 5 to 10 points per class).
+    ``R'R = size * 1 - rows' rows`` and Q of orthonormal columns that sum to 0. Behind the first rung the n' - 1
+    directions that follow get rows of variance 1 too, which the next rungs bring to order; in the first one they would
+    cost more than they tell (measured at 5 to 10 points per class).
     """
     new, directions = size - len(rows), rows.shape[1]
     exact = min(new - 1, directions)

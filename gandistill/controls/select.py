@@ -58,10 +58,10 @@ def select(
     A smaller count under the same seed gives the first points of a larger one, class by class; but ``real-recentred``
     moves the points chosen by one vector for each class, so that their utterance means have the class's mean, whatever
     their number. ``real-designed`` moves each to a designed mean, as closed-form generators do too unless ``draws`` are
-    ``independent``. With a ``bank``, its
-    mean posterior becomes the soft label of each point, that of ``pooled`` ones from all their frames; without, real
-    points keep the soft labels that the features store. ``frames`` and ``components`` are for the closed-form
-    generators; the default length is the train part's median, because windows much shorter than clips have other means.
+    ``independent``. With a ``bank``, its mean posterior becomes the soft label of each point, that of ``pooled`` ones
+    from all their frames; without, real points keep the soft labels that the features store. ``frames`` and
+    ``components`` are for the closed-form generators; the default length is the train part's median, because windows
+    much shorter than clips have other means.
     Raises InputError for an unknown method or class, counts that are negative or all 0, a negative seed, a bank that
     does not fit, or an ``out`` that is taken.
     """

@@ -36,7 +36,7 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     """
     check_folder(out, resume)
     if config.architecture.kind in CLOSED_FORMS:
-        processes.main_alone(lambda: fit(config, out, resume))
+        fit(config, out, resume)
         return
     gan, dev = processes.together(lambda: prepared(config))
     read = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
@@ -82,14 +82,18 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
 def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
     """Fit a closed form to the features in the run folder ``out``; there is nothing to go on from, so it is made again.
 
-    Its bank, which gives soft labels, may be missing. Raises InputError for bad input.
+    Its bank, which gives soft labels, may be missing. Of several processes each fits, and one writes. Raises InputError
+    for bad input.
     """
-    sampler, seed = fitted(config), config.training.seed
-    named = {"features": config.features, "bank": config.bank}
-    read = {name: fingerprints(folder) for name, folder in named.items() if folder is not None}
-    with Run(out, config, resume, False, ("features", "bank"), seed, **read):
-        sampler.save(out / KIND, {"command": "train", "seed": seed}, card(sampler))
-    say(f"Generator: {out / KIND}")
+    seed, first = config.training.seed, processes.place().is_main_process
+    with muted(not first):
+        sampler = processes.together(lambda: fitted(config))
+        named = {"features": config.features, "bank": config.bank}
+        read = {name: fingerprints(folder) for name, folder in named.items() if folder is not None}
+        with Run(out, config, resume, False, ("features", "bank"), seed, **read):
+            made_by = {"command": "train", "seed": seed}
+            processes.main_alone(lambda: sampler.save(out / KIND, made_by, card(sampler)))
+        say(f"Generator: {out / KIND}")
 
 
 def fitted(config: GanConfig) -> Sampler:
