@@ -4,6 +4,7 @@ Shapes: B batch, T frames, D feature dims, C classes, H hidden width.
 """
 
 from torch import Tensor, nn
+from torch.nn.functional import linear, pad
 
 from gandistill.heads.superb import PROJECTION, valid_frames
 
@@ -12,6 +13,11 @@ def attend(features: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
     """Mean [B, H] of features [B, T, H] weighted by the softmax of scores [B, T, 1] over valid [B, T, 1] frames."""
     weights = scores.masked_fill(~valid, float("-inf")).softmax(dim=1)
     return (features * weights).sum(1)
+
+
+def without(frames: Tensor, valid: Tensor) -> Tensor:
+    """Frames [B, T, D] with zeros where valid [B, T, 1] is false; as they are where it never is."""
+    return frames if valid.all() else frames.masked_fill(~valid, 0.0)
 
 
 class Attentive(nn.Module):
@@ -32,7 +38,7 @@ class Attentive(nn.Module):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Logits [B, C] from frames [B, T, D] and lengths [B]."""
         valid = valid_frames(lengths, frames.shape[1])
-        projected = self.projector(frames.masked_fill(~valid, 0.0))
+        projected = self.projector(without(frames, valid))
         return self.linear(attend(projected, self.score(projected), valid))
 
 
@@ -50,7 +56,6 @@ class CNNAttention(nn.Module):
         super().__init__()
         padding = self.kernel // 2
         self.projector = nn.Linear(dims, PROJECTION)
-        self.pool = nn.AvgPool1d(self.kernel, self.pooling, padding)
         self.convolutions = nn.ModuleList(
             nn.Conv1d(width, self.hidden, self.kernel, padding=padding)
             for width in (PROJECTION, self.hidden, self.hidden)
@@ -59,11 +64,21 @@ class CNNAttention(nn.Module):
         self.score = nn.Linear(self.hidden, 1)
         self.classifier = nn.Sequential(nn.Linear(self.hidden, self.hidden), nn.ReLU(), nn.Linear(self.hidden, classes))
 
+    def averaged(self, frames: Tensor) -> Tensor:
+        """Means of five frames, around every fifth of [B, T, D], with zeros before the first and behind the last."""
+        blocks = -(-frames.shape[1] // self.pooling)
+        before = self.pooling // 2
+        padded = pad(frames, (0, 0, before, blocks * self.pooling - frames.shape[1] - before))
+        return padded.unflatten(1, (blocks, self.pooling)).mean(2)
+
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Logits [B, C] from frames [B, T, D] and lengths [B]."""
         valid = valid_frames(lengths, frames.shape[1])
-        projected = self.projector(frames.masked_fill(~valid, 0.0)).masked_fill(~valid, 0.0)
-        features = self.pool(projected.transpose(1, 2))
+        # Projector and average are both linear: averaged first, a fifth of the frames is projected, and the bias
+        # counts for the share of frames that are there.
+        averaged, there = self.averaged(without(frames, valid)), self.averaged(valid.to(frames.dtype))
+        features = linear(averaged, self.projector.weight) + there * self.projector.bias
+        features = features.transpose(1, 2)
         valid = valid_frames(-(-lengths // self.pooling), features.shape[2])
         behind = ~valid.transpose(1, 2)
         for number, convolution in enumerate(self.convolutions):
