@@ -171,7 +171,7 @@ def layers(found: dict[str, Any]) -> Iterator[Row]:
     rows = rows_of(found, "whisper_layers")
     for model, context in dict.fromkeys((row["model"], row["context"]) for row in rows):
         mine = [row for row in rows if (row["model"], row["context"]) == (model, context)]
-        said = ", ".join(f"{row['layer']}: {100 * row['uar']:.1f}" for row in mine)
+        said = ", ".join(f"{row['layer']}: {100 * row['dev_uar']:.1f}" for row in mine)
         heard = "its own length" if context == "clip" else "30 s"
         what = f"UAR (%) by layer of {model}, each clip heard on {heard}, linear head on {mine[0]['utterances']} means"
         yield line(what, "", said)

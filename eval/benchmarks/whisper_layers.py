@@ -3,12 +3,13 @@
     python eval/benchmarks/whisper_layers.py --corpus path/to/RAVDESS --model openai/whisper-base --work work/layers
 
 RAVDESS's four classes, all folds of ravdess-dyads. SUPERB's head is trained on the means over time of the train part
-alone, with the package's settings, and judged on the test part. All layers come from one pass of the encoder; what
-it gave stays in --work, a file for every 32 clips, so that the same command goes on where it was stopped. --every 2
+alone, with the package's settings, and judged on dev, by which a layer may be chosen, and on test. All layers come
+from one pass of the encoder; what it gave stays in --work, a file for every 32 clips, so that the same command goes on where it was stopped. --every 2
 takes every second clip. Without --corpus it is one that is synthesised, --quick takes a tiny Whisper beside.
 
 Rows: ``model``, ``context`` (clip, 30s), ``layer`` (0 enters the first block; last: behind the final norm),
-``utterances`` of all parts, ``uars`` on the test part of each fold, ``uar``, their mean.
+``utterances`` of all parts, ``dev_uars`` and ``uars`` on the dev and test part of each fold, ``dev_uar`` and ``uar``,
+their means.
 """
 
 import hashlib
@@ -25,8 +26,9 @@ from gandistill import artifacts
 from gandistill.console import track
 from gandistill.corpora import audio
 from gandistill.corpora.manifest import Entry
-from gandistill.features.featureset import KIND, FeatureSet, Utterance, dump_compact, write_feature_set
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.features.whisper import Whisper, WhisperConfig
+from gandistill.files import dump_compact
 from gandistill.heads.training import HeadConfig, score, train_head
 from gandistill.tensors import load_tensors, save_tensors
 from whisper import CONTEXTS, entries_of, tiny_whisper
@@ -59,14 +61,17 @@ def measure(model: str, folds: list[list[Entry]], config: HeadConfig, work: Path
         upstream = Whisper(WhisperConfig(model=model, context=context))
         means = torch.cat([*kept_means(upstream, folds[0], work)])
         for layer in range(means.shape[1]):
-            uars = [uar(means[:, layer], entries, config, scratch / "set") for entries in folds]
+            scores = [uars(means[:, layer], entries, config, scratch / "set") for entries in folds]
+            on_dev, on_test = map(list, zip(*scores, strict=True))
             yield {
                 "model": upstream.name.removeprefix("whisper "),
                 "context": context,
                 "layer": "last" if layer == means.shape[1] - 1 else layer,
                 "utterances": len(means),
-                "uars": uars,
-                "uar": fmean(uars),
+                "dev_uars": on_dev,
+                "uars": on_test,
+                "dev_uar": fmean(on_dev),
+                "uar": fmean(on_test),
             }
 
 
@@ -89,15 +94,16 @@ def layer_means(upstream: Whisper, clip: Tensor) -> Tensor:
     return torch.cat(parts, 1).mean(1)
 
 
-def uar(means: Tensor, entries: list[Entry], config: HeadConfig, folder: Path) -> float:
-    """UAR on the test part of a head trained on the train part of means [N, D]."""
+def uars(means: Tensor, entries: list[Entry], config: HeadConfig, folder: Path) -> list[float]:
+    """UAR on the dev and on the test part of a head trained on the train part of means [N, D]."""
     labels = sorted({entry.emotion for entry in entries})
     rows = zip(entries, means, strict=True)
     utterances = (Utterance(e.id, e.emotion, mean[None], e.speaker, e.session, e.split) for e, mean in rows)
     facts = artifacts.describe(KIND, {"command": "benchmark"}, labels=labels, dims=means.shape[1])
     write_feature_set(folder, utterances, facts, "")
     features = FeatureSet.open(folder)
-    return score(train_head(features, config), features.part("test"))["uar"]
+    head = train_head(features, config)
+    return [score(head, features.part(part))["uar"] for part in ("dev", "test")]
 
 
 if __name__ == "__main__":
