@@ -4,8 +4,9 @@
 
 RAVDESS's four classes, all folds of ravdess-dyads. SUPERB's head is trained on the means over time of the train part
 alone, with the package's settings, and judged on dev, by which a layer may be chosen, and on test. All layers come
-from one pass of the encoder; what it gave stays in --work, a file for every 32 clips, so that the same command goes on where it was stopped. --every 2
-takes every second clip. Without --corpus it is one that is synthesised, --quick takes a tiny Whisper beside.
+from one pass of the encoder; what it gave stays in --work, a file for every 32 clips, so that the same command goes on
+where it was stopped. --every 2 takes every second clip. Without --corpus it is one that is synthesised, --quick takes a
+tiny Whisper beside.
 
 Rows: ``model``, ``context`` (clip, 30s), ``layer`` (0 enters the first block; last: behind the final norm),
 ``utterances`` of all parts, ``dev_uars`` and ``uars`` on the dev and test part of each fold, ``dev_uar`` and ``uar``,
