@@ -37,6 +37,8 @@ KINDS = {
     "hubert": ExtractConfig,
     "whisper": ExtractConfig,
     "bank": BankConfig,
+    "whisper_bank": BankConfig,
+    "class_gaussian": GanConfig,
     "superb_sid": ProbeConfig,
 }
 LAUNCHERS = sorted((RECIPES / "accelerate").glob("*.yaml"))
@@ -148,6 +150,9 @@ def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path
     features = FeatureSet.open(folder / upstream)
     build_bank(features, BankConfig.load(recipes / "bank.yaml", [*TINY_BANK, "window=16"]), folder / "bank", {})
     inputs = [f"features={folder / upstream}", f"bank={folder / 'bank'}"]
+    for recipe in recipes.glob("class_gaussian.yaml"):
+        train(GanConfig.load(recipe, inputs[:1]), folder / recipe.stem)
+        assert len(next(Sampler.open(folder / recipe.stem).samples(0, 1, seed=0))) == (92 if name == "ravdess" else 52)
     for recipe in sorted(recipes.glob("gan_*.yaml")):
         config = GanConfig.load(recipe, [*inputs, *STEP, *NARROW])
         train(config, folder / recipe.stem)
