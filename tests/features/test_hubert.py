@@ -40,6 +40,8 @@ KINDS = {
     "wav2vec2-layer": ("Wav2Vec2", LAYER),
     "wavlm": ("WavLM", GROUP),
     "wavlm-layer": ("WavLM", LAYER),
+}
+RELATIVES = {
     "mms": ("Wav2Vec2", LAYER | {"adapter_attn_dim": 4}),
     "reduced": ("Wav2Vec2", GROUP | {"add_adapter": True, "num_adapter_layers": 1}),
     "data2vec": ("Data2VecAudio", {"conv_bias": True, "num_conv_pos_embeddings": 3, "conv_pos_kernel_size": 5}),
@@ -51,11 +53,13 @@ KINDS = {
     "conformer-rotary": ("Wav2Vec2Conformer", GROUP | {"position_embeddings_type": "rotary"}),
     "conformer-unplaced": ("Wav2Vec2Conformer", LAYER | {"position_embeddings_type": None}),
 }
+"""What extraction takes and self-distillation does not."""
+ALL = KINDS | RELATIVES
 
 
 def make_model(kind: str) -> Any:
     """A random model whose every parameter counts: biases are not zero."""
-    name, settings = KINDS[kind]
+    name, settings = ALL[kind]
     config = getattr(transformers, f"{name}Config")(**TINY | settings)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -69,7 +73,7 @@ def make_model(kind: str) -> Any:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Any]]:
     folder = tmp_path_factory.mktemp("models")
-    made = {kind: (folder / kind, make_model(kind)) for kind in KINDS}
+    made = {kind: (folder / kind, make_model(kind)) for kind in ALL}
     for path, model in made.values():
         model.save_pretrained(path)
     return made
@@ -87,7 +91,7 @@ def hubert(path: Path, **settings: Any) -> Hubert:
     return Hubert(HubertConfig(model=str(path), **settings))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_layers_equal_transformers(models, kind: str):
     path, model = models[kind]
     audio = noise(4000)
@@ -110,7 +114,7 @@ def test_shapes_and_rate(models):
     assert upstream(noise(16_000)).shape == (49, 16)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL)
 def test_the_shortest_clips(models, kind: str):
     """By hand for one frame: the third convolution sees 8 of the second's, those (8 - 1) * 8 + 16 of the first's."""
     upstream = hubert(models[kind][0], layer=1)
