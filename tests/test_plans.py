@@ -71,7 +71,12 @@ def test_iemocap_by_superbs_folds_with_hubert(small: Path):
     assert list(rows) == [
         "real, all of it",
         "real, random",
-        *(f"{name} {state}" for name in ("GAN-CNN", "GAN-ATT") for state in ("0 updates", "+both")),
+        *(
+            f"{name} {state}{draws}"
+            for name in ("GAN-CNN", "GAN-ATT")
+            for state in ("0 updates", "+both")
+            for draws in ("", ", independent")
+        ),
     ]
     made = rows["GAN-ATT +both"]
     assert made["points"] == 200
