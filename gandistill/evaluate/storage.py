@@ -127,7 +127,8 @@ def generator_bytes(generator: Path, work: Path) -> dict[str, int]:
                 with muted(True):  # where it lay for a moment is nothing to say
                     compress(generator, precision, stored)
             sizes[precision] = artifacts.bytes_on_disk(stored)
-            sizes[f"{precision}, without bank"] = sizes[precision] - (stored / BANK).stat().st_size
+            if (stored / BANK).is_file():  # closed forms may have none
+                sizes[f"{precision}, without bank"] = sizes[precision] - (stored / BANK).stat().st_size
     return sizes
 
 
