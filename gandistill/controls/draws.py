@@ -90,8 +90,7 @@ class Design:
         """Undo ``save``. Raises InputError if the config's facts are bad or the file is not as they say."""
         share, directions = (facts.get(key) if isinstance(facts, dict) else None for key in ("share", "directions"))
         most = min(dims, DIRECTIONS)
-        sound = type(share) is float and 0 <= share <= 1 and type(directions) is int and 0 <= directions <= most
-        if not sound:
+        if type(share) is not float or type(directions) is not int or not (0 <= share <= 1 and 0 <= directions <= most):
             raise InputError(
                 f"{folder / artifacts.CONFIG}: bad 'draws', expected a share from 0.0 to 1.0 and 0 to {most} directions"
             )
