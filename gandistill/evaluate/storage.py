@@ -117,7 +117,7 @@ def feature_bytes(features: FeatureSet, work: Path, bank: Bank | None = None) ->
 
 
 def generator_bytes(generator: Path, work: Path) -> dict[str, int]:
-    """A float32 generator in each precision, with its bank and without, which is needed for soft labels only."""
+    """A float32 generator in each precision; where it has a bank, also without it: only soft labels need that."""
     sizes = {}
     for precision in (FULL, *REDUCED):
         with _scratch(work) as folder:
@@ -127,7 +127,7 @@ def generator_bytes(generator: Path, work: Path) -> dict[str, int]:
                 with muted(True):  # where it lay for a moment is nothing to say
                     compress(generator, precision, stored)
             sizes[precision] = artifacts.bytes_on_disk(stored)
-            if (stored / BANK).is_file():  # closed forms may have none
+            if (stored / BANK).is_file():
                 sizes[f"{precision}, without bank"] = sizes[precision] - (stored / BANK).stat().st_size
     return sizes
 
