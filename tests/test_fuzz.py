@@ -25,8 +25,10 @@ import pytest
 import torch
 
 from gandistill import artifacts
+from gandistill.controls.draws import Design
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
+from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.compression import compress
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, sample
@@ -129,7 +131,25 @@ def make_generator(out: Path) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = Generator(architecture, len(LABELS), DIMS).eval()
-    sampler = Sampler(generator, torch.zeros(DIMS), torch.ones(DIMS), Bank(heads()[2:]), facts)
+    sampler = Sampler(generator, torch.zeros(DIMS), torch.ones(DIMS), Bank(heads()[2:]), facts, design())
+    sampler.save(out, {"command": "test"}, "# Generator\n")
+
+
+def design() -> Design:
+    draw = torch.Generator().manual_seed(0)
+    return Design(*(torch.randn(rows, DIMS, generator=draw) for rows in (len(LABELS), 4)), share=0.25)
+
+
+def make_closed_form(out: Path) -> None:
+    """As a training of no bank makes it."""
+    architecture = Architecture(kind="class-gaussian", frames=5, noise=3)
+    facts = {"architecture": architecture.to_dict(), "labels": LABELS, "dims": DIMS, "trained": {"updates": 0}}
+    facts |= {"class_counts": dict.fromkeys(LABELS, 4)}
+    generator = ClosedForm(architecture, len(LABELS), DIMS)
+    draw = torch.Generator().manual_seed(0)
+    for values in generator.parameters():
+        values.copy_(torch.randn(values.shape, generator=draw))
+    sampler = Sampler(generator, torch.zeros(DIMS), torch.ones(DIMS), None, facts, design())
     sampler.save(out, {"command": "test"}, "# Generator\n")
 
 
@@ -142,7 +162,7 @@ def make_compressed(out: Path) -> None:
 def use_generator(folder: Path) -> None:
     sampler = Sampler.open(folder)
     out = folder.with_name("drawn")
-    sample(sampler, dict.fromkeys(sampler.labels, 1), 0, out, soft=True)
+    sample(sampler, dict.fromkeys(sampler.labels, 1), 0, out, soft=sampler.bank is not None)
     use_features(out)
 
 
@@ -186,6 +206,7 @@ KINDS = {
     "bank": Kind(make_bank, use_bank),
     "generator": Kind(make_generator, use_generator),
     "compressed": Kind(make_compressed, use_generator),
+    "closed form": Kind(make_closed_form, use_generator),
     "checkpoint": Kind(make_checkpoint, use_checkpoint),
 }
 
@@ -301,7 +322,7 @@ def change_json(value: dict[str, Any], rng: random.Random) -> None:
         case 4 if isinstance(old, int | float):
             inside[key] = rng.choice([old + 1, old - 1, -old, old * 2, old * 10**9, str(old), float(old), [old]])
         case 5:
-            named = ["labels", "dims", "heads", "architecture", "class_counts", "trained", "compressed"]
+            named = ["labels", "dims", "heads", "architecture", "class_counts", "trained", "compressed", "draws"]
             value[rng.choice(named)] = deepcopy(rng.choice(NASTY))
         case _:
             inside[key] = deepcopy(rng.choice(NASTY))

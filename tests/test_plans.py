@@ -31,6 +31,7 @@ labels: [hard]
 heads: [{{kind: superb, seeds: 1}}]
 seeds: 1
 repeats: 2
+draws: [designed]
 """
 
 

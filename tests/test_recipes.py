@@ -248,14 +248,15 @@ def test_train_trajectory_is_the_distil_command(tmp_path: Path):
 
 
 def test_train_gan_is_the_train_command(tmp_path: Path):
-    """``accelerate launch recipes/train_gan.py`` without a corpus, on a synthetic one that is there already."""
+    """``accelerate launch recipes/train_gan.py``."""
     work = tmp_path / "synthetic"
     synthesise(work / "corpus", sessions=3, per_class=2)
     prepare("synthetic", work / "corpus", work / "manifest.csv", protocol="speaker-independent")
     extract(work / "manifest.csv", ExtractConfig(), work / "logmel")
     build_bank(FeatureSet.open(work / "logmel"), BankConfig.load(None, TINY_BANK), work / "bank", {})
 
-    settings = [word for setting in [*STEP, *NARROW, "architecture.frames=32"] for word in ("--set", setting)]
+    inputs = [f"features={work / 'logmel'}", f"bank={work / 'bank'}"]
+    settings = [word for setting in [*inputs, *STEP, *NARROW, "architecture.frames=32"] for word in ("--set", setting)]
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
     script = [str(RECIPES / "train_gan.py"), *settings, "--out", str(tmp_path / "gan")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}

@@ -90,13 +90,19 @@ class Design:
         """Undo ``save``. Raises InputError if the config's facts are bad or the file is not as they say."""
         share, directions = (facts.get(key) if isinstance(facts, dict) else None for key in ("share", "directions"))
         most = min(dims, DIRECTIONS)
-        if type(share) is not float or not 0 <= share <= 1 or type(directions) is not int or not 0 <= directions <= most:
+        if type(share) is not float or type(directions) is not int or not (0 <= share <= 1 and 0 <= directions <= most):
             raise InputError(
                 f"{folder / artifacts.CONFIG}: bad 'draws', expected a share from 0.0 to 1.0 and 0 to {most} directions"
             )
         expected = {"mean": torch.empty(classes, dims, device="meta")}
         expected |= {"factor": torch.empty(directions, dims, device="meta")}
         return cls(**artifacts.load_verified(folder / FILE, expected), share=share)
+
+
+@lru_cache(maxsize=2)
+def fitted_design(folder: Path, fingerprint: str) -> Design:
+    """The design of a feature set's train part; kept, since many sets are drawn from one fit."""
+    return Design.fit(FeatureSet.open(folder).training_part())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gandistill import artifacts
 from gandistill.console import say, track
 from gandistill.controls import gaussian, subsets
 from gandistill.controls.counts import counts_per_class
-from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, moved
+from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, fitted_design, moved
 from gandistill.controls.noise import keyed, noise
 from gandistill.controls.soft import soft_labelled
 from gandistill.errors import InputError, choices
@@ -82,7 +82,7 @@ def select(
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
         points, found = _sampled(fitted, wanted, seed), wanted
     if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
-        design = _fitted_design(train.folder, train.fingerprint)
+        design = fitted_design(train.folder, train.fingerprint)
         made_by |= {"draws": DESIGNED, "share": design.share}
         points = _designed(points, design, train.labels, seed)
     for label, count in found.items():
@@ -203,12 +203,6 @@ def _designed(points: Iterable[Utterance], design: Design, labels: list[str], se
         mean = design.means(labels.index(point.label), made[point.label], 1, seed)[0]
         made[point.label] += 1
         yield replace(point, frames=moved(point.frames, mean))
-
-
-@lru_cache(maxsize=2)
-def _fitted_design(folder: Path, fingerprint: str) -> Design:
-    """The design of a feature set's train part; kept, since many sets are drawn from one fit."""
-    return Design.fit(FeatureSet.open(folder).training_part())
 
 
 @lru_cache(maxsize=2)

@@ -7,7 +7,6 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +20,7 @@ from gandistill import processes
 from gandistill.artifacts import load_module
 from gandistill.console import say
 from gandistill.controls import gaussian
-from gandistill.controls.draws import Design
+from gandistill.controls.draws import fitted_design
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet, scale
 from gandistill.gan import losses
@@ -195,12 +194,8 @@ class Gan:
         bank = copy.deepcopy(Bank(self.bank.converged())).to("cpu")
         for head in bank.heads:
             head.float()
-        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts, self.design)
-
-    @cached_property
-    def design(self) -> Design:
-        """What designed draws of its samples are made from."""
-        return Design.fit(self.features)
+        design = fitted_design(self.features.folder, self.features.fingerprint)
+        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts, design)
 
 
 def one_update(gan: Gan, update: int) -> dict[str, float]:

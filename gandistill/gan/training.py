@@ -9,7 +9,7 @@ import torch
 from gandistill import processes
 from gandistill.artifacts import fingerprints, present
 from gandistill.console import muted, say, track
-from gandistill.controls.draws import Design
+from gandistill.controls.draws import fitted_design
 from gandistill.controls.select import fitted_gaussian
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
@@ -111,7 +111,7 @@ def fitted(config: GanConfig) -> Sampler:
     facts = described(config, features, 0)
     facts["trained"] |= {"dev_uar": {}}
     units = torch.zeros(features.dims), torch.ones(features.dims)
-    return Sampler(generator, *units, bank, facts, Design.fit(features))
+    return Sampler(generator, *units, bank, facts, fitted_design(features.folder, features.fingerprint))
 
 
 def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:

@@ -50,7 +50,7 @@ def small() -> dict[str, Any]:
         "warm": {"recipe": "warm.yaml", "losses": ["both"]},
     }
     heads = [{"kind": "superb", "seeds": 1}]
-    return {"generators": generators, "heads": heads, "ppc": [2], "seeds": 1, "draws": 2}
+    return {"generators": generators, "heads": heads, "ppc": [2], "seeds": 1, "repeats": 2}
 
 
 def test_a_second_run_computes_nothing_and_a_deleted_cell_alone_is_computed_again(
@@ -131,7 +131,8 @@ def test_a_result_does_not_depend_on_what_is_computed_beside_it(
     alone = cells_of(tables_of(**small).rows(2))
     warm = {"warm": {"recipe": "warm.yaml", "losses": ["both"]}}
     small = small | {"generators": warm, "balanced": "warm"}
-    beside = small | {"ppc": [5, 2], "draws": 3, "labels": ["soft", "hard"], "controls": ["k-centre", "random"]}
+    beside = small | {"ppc": [5, 2], "repeats": 3, "labels": ["soft", "hard"], "controls": ["k-centre", "random"]}
+    beside |= {"draws": ["designed"]}
     more = cells_of(tables_of(**beside).rows(2))
     first, second = new_store(tmp_path / "first"), new_store(tmp_path / "second")
     compute(alone, first)
@@ -143,7 +144,7 @@ def test_a_result_does_not_depend_on_what_is_computed_beside_it(
 
 
 def test_shards_merged_by_copying_are_one_run(tables_of: TablesOf, tmp_path: Path, small: dict[str, Any], here: None):
-    less = small | {"labels": ["hard"], "controls": ["random", "herding"]}
+    less = small | {"labels": ["hard"], "controls": ["random", "herding"], "draws": ["designed"]}
     cells = cells_of(tables_of(folds=2, **less).rows(2))
     whole, *shards = (new_store(tmp_path / name) for name in ("whole", "one", "two"))
     compute(cells, whole)
@@ -172,11 +173,12 @@ def test_cells_of_one_generator_and_all_draws_of_a_control_are_one_processes(
     assert len(compute(cells, new_store(tmp_path / "store"))) == len(cells)
     assert sum(map(len, groups)) == len({cell.key for cell in cells})
     sources = [{cell.source.seed for cell in group} for group in groups]
-    # In each of two folds: 5 trainings with 2 seeds each; starts of two generators, 5 controls and all real data.
+    # In each of two folds: 5 trainings with 2 seeds each; starts of two generators, 7 controls and all real data.
     assert [group[0].source.kind for group in groups[:20]] == ["generator"] * 20
-    assert sorted(map(len, sources[20:])) == sorted([3, 2, 3, 1, 1, 3, 1, 1] * 2)
+    assert sorted(map(len, sources[20:])) == sorted([3, 2, 3, 3, 3, 1, 1, 3, 1, 1] * 2)
     for group in groups[:20]:
-        assert len({cell.source for cell in group}) == 1
+        assert len({replace(cell.source, draws="") for cell in group}) == 1
+        assert {cell.source.draws for cell in group if cell.task == "judge"} == {"designed", "independent"}
         assert group[0].task == "cost", "training is timed before anything else makes the generator"
 
 
@@ -286,7 +288,12 @@ def test_a_killed_run_goes_on_to_the_same_results_in_any_number_of_processes(
     settings = ["training.updates=60", "training.checkpoint_every=2"]
     generators = {"cold": {"recipe": "gan.yaml", "losses": ["both"], "settings": settings}}
     tables = tables_of(
-        generators=generators, controls=["random"], ppc=[2], labels=["hard"], heads=[{"kind": "superb", "seeds": 2}]
+        generators=generators,
+        controls=["random"],
+        ppc=[2],
+        labels=["hard"],
+        heads=[{"kind": "superb", "seeds": 2}],
+        draws=["designed"],
     )
     cells = [
         cell

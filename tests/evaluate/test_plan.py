@@ -33,7 +33,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a fold twice": ({"folds": [1, 1]}, "folds: 1 is named twice"),
     "dagger": ({"dagger_seed": 2}, "dagger_seed 2 is not among the seeds of every head and generator"),
     "dagger of a head": ({"dagger_seed": 1, "heads": [HEAD | {"seeds": 1}]}, "dagger_seed 1 is not among"),
-    "draws of a head": ({"heads": [HEAD | {"draws": 4}]}, "head superb: its draws 4 are more than the plan's 3"),
+    "repeats of a head": ({"heads": [HEAD | {"repeats": 4}]}, "head superb: its repeats 4 are more than the plan's 3"),
+    "draws": ({"draws": ["designed", "random"]}, "'draws.1'"),
+    "as many draws as there were": ({"draws": 3}, "'draws'"),
+    "no draws": ({"draws": []}, "'draws'"),
+    "draws twice": ({"draws": ["designed", "designed"]}, "draws: 'designed' is named twice"),
     "ppc of a head": ({"heads": [HEAD | {"ppc": [5, 7]}]}, "head superb: its ppc must be some of the plan's [2, 5]"),
     "labels of a head": (
         {"labels": ["hard"], "heads": [HEAD | {"labels": ["soft"]}]},

@@ -1,8 +1,10 @@
 """Which rows the tables of a little plan have, from which sources, by how many seeds and on how many points."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from gandistill.evaluate.cells import Store
 from gandistill.evaluate.rows import Row
 
 TRAIN = {"angry": 8, "calm": 16, "sad": 12}
@@ -23,6 +25,9 @@ def brief(row: Row) -> tuple[Any, ...]:
 def test_table_2_has_these_rows_and_no_others(tables_of: TablesOf):
     rows = tables_of().rows(2)
 
+    def both_draws(name: str, *shape: Any) -> list[tuple[Any, ...]]:
+        return [(name, *shape), (f"{name}, independent", *shape)]
+
     def expected(head: str, labels: str, heads: int, ppcs: tuple[int, ...]) -> list[tuple[Any, ...]]:
         whole = [("real, all of it", "real", 1, heads, None), ("real, time-pooled", "control", 1, heads, None)]
         found = [(head, labels, None, *row) for row in whole]
@@ -32,16 +37,18 @@ def test_table_2_has_these_rows_and_no_others(tables_of: TablesOf):
                 (head, labels, ppc, *row, each)
                 for row in [
                     ("real, random", "control", 3, 1),
+                    ("real, recentred", "control", 3, 1),
+                    ("real, designed", "control", 3, 1),
                     ("real, herding", "control", 1, heads),
                     ("real, k-centre", "control", 1, heads),
-                    ("class-Gaussian", "control", 3, 1),
-                    ("cold 0 updates", "start", 3, 1),  # random weights: as often as a control is drawn
-                    ("cold baseline", "generator", 2, heads),
-                    ("cold +DIV", "generator", 2, heads),
-                    ("cold +SML", "generator", 2, heads),
-                    ("cold +both", "generator", 2, heads),
-                    ("warm 0 updates", "start", 2, heads),  # a start that was fitted to the training set
-                    ("warm +both", "generator", 2, heads),
+                    *both_draws("class-Gaussian", "control", 3, 1),
+                    *both_draws("cold 0 updates", "start", 3, 1),  # random weights: as often as a control is drawn
+                    *both_draws("cold baseline", "generator", 2, heads),
+                    *both_draws("cold +DIV", "generator", 2, heads),
+                    *both_draws("cold +SML", "generator", 2, heads),
+                    *both_draws("cold +both", "generator", 2, heads),
+                    *both_draws("warm 0 updates", "start", 2, heads),  # a start that was fitted to the training set
+                    *both_draws("warm +both", "generator", 2, heads),
                 ]
             ]
         return found
@@ -75,11 +82,39 @@ def test_a_draw_is_judged_by_the_head_of_its_own_seed_and_a_generator_by_every_s
     assert [s[0].source.config for s in start.cells[0]] == [s[0].source.config for s in trained.cells[0]]
 
 
-def test_a_heads_own_number_of_draws_is_less_and_the_first_of_them(tables_of: TablesOf):
-    heads = [{"kind": "superb", "seeds": 2, "draws": 2, "labels": ["hard"]}]
+def test_rows_of_one_generator_differ_by_their_draws_and_share_its_training(tables_of: TablesOf, tmp_path: Path):
+    rows = [row for row in tables_of().rows(2) if "draws" in row.facts]
+    for row in rows:
+        independent = row.facts["training set"].endswith(", independent")
+        expected = {"independent"} if independent else {"designed"} if row.facts["training set"][:4] != "real" else {""}
+        assert {row.facts["draws"]} == {c.source.draws for f in row.cells for s in f for c in s} == expected
+    made = [row for row in rows if (row.facts.get("losses"), row.facts["head"]) == ("both", "superb")]
+    store = Store(tmp_path)
+    runs = [{store.run(c.source, c.inputs) for c in row.all_cells()} for row in made]
+    trained = {(row.facts["generator"], *sorted(run)) for row, run in zip(made, runs, strict=True)}
+    assert (len(made), len(trained)) == (2 * 2 * 2 * 2, 2), "by ppc, labels, generator and draws"
+    assert all(row.costs == other.costs for row, other in zip(made[::2], made[1::2], strict=True))
+
+
+def test_the_first_kind_of_draws_serves_where_a_table_has_but_one(tables_of: TablesOf):
+    plan = {"draws": ["independent", "designed"], "heads": [{"kind": "superb", "seeds": 2}], "labels": ["hard"]}
+    tables = tables_of(**plan)
+    for table, key in ((1, "training set"), (3, "training set"), (4, "first layer of")):
+        for row in tables.rows(table):
+            of_draws = "cold" in row.facts[key] or "warm" in row.facts[key] or "Gaussian" in row.facts[key]
+            assert row.facts[key].endswith(", independent") == of_draws
+            drawn = {c.source.draws for f in row.cells for s in f for c in s}
+            assert drawn <= ({"independent"} if of_draws else {""})
+    only = {row.facts["training set"] for row in tables_of(**plan | {"draws": ["designed"]}).rows(2)}
+    assert not any("independent" in name for name in only)
+
+
+def test_a_heads_own_number_of_repeats_is_less_and_the_first_of_them(tables_of: TablesOf):
+    heads = [{"kind": "superb", "seeds": 2, "repeats": 2, "labels": ["hard"]}]
     rows = tables_of(heads=heads, ppc=[2]).rows(2)
     shapes = {row.facts["training set"]: brief(row)[5:7] for row in rows}
-    assert shapes["real, random"] == shapes["class-Gaussian"] == shapes["cold 0 updates"] == (2, 1)
+    drawn = ("real, random", "real, recentred", "real, designed", "class-Gaussian", "cold 0 updates, independent")
+    assert {shapes[name] for name in drawn} == {(2, 1)}
     assert shapes["warm 0 updates"] == shapes["cold +both"] == (2, 2), "these are not drawn"
     random = next(row for row in rows if row.facts["training set"] == "real, random")
     assert [source[0].source.seed for source in random.cells[0]] == [0, 1]

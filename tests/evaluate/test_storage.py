@@ -22,6 +22,8 @@ from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_fe
 from gandistill.gan.compression import compress
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
 from gandistill.heads.bank import CONVERGED, Bank, frozen
 from gandistill.heads.head import Head
 
@@ -198,6 +200,14 @@ def test_generators_by_hand(generator: Path, tmp_path: Path):
         assert bank > 0
     whole = [sizes[precision] for precision in ("float32", "float16", "int8")]
     assert all(larger > smaller for larger, smaller in pairwise(whole))
+
+
+def test_a_closed_form_without_bank_has_no_rows_without_it(features: FeatureSet, tmp_path: Path):
+    values = {"features": str(features.folder), "architecture": {"kind": "class-gaussian", "frames": 9, "noise": 1}}
+    train(GanConfig.build(values, "test"), tmp_path / "run")
+    sizes = generator_bytes(tmp_path / "run", tmp_path / "work")
+    assert list(sizes) == ["float32", "float16", "int8"]
+    assert sizes["float32"] == total(tmp_path / "run" / "generator")
 
 
 def test_a_generator_inside_a_run_folder(generator: Path, bank: Bank, tmp_path: Path):

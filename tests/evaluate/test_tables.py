@@ -14,7 +14,12 @@ from gandistill.evaluate.significance import holm, mcnemar_of
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 
 TablesOf = Callable[..., Any]
-ONE_HEAD: dict[str, Any] = {"heads": [{"kind": "superb", "seeds": 2}], "labels": ["hard"], "ppc": [2]}
+ONE_HEAD: dict[str, Any] = {
+    "heads": [{"kind": "superb", "seeds": 2}],
+    "labels": ["hard"],
+    "ppc": [2],
+    "draws": ["designed"],
+}
 T_95 = 12.706204736
 """The t value of a 95 % interval of two values."""
 
@@ -110,18 +115,25 @@ def test_a_difference_is_to_the_row_of_the_same_head_labels_and_points(tables_of
     written = Written(tables_of(seeds=1, heads=[{"kind": "superb", "seeds": 1}]), 2, tmp_path, hits)
     found = written.judged()
     compared = [entry for entry in found if "differences" in entry]
-    assert {entry["training set"] for entry in compared} == {
-        "cold baseline", "cold +DIV", "cold +SML", "cold +both", "warm +both",
-    }  # fmt: skip
-    assert len(compared) == 5 * 2 * 2
+    trained = {"cold baseline", "cold +DIV", "cold +SML", "cold +both", "warm +both"}
+    made = {"class-Gaussian", "cold 0 updates", "warm 0 updates"}  # from the corpus, or from nothing
+    for names in (trained, made):
+        names |= {f"{name}, independent" for name in names}
+    made |= {"real, recentred", "real, designed"}
+    assert {entry["training set"] for entry in compared} == trained | made
+    assert len(compared) == (2 * 5 + 2 * 3 + 2) * 2 * 2
     for entry in compared:
         of = {key: entry[key] for key in ("head", "labels", "ppc")}
-        untrained = entry["training set"].split()[0] + " 0 updates"
-        rivals = {"0 updates": named(found, untrained, **of)}
-        alike = ("real, random", "real, herding", "real, k-centre", "class-Gaussian")
-        rivals |= {name: named(found, name, **of) for name in alike}
-        rivals |= {name: named(found, name, **of | {"ppc": None}) for name in ("real, all of it", "real, time-pooled")}
-        assert entry["updates_kept"] == [2]
+        whole = of | {"ppc": None}
+        draws = ", independent" if entry["draws"] == "independent" else ""
+        rivals = {"real, random": named(found, "real, random", **of)}
+        rivals |= {"real, all of it": named(found, "real, all of it", **whole)}
+        if entry["training set"] in trained:
+            rivals["0 updates"] = named(found, f"{entry['generator']} 0 updates{draws}", **of)
+            alike = ("real, recentred", "real, designed", "real, herding", "real, k-centre")
+            rivals |= {name: named(found, name, **of) for name in (*alike, f"class-Gaussian{draws}")}
+            rivals |= {"real, time-pooled": named(found, "real, time-pooled", **whole)}
+            assert entry["updates_kept"] == [2]
         assert entry["differences"].keys() == rivals.keys()
         for name, rival in rivals.items():
             compared_to = entry["differences"][name]
@@ -200,6 +212,8 @@ def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tab
         "real, all of it": lambda s, h: (0, h),
         "real, time-pooled": lambda s, h: (0, h),
         "real, random": lambda s, h: (h, 0),
+        "real, recentred": lambda s, h: (h, 0),
+        "real, designed": lambda s, h: (h, 0),
         "real, herding": lambda s, h: (0, h),
         "real, k-centre": lambda s, h: (0, h),
         "class-Gaussian": lambda s, h: (h, 0),
@@ -211,12 +225,13 @@ def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tab
         if "generator" not in entry or entry["losses"] == "untrained":
             assert not tests
             continue
-        assert tests.keys() == theirs.keys()
+        draws = ", independent" if entry["draws"] == "independent" else ""
+        assert tests.keys() == {name + draws if name == "class-Gaussian" else name for name in theirs}
         for name, each in tests.items():
             cold_start = name == "0 updates" and entry["generator"] == "cold"
-            of = theirs["real, random" if cold_start else name]
+            of = theirs["real, random" if cold_start else name.removesuffix(", independent")]
             assert [(t["seed"], t["head_seed"]) for t in each] == [(s, h) for s in range(2) for h in range(2)]
-            row = place[f"{entry['generator']} 0 updates" if name == "0 updates" else name]
+            row = place[f"{entry['generator']} 0 updates{draws}" if name == "0 updates" else name]
             for t in each:
                 s, h = t["seed"], t["head_seed"]
                 a = written.predicted(place[entry["training set"]], s, h) == written.targets

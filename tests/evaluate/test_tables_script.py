@@ -87,7 +87,8 @@ def test_four_tables_in_parts_and_whole(plan: Path, tmp_path: Path, script: Scri
     tables = {number: json.loads(written[f"table{number}.json"]) for number in (1, 2, 3, 4)}
     names = [row["training set"] for row in tables[2]["rows"]]
     assert names[:3] == ["real, all of it", "real, time-pooled", "real, random"]
-    assert names[3:] == ["GAN-ATT 0 updates", "GAN-ATT baseline", "GAN-ATT +both"]
+    states = ("0 updates", "baseline", "+both")
+    assert names[3:] == [f"GAN-ATT {state}{draws}" for state in states for draws in ("", ", independent")]
     for table in (2, 3):
         text = written[f"table{table}.md"].decode()
         assert all(f"| {row['training set']}" in text for row in tables[table]["rows"])

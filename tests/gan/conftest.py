@@ -95,5 +95,13 @@ def sampler(trained: Path) -> Sampler:
 
 
 @pytest.fixture(scope="session")
+def closed_form(configured: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a class-Gaussian, with no bank."""
+    out = tmp_path_factory.mktemp("closed") / "run"
+    train(configured(bank=None, architecture={"kind": "class-gaussian"}), out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def make_features() -> Any:
     return write_features

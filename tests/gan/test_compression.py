@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gandistill import artifacts
+from gandistill.controls.draws import FILE as STATISTICS
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.compression import compress
@@ -67,6 +68,19 @@ def test_bytes_by_hand(trained: Path, tmp_path: Path):
     turned = [layer for layer in sampler.generator.modules() if isinstance(layer, torch.nn.ConvTranspose2d)]
     shapes = [found.shape for found in artifacts.load_tensors(tmp_path / "int8" / WEIGHTS).values()]
     assert all((1, layer.out_channels, 1, 1) in shapes for layer in turned)
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+@pytest.mark.parametrize("kind", ["trained", "closed_form"])
+def test_statistics_of_designed_draws_stay_as_they_are(
+    kind: str, precision: str, request: pytest.FixtureRequest, tmp_path: Path
+):
+    run = request.getfixturevalue(kind)
+    compress(run, precision, tmp_path / "small")
+    assert (tmp_path / "small" / STATISTICS).read_bytes() == (run / "generator" / STATISTICS).read_bytes()
+    small, original = Sampler.open(tmp_path / "small"), Sampler.open(run)
+    for one, other in zip(small.samples(1, 9, 0), original.samples(1, 9, 0), strict=True):
+        torch.testing.assert_close(one.mean(0), other.mean(0), rtol=0, atol=0.02)  # half floats up to 16
 
 
 def test_it_says_what_it_is(trained: Path, tmp_path: Path):

@@ -100,6 +100,17 @@ def test_two_processes_equal_one(exact: tuple[GanConfig, Path, Path], tmp_path: 
     assert arithmetic["processes"] == 2, "it were no test otherwise"
 
 
+def test_two_processes_fit_the_closed_form_of_one_and_make_it_again(configured: Any, closed_form: Path, tmp_path: Path):
+    config = configured(bank=None, architecture={"kind": "class-gaussian"})
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    asked = ("--config", tmp_path / "config.yaml", "--out", tmp_path / "two")
+    for again in ((), ("--resume",)):
+        said = finished(machines("cpu.yaml", *asked, *again))
+        assert said.count("Generator: ") == 1, "one speaks for both"
+        made = Sampler.open(tmp_path / "two")
+        assert all(map(torch.equal, made.samples(1, 5, 0), Sampler.open(closed_form).samples(1, 5, 0)))
+
+
 def test_two_machines_equal_one_and_resume(exact: tuple[GanConfig, Path, Path], tmp_path: Path):
     """Two nodes of one process each, on loopback; stopped half-way, and resumed by both."""
     _, file, one = exact

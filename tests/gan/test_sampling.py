@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gandistill import artifacts
+from gandistill.cli import main
 from gandistill.controls.counts import counts_per_class
+from gandistill.controls.draws import FILE as STATISTICS
 from gandistill.controls.noise import noise
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
@@ -31,11 +33,33 @@ from gandistill.heads.training import HeadConfig, train_head
 MOST = 40
 
 
-@pytest.fixture(scope="module")
-def reference(sampler: Sampler) -> dict[tuple[int, int], list[Tensor]]:
-    """The first 40 samples of each class under the seeds 0 and 1."""
+Reference = dict[tuple[int, int], list[Tensor]]
+"""The first 40 samples of each class under the seeds 0 and 1."""
+
+
+def first_samples(sampler: Sampler) -> Reference:
     numbers = range(len(sampler.labels))
     return {(label, seed): list(sampler.samples(label, MOST, seed)) for label in numbers for seed in (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def references(sampler: Sampler, closed_form: Path) -> list[tuple[Sampler, Reference]]:
+    """A GAN and a closed form, each with designed and with independent draws."""
+    made = (sampler, Sampler.open(closed_form))
+    drawing = [one.drawing(draws) for one in made for draws in ("designed", "independent")]
+    return [(one, first_samples(one)) for one in drawing]
+
+
+@pytest.fixture(scope="module")
+def earlier(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generator folder as it was before designed draws."""
+    folder = Path(shutil.copytree(trained / "generator", tmp_path_factory.mktemp("earlier") / "generator"))
+    config = artifacts.read_json(folder / artifacts.CONFIG)
+    del config["draws"]
+    (folder / artifacts.CONFIG).write_text(json.dumps(config))
+    (folder / STATISTICS).unlink()
+    artifacts.write_sums(folder)
+    return folder
 
 
 def drawn(sampler: Sampler, out: Path, seed: int = 0, soft: bool = False, **wanted: Any) -> FeatureSet:
@@ -48,11 +72,17 @@ def by_id(features: FeatureSet) -> dict[str, bytes]:
     return {name: features.frames(row).numpy().tobytes() for row, name in enumerate(features.index["id"])}
 
 
-@settings(deadline=None, max_examples=25)
-@given(seed=st.sampled_from([0, 1]), counts=st.lists(st.integers(0, MOST), min_size=3, max_size=3), order=st.randoms())
+@settings(deadline=None, max_examples=40)
+@given(
+    which=st.integers(0, 3),
+    seed=st.sampled_from([0, 1]),
+    counts=st.lists(st.integers(0, MOST), min_size=3, max_size=3),
+    order=st.randoms(),
+)
 def test_a_sample_depends_on_seed_class_and_number_alone(
-    sampler: Sampler, reference: dict[tuple[int, int], list[Tensor]], seed: int, counts: list[int], order: Any
+    references: list[tuple[Sampler, Reference]], which: int, seed: int, counts: list[int], order: Any
 ):
+    sampler, reference = references[which]
     wanted = list(zip(sampler.labels, counts, strict=True))
     order.shuffle(wanted)
     places = dict.fromkeys(sampler.labels, 0)
@@ -64,9 +94,46 @@ def test_a_sample_depends_on_seed_class_and_number_alone(
     assert places == dict(wanted)
 
 
-def test_samples_differ_by_number_class_and_seed(reference: dict[tuple[int, int], list[Tensor]]):
-    everything = [frames for samples in reference.values() for frames in samples]
-    assert len({frames.numpy().tobytes() for frames in everything}) == len(everything) == 2 * 3 * MOST
+def test_samples_differ_by_number_class_seed_and_draws(references: list[tuple[Sampler, Reference]]):
+    everything = [frames for _, reference in references for samples in reference.values() for frames in samples]
+    assert len({frames.numpy().tobytes() for frames in everything}) == len(everything) == 4 * 2 * 3 * MOST
+
+
+def test_designed_samples_are_independent_ones_moved_as_a_whole(references: list[tuple[Sampler, Reference]]):
+    for (sampler, designed), (_, independent) in (references[:2], references[2:]):
+        assert sampler.design is not None
+        for (label, seed), samples in designed.items():
+            means = sampler.design.means(label, 0, MOST, seed)
+            for mean, frames, unmoved in zip(means, samples, independent[label, seed], strict=True):
+                step = 2.0**-10 * max(float(frames.abs().max()), float(unmoved.abs().max()))  # of two half floats
+                torch.testing.assert_close(frames.mean(0), mean, rtol=0, atol=step)
+                moves = frames - unmoved
+                torch.testing.assert_close(moves, moves.mean(0).expand(moves.shape), rtol=0, atol=2 * step)
+
+
+@pytest.mark.parametrize("size", [8, 16, 32])
+def test_a_drawn_set_has_the_mean_and_covariance_of_the_corpus(
+    size: int, references: list[tuple[Sampler, Reference]], features: FeatureSet, tmp_path: Path
+):
+    """Six dims are within the seven directions of the first rung. One speaker: all the covariance is within it."""
+    train = features.part("train")
+    real = train.means().double().numpy()
+    centres = np.stack([real[train.targets == label].mean(axis=0) for label in range(3)])
+    around = real - centres[train.targets]
+    expected = around.T @ around / (len(real) - 3)
+    deviation = np.sqrt(expected.diagonal())
+    for number in (0, 2):
+        made = drawn(references[number][0], tmp_path / str(number), ppc=size)
+        means, step = made.means().double().numpy(), 2.0**-11 * max(float(f.abs().max()) for f in frames_of(made))
+        for label, centre in enumerate(centres):
+            points = means[made.targets == label] - centre
+            np.testing.assert_allclose(points.mean(axis=0), 0, atol=step)
+            tolerance = 3 * step * np.add.outer(deviation, deviation)
+            assert (np.abs(points.T @ points / size - expected) <= tolerance).all()
+
+
+def frames_of(features: FeatureSet) -> list[Tensor]:
+    return [features.frames(row) for row in range(len(features))]
 
 
 @pytest.mark.parametrize("kind", ["gan-cnn", "gan-att"])
@@ -191,6 +258,7 @@ def test_the_generator_folder_stands_alone(
         "SHA256SUMS",
         "bank.safetensors",
         "config.json",
+        "draws.safetensors",
         "generator.safetensors",
     ]
     moved = Sampler.open(tmp_path / "elsewhere")
@@ -227,7 +295,7 @@ def folder(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained / "generator", tmp_path / "generator"))
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, BANK, artifacts.CONFIG, artifacts.SUMS, artifacts.CARD])
+@pytest.mark.parametrize("name", [WEIGHTS, BANK, STATISTICS, artifacts.CONFIG, artifacts.SUMS, artifacts.CARD])
 @pytest.mark.parametrize("damage", ["removed", "truncated", "altered", "emptied"])
 def test_damaged_files_are_named(folder: Path, name: str, damage: str):
     content = (folder / name).read_bytes()
@@ -269,6 +337,15 @@ def test_damaged_files_are_named(folder: Path, name: str, damage: str):
         ({"architecture": {"width": 3}}, "unknown key 'width'"),
         ({"architecture": {"frames": 12, "noise": 5}}, "tensor"),
         ({"heads": []}, "'heads' is missing or empty"),
+        *(
+            ({"draws": forged}, "bad 'draws', expected a share from 0.0 to 1.0 and 0 to 6 directions")
+            for forged in (
+                *(None, [], {}, "designed", {"share": 0.25}, {"directions": 6}),
+                *({"share": share, "directions": 6} for share in (1, -0.1, 1.5, "0.25", True)),
+                *({"share": 0.25, "directions": directions} for directions in (-1, 7, 2**62, 6.0, True, "6")),
+            )
+        ),
+        ({"draws": {"share": 0.25, "directions": 5}}, r"draws\.safetensors.*'factor'"),
         ({"kind": "bank"}, "holds a gandistill bank, expected a generator"),
         ({"format": 99}, "format 99"),
     ],
@@ -279,6 +356,72 @@ def test_configs_that_do_not_fit(folder: Path, change: dict[str, Any], message: 
     artifacts.write_sums(folder)
     with pytest.raises(InputError, match=message):
         Sampler.open(folder)
+
+
+def test_statistics_that_are_no_numbers_are_refused(folder: Path):
+    tensors = artifacts.load_tensors(folder / STATISTICS)
+    for name in ("mean", "factor"):
+        damaged = tensors[name].clone()
+        damaged[0, 0] = float("nan")
+        artifacts.save_tensors(folder / STATISTICS, tensors | {name: damaged})
+        artifacts.write_sums(folder)
+        with pytest.raises(InputError, match=rf"{STATISTICS}: tensor '{name}'"):
+            Sampler.open(folder)
+
+
+def test_statistics_are_saved_and_read_to_the_same_bits(sampler: Sampler, tmp_path: Path):
+    sampler.save(tmp_path / "again", {}, "# Card\n")
+    again = Sampler.open(tmp_path / "again")
+    assert again.design is not None
+    assert sampler.design is not None
+    assert torch.equal(again.design.mean, sampler.design.mean)
+    assert torch.equal(again.design.factor, sampler.design.factor)
+    assert again.design.share == sampler.design.share
+    assert again.facts == sampler.facts
+    assert all(map(torch.equal, again.samples(1, 20, 3), sampler.samples(1, 20, 3)))
+
+
+def run(*words: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    return int(str(stopped.value.code))
+
+
+def test_a_generator_of_an_earlier_version_draws_independently_and_says_so(
+    earlier: Path, sampler: Sampler, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    asked: tuple[Any, ...] = ("sample", earlier, "--ppc", 3)
+    assert run(*asked, "--out", tmp_path / "open") == 0
+    assert capfd.readouterr().err == (
+        "The generator stores no statistics for designed draws: its samples are independent\n"
+    )
+    assert run(*asked, "--out", tmp_path / "told", "--draws", "independent") == 0
+    assert capfd.readouterr().err == ""
+    expected = by_id(drawn(sampler.drawing("independent"), tmp_path / "expected", ppc=3))
+    for name in ("open", "told"):
+        made = FeatureSet.open(tmp_path / name)
+        assert by_id(made) == expected
+        assert made.config["made_by"]["draws"] == "independent"
+        assert "Samples of a generator, independent draws" in (made.folder / "README.md").read_text()
+    assert run(*asked, "--out", tmp_path / "designed", "--draws", "designed") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("gandistill: The generator stores no statistics for designed draws")
+    assert "--draws independent" in line
+    assert not (tmp_path / "designed").exists()
+
+
+def test_the_command_draws_designed_samples_unless_told_otherwise(
+    trained: Path, sampler: Sampler, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    for draws, words in (("designed", ()), *((draws, ("--draws", draws)) for draws in ("designed", "independent"))):
+        assert run("sample", trained, "--ppc", 2, "--out", tmp_path / "out", *words) == 0
+        assert capfd.readouterr().err == ""
+        made = FeatureSet.open(tmp_path / "out")
+        assert made.config["made_by"]["draws"] == draws
+        assert by_id(made) == by_id(drawn(sampler.drawing(draws), tmp_path / "expected", ppc=2))
+    assert run("sample", trained, "--ppc", 2, "--out", tmp_path / "out", "--draws", "both") == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line == "gandistill: Bad --draws 'both', expected one of [designed, independent]"
 
 
 def test_weights_of_another_generator_are_refused(folder: Path):
