@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from gandistill import artifacts
 from gandistill.console import say, track
@@ -19,7 +20,7 @@ from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, fitt
 from gandistill.controls.noise import keyed, noise
 from gandistill.controls.soft import soft_labelled
 from gandistill.errors import InputError, choices
-from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, write_feature_set
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, scale, write_feature_set
 from gandistill.heads.bank import Bank
 
 POOLED = "pooled"
@@ -78,9 +79,9 @@ def select(
         points, found = _real(train, rows), train.rows(rows).class_counts
         points = _recentred(points, train, rows) if method == RECENTRED else points
     else:
-        fitted = _fitted(train.folder, train.fingerprint, method == MEAN, frames, components, seed)
+        fitted, units = _fitted(train.folder, train.fingerprint, method == MEAN, frames, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
-        points, found = _sampled(fitted, wanted, seed), wanted
+        points, found = _sampled(fitted, units, wanted, seed), wanted
     if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
         design = fitted_design(train.folder, train.fingerprint)
         made_by |= {"draws": DESIGNED, "share": design.share}
@@ -206,45 +207,52 @@ def _designed(points: Iterable[Utterance], design: Design, labels: list[str], se
 
 
 @lru_cache(maxsize=2)
-def _fitted(folder: Path, fingerprint: str, *how: Any) -> gaussian.ClassGaussian:
+def _fitted(folder: Path, fingerprint: str, *how: Any) -> tuple[gaussian.ClassGaussian, tuple[Tensor, Tensor]]:
     """The closed form of a feature set's train part; kept, since sets of several sizes are drawn from one fit."""
     return fitted_gaussian(FeatureSet.open(folder).training_part(), *how)
 
 
 def fitted_gaussian(
     train: FeatureSet, pooled: bool, frames: int | None, components: int, seed: int
-) -> gaussian.ClassGaussian:
-    """The class-Gaussian of whole clips, or if ``pooled`` of utterance means; at most ``gaussian.SIDE`` utterances.
+) -> tuple[gaussian.ClassGaussian, tuple[Tensor, Tensor]]:
+    """The class-Gaussian of whole clips, or if ``pooled`` of utterance means, and the units that it is in.
 
-    ``frames`` is the length of a clip; none: the median. Raises InputError if a class has no utterance.
+    Clips are standardised by these, mean [D] and deviation [D] of all frames: a few dims of large values would take
+    all components otherwise. ``frames`` is the length of a clip; none: the median. Of at most ``gaussian.SIDE``
+    utterances. Raises InputError if a class has no utterance.
     """
     missing = [label for label, count in train.class_counts.items() if not count]
     if missing:
         raise InputError(f"{train.folder}: the train part has no utterance of {missing[0]!r} to fit a Gaussian to")
     length = 1 if pooled else frames or int(np.median(train.lengths))
-    rows = np.arange(len(train))
+    rows, (mean, deviation) = np.arange(len(train)), train.moments()
+    unit = scale(deviation)
     if min(len(rows), length * train.dims) > gaussian.SIDE:
         rows = np.sort(keyed(seed).permutation(len(rows))[: gaussian.SIDE])
         say(
             f"Fitting {gaussian.SIDE} of {len(train)} utterances drawn at random: the most that a closed-form fit takes"
         )
     if pooled:
-        clips = train.rows(rows).means()[:, None]
+        clips = (train.rows(rows).means()[:, None] - mean) / unit
     else:
         generator = torch.Generator().manual_seed(seed)
         parts = [
-            train.windows(part, length, torch.rand(len(part), generator=generator)).half()
+            ((train.windows(part, length, torch.rand(len(part), generator=generator)) - mean) / unit).half()
             for part in np.array_split(rows, -(-len(rows) // 64))
         ]
         clips = torch.cat(parts)  # half floats, as on disk
-    return gaussian.fit(clips, torch.from_numpy(train.targets[rows]), len(train.labels), components)
+    fitted = gaussian.fit(clips, torch.from_numpy(train.targets[rows]), len(train.labels), components)
+    return fitted, (mean, unit)
 
 
-def _sampled(fitted: gaussian.ClassGaussian, counts: dict[str, int], seed: int) -> Iterator[Utterance]:
+def _sampled(
+    fitted: gaussian.ClassGaussian, units: tuple[Tensor, Tensor], counts: dict[str, int], seed: int
+) -> Iterator[Utterance]:
+    mean, unit = units
     for number, (label, count) in enumerate(counts.items()):
         for i in range(count):
-            clip = fitted.sample(number, noise(seed, number, i, 1, fitted.components))[0]
-            yield Utterance(f"{label}-{i:06d}", label, clip)
+            clip = fitted.sample(number, noise(seed, number, i, 1, fitted.noise))[0]
+            yield Utterance(f"{label}-{i:06d}", label, clip * unit + mean)
 
 
 def _write(

@@ -107,10 +107,10 @@ def fitted(config: GanConfig) -> Sampler:
         bank = Bank(bank.converged())
     shape, seed = config.architecture, config.training.seed
     generator = ClosedForm(shape, len(features.labels), features.dims).eval()
-    generator.fill(fitted_gaussian(features, False, shape.frames, shape.noise, seed))
+    gaussian, units = fitted_gaussian(features, False, shape.frames, shape.noise, seed)
+    generator.fill(gaussian)
     facts = described(config, features, 0)
     facts["trained"] |= {"dev_uar": {}}
-    units = torch.zeros(features.dims), torch.ones(features.dims)
     return Sampler(generator, *units, bank, facts, fitted_design(features.folder, features.fingerprint))
 
 
