@@ -196,8 +196,9 @@ def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
     steps = [command_of(line.split()[1:]) for line in JOB]
     assert steps[:7] == ["prepare", "extract", "bank", "train", "sample", "train-head", "evaluate"], "the main job"
     assert steps[7:11] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
-    assert steps[13:16] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
-    assert {step.split()[0] for step in steps[16:]} == {"selfdistill", "prepare"}, "the third"
+    assert steps[11:13] == ["train", "sample"], "the closed form"
+    assert steps[15:18] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
+    assert {step.split()[0] for step in steps[18:]} == {"selfdistill", "prepare"}, "the third"
     assert FeatureSet.open(folder / "work" / "mtt" / "distilled").class_counts == dict.fromkeys(
         ["angry", "happy", "neutral", "sad"], 2
     )
@@ -261,7 +262,7 @@ WRONG_NAMES = [
     ("(CITATION.cff)", "(CITATIONS.cff)", "CITATIONS.cff: no such path"),
     ("`recipes/iemocap/`", "`recipes/emocap/`", "recipes/emocap/: no such path"),
     ("recipes/ravdess/gan_att.yaml", "recipes/ravdess/gan.yaml", "recipes/ravdess/gan.yaml: no such path"),
-    ("table: eval/tables.py ravdess", "table: eval/rows.py ravdess", "eval/rows.py: no such path"),
+    ("table: eval/tables.py whisper", "table: eval/rows.py whisper", "eval/rows.py: no such path"),
 ]
 
 
