@@ -194,7 +194,9 @@ def _summary(one: Measured, store: Store) -> Facts:
     banks = [fold[0][0].inputs.bank_seconds for fold in one.row.cells]
     if _needs_bank(one.row.facts) and None not in banks:
         cost["bank_seconds"] = fmean(seconds for seconds in banks if seconds is not None)
-    kept = {"updates_kept": [result["trained"]["updates"] for result in trained]} if trained else {}
+    kept = {}
+    if "losses" in one.row.facts and trained:  # a closed form has no updates of which some could be kept
+        kept = {"updates_kept": [result["trained"]["updates"] for result in trained]}
     uars["uar"], uars["uars"] = uars.pop("mean"), uars.pop("values")
     uars["fold_uars"] = one.fold_uars.mean(axis=(1, 2)).tolist()
     points = max(sum(result["points"].values()) for result in results)
