@@ -157,7 +157,8 @@ class Run:
                 artifacts.write_text(path, "".join(line + "\n" for line in lines if _step_of(line) <= until))
 
         processes.main_alone(forget_what_came_after)
-        say(f"Resuming {self.folder} after step {self.step}" if self.state else f"{self.folder} has no checkpoint yet")
+        where = f"after step {self.step}" if self.state else "from the beginning: it has no checkpoint"
+        say(f"Resuming {self.folder} {where}")
 
     def log(self, step: int, scalars: dict[str, float]) -> None:
         """Append one line to ``metrics.jsonl``. Raises RunError if the disk has no room."""

@@ -122,7 +122,7 @@ def test_without_a_checkpoint_it_begins_anew(tmp_path: Path, capsys: pytest.Capt
     with (tmp_path / METRICS).open("a") as file:
         file.write('{"step": 2, "lo')
     with Run(tmp_path, Settings(), resume=True) as again:
-        assert "has no checkpoint yet" in capsys.readouterr().err
+        assert "from the beginning: it has no checkpoint" in capsys.readouterr().err
         assert (again.step, again.state) == (0, {})
         again.log(1, {"loss": 1.0})
         assert steps(again) == [1]

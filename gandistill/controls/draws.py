@@ -211,8 +211,8 @@ def next_rung(rows: Tensor, size: int, generator: np.random.Generator) -> Tensor
 
     In as many leading directions as n' = size - n new rows of mean 0 can span, n' - 1: there they are ``Q R`` with
     ``R'R = size * 1 - rows' rows`` and Q of orthonormal columns that sum to 0. Behind the first rung the n' - 1
-    directions that follow get rows of variance 1 too, which the next rungs bring to order; in the first one they
-    cost more than they told in a trial at 5 to 10 points per class (on RAVDESS, whose test speakers it saw).
+    directions that follow get rows of variance 1 too, which the next rungs bring to order: in a trial over nEMO's
+    training speakers, each left out in turn, a linear head gained by them at 16 and 32 points, and lost nothing at 10.
     """
     new, directions = size - len(rows), rows.shape[1]
     exact = min(new - 1, directions)

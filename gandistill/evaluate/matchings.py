@@ -38,7 +38,7 @@ TAUGHT = f"{REAL}, teachers' schedule"
 STEP_0 = "its step 0"
 HARD, SOFT, LEARNED = "hard", "the bank's soft", "learned soft"
 RANDOM = DRAWN["random"]
-CONTROLS = (RANDOM, DRAWN["real-recentred"], FIXED["herding"], DRAWN["class-gaussian"])
+CONTROLS = (RANDOM, DRAWN["real-recentred"], DRAWN["real-designed"], FIXED["herding"], DRAWN["class-gaussian"])
 REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
 
