@@ -230,11 +230,11 @@ def select(
     seed: Seed = 0,
 ) -> None:
     """A control: a real subset of the train part, or samples of a closed-form generator."""
-    from gandistill.controls.counts import counts_per_class, whole_numbers
     from gandistill.controls.select import check_method, select_within
     from gandistill.controls.select import select as run
-    from gandistill.controls.soft import teacher
+    from gandistill.features.counts import counts_per_class, whole_numbers
     from gandistill.features.featureset import FeatureSet
+    from gandistill.heads.soft import teacher
 
     check_method(method, within is not None, draws)
     whole, gives_labels = FeatureSet.open(features), teacher(labels, bank)
@@ -288,9 +288,9 @@ def sample(
 ) -> None:
     """Draw a distilled set from a generator."""
     from gandistill import processes
-    from gandistill.controls.counts import counts_per_class, whole_numbers
-    from gandistill.controls.soft import are_soft
+    from gandistill.features.counts import counts_per_class, whole_numbers
     from gandistill.gan import sampling
+    from gandistill.heads.soft import are_soft
 
     sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws).to(processes.device(device))
     wanted = counts_per_class(
@@ -507,7 +507,7 @@ def evaluate_exits(
     as_json: Json = False,
 ) -> None:
     """Judge every exit, their fusion and leaving early; the network's folder gets predictions of each."""
-    from gandistill.evaluate.exits import evaluate as run
+    from gandistill.selfdistill.evaluation import evaluate as run
 
     result = run(network, manifest, split)
     for name, each in {} if as_json else result.pop("exits").items():

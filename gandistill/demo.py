@@ -10,10 +10,10 @@ from gandistill import artifacts, processes
 from gandistill.console import say, track
 from gandistill.controls.select import select
 from gandistill.corpora.synthetic import synthesise
-from gandistill.evaluate.inputs import make_inputs
-from gandistill.evaluate.report import percent, plain
+from gandistill.evaluate.markdown import percent, plain
 from gandistill.evaluate.significance import interval
-from gandistill.evaluate.utility import Utility, utility
+from gandistill.experiments.inputs import make_inputs
+from gandistill.experiments.utility import Utility, utility
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture

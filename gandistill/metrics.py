@@ -28,6 +28,12 @@ def unweighted_average_recall(confusion: NDArray[np.int64]) -> float:
     return float(np.nanmean(recalls(confusion)))
 
 
+def scores(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> dict[str, float]:
+    """``uar`` and ``accuracy``, in 0..1, of labels [N] and predicted [N]."""
+    confusion = confusion_matrix(labels, predicted, classes)
+    return {"uar": unweighted_average_recall(confusion), "accuracy": accuracy(confusion)}
+
+
 def accuracy(confusion: NDArray[np.int64]) -> float:
     """Share of utterances recognised rightly, in 0..1."""
     return float(np.trace(confusion) / confusion.sum())

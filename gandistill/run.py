@@ -13,12 +13,11 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
@@ -300,12 +299,6 @@ def check_finite(step: int, scalars: dict[str, float]) -> None:
         )
 
 
-def generator_for(*key: int) -> torch.Generator:
-    """A torch generator whose draws depend on these non-negative numbers alone, such as (seed, purpose, step)."""
-    state = np.random.SeedSequence(key).generate_state(2, np.uint32)
-    return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
-
-
 @contextmanager
 def stop_asked() -> Iterator[list[bool]]:
     """Within, the first Ctrl-C only fills the list given, so that no step is cut in half; the second one raises.
@@ -327,24 +320,6 @@ def stop_asked() -> Iterator[list[bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within, torch computes in one thread: the same bits whatever the number of cores, and for small arrays the
-    fastest way, since threads that wait for each other lose far more on a busy machine than they bring.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def no_tf32() -> AbstractContextManager[None]:
-    """Within, float32 convolutions on a GPU have all their digits: TensorFloat-32 keeps three."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)
 
 
 def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -19,10 +19,10 @@ import torch
 from gandistill import __version__
 from gandistill.cli import main
 from gandistill.controls.select import METHODS
-from gandistill.corpora.fabricate import fabricate_ravdess
 from gandistill.corpora.prepare import READERS
 from gandistill.corpora.splits import PROTOCOLS
 from gandistill.features.featureset import FeatureSet
+from tests.corpora.fabricate import fabricate_ravdess
 
 ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "ravdess"

@@ -36,7 +36,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "TRAINING", training)
     monkeypatch.setattr(demo, "SEEDS", (0, 1))
     monkeypatch.setattr(demo, "PPC", 3)
-    monkeypatch.setattr("gandistill.evaluate.utility.HeadConfig", partial(HeadConfig, updates=3, batch=4, window=16))
+    monkeypatch.setattr("gandistill.experiments.utility.HeadConfig", partial(HeadConfig, updates=3, batch=4, window=16))
 
 
 def test_the_demo_prints_its_result_as_table_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gandistill.corpora.fabricate import fabricate_iemocap, fabricate_voxceleb1
+from tests.corpora.fabricate import fabricate_iemocap, fabricate_voxceleb1
 
 EVAL = Path(__file__).parents[1] / "eval"
 GAN = """

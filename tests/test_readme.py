@@ -14,10 +14,10 @@ import typer.main
 
 from gandistill.cli import app, main
 from gandistill.controls.select import METHODS
-from gandistill.corpora.fabricate import fabricate_ravdess
 from gandistill.corpora.prepare import READERS
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import MODELS
+from tests.corpora.fabricate import fabricate_ravdess
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ import torch
 
 from gandistill.artifacts import write_text
 from gandistill.console import say, track
-from gandistill.evaluate.report import plain
+from gandistill.evaluate.markdown import plain
 
 RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
 Row = dict[str, Any]

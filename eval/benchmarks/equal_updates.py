@@ -27,7 +27,7 @@ from gandistill.console import track
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import sample
 from gandistill.gan.settings import GanConfig
-from gandistill.run import no_tf32
+from gandistill.numerics import no_tf32
 from loops import LOOPS
 from time_to_quality import HEADS, PPC, RECIPES, SEEDS, inputs, judged, with_corpus
 

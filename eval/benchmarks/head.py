@@ -27,7 +27,8 @@ from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_fe
 from gandistill.gan.sampling import Sampler, sample, shipped
 from gandistill.heads.head import Head, posteriors
 from gandistill.heads.superb import Superb
-from gandistill.heads.training import HeadConfig, batches, seeded, target_distributions, train_head, untrained
+from gandistill.heads.training import HeadConfig, batches, target_distributions, train_head, untrained
+from gandistill.numerics import seeded
 
 PPC = 50
 RAVDESS_UTTERANCES, RAVDESS_FRAMES, RAVDESS_DIMS = 576, (90, 140), 64

@@ -15,7 +15,7 @@ from typing import Any
 
 from gandistill.console import say
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.evaluate.report import markdown, put_table
+from gandistill.evaluate.markdown import markdown, put_table
 from gandistill.features.logmel import LogMelConfig
 
 ROOT = Path(__file__).parents[2]

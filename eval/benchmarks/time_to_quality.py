@@ -28,14 +28,14 @@ from benchmark import Row, parser, write
 from gandistill import demo
 from gandistill.console import say
 from gandistill.controls.select import select
-from gandistill.evaluate.inputs import make_inputs
+from gandistill.experiments.inputs import make_inputs
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
 from gandistill.heads.training import HeadConfig, score, train_head
-from gandistill.run import no_tf32
+from gandistill.numerics import no_tf32
 from loops import LOOPS, Loop
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "ravdess"

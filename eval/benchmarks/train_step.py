@@ -31,7 +31,7 @@ from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_fe
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.steps import Gan
 from gandistill.heads.bank import BankConfig, build_bank
-from gandistill.run import no_tf32
+from gandistill.numerics import no_tf32
 from loops import LOOPS, Loop
 
 SIZES = {"small": (112, 64), "paper": (256, 768)}

@@ -24,11 +24,10 @@ from torch.nn.functional import one_hot
 
 from gandistill import artifacts
 from gandistill.console import track
-from gandistill.controls.noise import keyed
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, scale
-from gandistill.metrics import confusion_matrix, unweighted_average_recall
-from gandistill.run import one_thread
+from gandistill.metrics import scores
+from gandistill.numerics import keyed, one_thread
 
 DESIGNED, INDEPENDENT = DRAWS = ("designed", "independent")
 FILE = "draws.safetensors"
@@ -152,7 +151,7 @@ def chosen_share(given: Spread) -> float:
     """
     if int(given.speakers.max()) + 1 < GROUPS:
         return SHARE
-    scores = dict.fromkeys(SHARES, 0.0)
+    sums = dict.fromkeys(SHARES, 0.0)
     for group in track(range(GROUPS), "choosing the share between speakers", GROUPS, unit="groups"):
         left_out = given.speakers % GROUPS == group
         others = given.of_speakers(~left_out)
@@ -173,9 +172,9 @@ def chosen_share(given: Spread) -> float:
                         (given.means[judged] - centre) / unit,
                     )
                 ]
-                matrix = confusion_matrix(given.targets[judged].numpy(), predicted.numpy(), len(given.centres))
-                scores[share] += unweighted_average_recall(matrix)
-    return max(scores, key=lambda share: scores[share])
+                targets = given.targets[judged].numpy()
+                sums[share] += scores(targets, predicted.numpy(), len(given.centres))["uar"]
+    return max(sums, key=lambda share: sums[share])
 
 
 def _classified(points: Tensor, targets: Tensor, asked: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ from torch import Tensor
 from gandistill import artifacts
 from gandistill.console import say, track
 from gandistill.controls import gaussian, subsets
-from gandistill.controls.counts import counts_per_class
 from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, fitted_design, moved
-from gandistill.controls.noise import keyed, noise
-from gandistill.controls.soft import soft_labelled
 from gandistill.errors import InputError, choices
+from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, scale, write_feature_set
 from gandistill.heads.bank import Bank
+from gandistill.heads.soft import soft_labelled
+from gandistill.numerics import keyed, noise
 
 POOLED = "pooled"
 RECENTRED, REAL_DESIGNED = "real-recentred", "real-designed"

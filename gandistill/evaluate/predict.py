@@ -41,7 +41,7 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     write_predictions(head_folder / file_name(split), judged.index, p, judged.labels)
     say_absent(judged.targets, judged.labels, split)
     return {
-        **scores(judged.targets, p.argmax(axis=1), judged.labels),
+        **judgement(judged.targets, p.argmax(axis=1), judged.labels),
         "labels": judged.labels,
         "utterances": len(judged),
         "split": split,
@@ -50,7 +50,7 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     }
 
 
-def scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
+def judgement(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
     """``uar``, ``accuracy``, ``recalls`` and ``confusion``, as ``evaluate`` has them, of class numbers [N]."""
     confusion = metrics.confusion_matrix(targets, predicted, len(labels))
     recalls = metrics.recalls(confusion)

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gandistill import artifacts, metrics
+from gandistill import artifacts
 from gandistill.errors import InputError
+from gandistill.metrics import scores
 
 COLUMNS = ("id", "speaker", "label", "predicted")
 POSTERIOR = "p_"
@@ -66,7 +67,7 @@ class Predictions:
     def uar(self) -> float:
         """UAR in 0..1, over the classes that occur in ``labels``."""
         classes, (labels, predicted) = np.unique([self.labels, self.predicted], return_inverse=True)
-        return metrics.unweighted_average_recall(metrics.confusion_matrix(labels, predicted, len(classes)))
+        return scores(labels, predicted, len(classes))["uar"]
 
     def take(self, rows: Sequence[int]) -> "Predictions":
         """The predictions of these rows, in their order."""

@@ -23,8 +23,8 @@ from gandistill.errors import InputError, choices
 from gandistill.evaluate.significance import LEVEL, SPEAKERS_NEEDED
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, load_head, pooled
-from gandistill.heads.training import HeadConfig, Schedule, descend, seeded, untrained
-from gandistill.run import one_thread
+from gandistill.heads.training import HeadConfig, Schedule, descend, untrained
+from gandistill.numerics import one_thread, seeded
 
 TARGETS = ("speaker",)
 TRIALS = 30_000

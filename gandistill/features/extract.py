@@ -52,7 +52,7 @@ from gandistill.features.s3prl import S3prl, S3prlConfig
 from gandistill.features.upstreams import Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.files import dump_compact
-from gandistill.run import one_thread
+from gandistill.numerics import one_thread
 
 S3PRL = "s3prl:"
 UPSTREAMS = ("logmel", "hubert", "whisper", S3PRL + "NAME")

@@ -19,7 +19,6 @@ from torch.nn.utils import fuse_conv_bn_eval
 from gandistill import artifacts, precision
 from gandistill.console import say, track
 from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, moved
-from gandistill.controls.noise import noise
 from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import ORIGIN, FeatureSet, Utterance, labels_and_dims, made_from, write_feature_set
@@ -28,7 +27,7 @@ from gandistill.gan.generator import CLOSED_FORMS, Architecture, Generator
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
-from gandistill.run import no_tf32, one_thread
+from gandistill.numerics import no_tf32, noise, one_thread
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"

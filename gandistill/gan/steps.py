@@ -30,7 +30,8 @@ from gandistill.gan.sampling import Sampler, described
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import Head
-from gandistill.run import check_finite, generator_for, load_optimiser_state, optimiser_state
+from gandistill.numerics import generator_for
+from gandistill.run import check_finite, load_optimiser_state, optimiser_state
 
 START_CLIPS = 1024
 """Windows that a closed-form start is fitted to, so that its memory does not grow with the corpus."""

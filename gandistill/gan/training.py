@@ -21,7 +21,8 @@ from gandistill.gan.steps import Gan, one_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
-from gandistill.run import Run, check_folder, no_tf32, stop_asked
+from gandistill.numerics import no_tf32
+from gandistill.run import Run, check_folder, stop_asked
 
 SCORING = 2000
 """Seed of the samples and heads that score on dev. Judging ones have others, so that none has chosen its generator."""

@@ -17,8 +17,8 @@ from gandistill import artifacts, console, precision
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
-from gandistill.heads.training import Schedule, descend, score, seeded, untrained
-from gandistill.run import no_tf32
+from gandistill.heads.training import Schedule, descend, score, untrained
+from gandistill.numerics import no_tf32, seeded
 
 KIND = "bank"
 TENSORS = "bank.safetensors"

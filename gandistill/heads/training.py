@@ -5,7 +5,7 @@ Shapes: N utterances, B batch, T frames, D feature dims, C classes.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +21,9 @@ from gandistill.config import Config
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, made_from, scale
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head
-from gandistill.metrics import accuracy, confusion_matrix, unweighted_average_recall
-from gandistill.run import check_finite, no_tf32, one_thread
+from gandistill.metrics import scores
+from gandistill.numerics import no_tf32, one_thread, seeded
+from gandistill.run import check_finite
 
 
 class Schedule(Config):
@@ -86,10 +87,10 @@ def train_head(
         updates = descend(head, training, config, config.seed, config.class_weights == "balanced")
         for update in console.track(updates, f"training {config.head}", config.updates, unit="updates"):
             if dev is not None and (update % config.evaluate_every == 0 or update == config.updates):
-                scores = score(head, dev)
-                if scores[config.select] > best:
-                    best, kept = scores[config.select], deepcopy(head.state_dict())
-                    trained |= {"update": update, "dev": scores}
+                on_dev = score(head, dev)
+                if on_dev[config.select] > best:
+                    best, kept = on_dev[config.select], deepcopy(head.state_dict())
+                    trained |= {"update": update, "dev": on_dev}
     if kept is not None:
         head.load_state_dict(kept)
     head.trained = trained
@@ -114,16 +115,7 @@ def train_head_to(
 def score(head: Head, features: FeatureSet) -> dict[str, float]:
     """``uar`` and ``accuracy`` of a head on labelled features."""
     predicted = posteriors(head, features).argmax(1).numpy()
-    confusion = confusion_matrix(features.targets, predicted, len(features.labels))
-    return {"uar": unweighted_average_recall(confusion), "accuracy": accuracy(confusion)}
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Initial weights and dropout can only draw from torch's global generators: seed them inside, restore the CPU's."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+    return scores(features.targets, predicted, len(features.labels))
 
 
 def untrained(features: FeatureSet, kind: str, schedule: Schedule) -> Head:

@@ -17,11 +17,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from gandistill import artifacts, metrics
+from gandistill import artifacts
 from gandistill.config import Config
 from gandistill.console import say, track
 from gandistill.corpora.manifest import read_manifest
 from gandistill.errors import InputError
+from gandistill.metrics import scores
 from gandistill.processes import place
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import Heard, hear, students_of
@@ -169,11 +170,11 @@ def learned(heard: Heard, targets: NDArray[np.int64], uar_loss: float) -> Rule:
     temperatures = {depth: temperature(heard, depth, targets) for depth in sorted(heard.logits)}
     p = all_tempered(heard, temperatures)
     confidence, classes, everything = p.max(-1), p.shape[-1], np.arange(p.shape[1])
-    least = uar_of(targets, deepest(heard), classes) - uar_loss - ROUNDING
+    least = scores(targets, deepest(heard), classes)["uar"] - uar_loss - ROUNDING
     threshold = 1.0
     for lower in thresholds(confidence[:-1]):
         answered = heard.mean(p[leaving(confidence, lower), everything])
-        if uar_of(targets, answered.argmax(-1), classes) < least:
+        if scores(targets, answered.argmax(-1), classes)["uar"] < least:
             break
         threshold = lower
     return Rule(temperatures=temperatures, threshold=threshold)
@@ -203,19 +204,14 @@ def deepest(heard: Heard) -> NDArray[np.int64]:
     return heard.mean(tempered(heard.logits[max(heard.logits)], 1.0).numpy()).argmax(-1)
 
 
-def uar_of(targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
-    """UAR of class numbers [N]."""
-    return metrics.unweighted_average_recall(metrics.confusion_matrix(targets, predicted, classes))
-
-
 def _worth(
     heard: Heard, targets: NDArray[np.int64], depths: NDArray[np.float64], predicted: NDArray[np.int64]
 ) -> dict[str, float]:
     """The fields of ``Worth`` where utterances [N] left at these depths, with these class numbers."""
     classes = heard.logits[max(heard.logits)].shape[-1]
     return {
-        "uar": uar_of(targets, predicted, classes),
-        "deepest_uar": uar_of(targets, deepest(heard), classes),
+        "uar": scores(targets, predicted, classes)["uar"],
+        "deepest_uar": scores(targets, deepest(heard), classes)["uar"],
         "mean_depth": float(depths.mean()),
     }
 

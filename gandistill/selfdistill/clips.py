@@ -23,7 +23,7 @@ from gandistill.corpora import audio
 from gandistill.corpora.manifest import SPLITS, Entry, read_manifest
 from gandistill.errors import InputError, choices
 from gandistill.files import dump_compact
-from gandistill.run import generator_for
+from gandistill.numerics import generator_for
 from gandistill.selfdistill.model import Network
 from gandistill.selfdistill.windows import shortest_of
 

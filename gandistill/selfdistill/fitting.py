@@ -17,8 +17,8 @@ from torch.nn.utils import clip_grad_norm_
 from gandistill import processes
 from gandistill.console import say, track
 from gandistill.errors import InputError
-from gandistill.heads.training import seeded
-from gandistill.run import Run, check_finite, generator_for, load_state, state_of
+from gandistill.numerics import generator_for, seeded
+from gandistill.run import Run, check_finite, load_state, state_of
 from gandistill.selfdistill.clips import Utterances, epoch_batches
 from gandistill.selfdistill.model import Network
 from gandistill.selfdistill.settings import TrainingConfig

@@ -17,7 +17,7 @@ from torch import Tensor
 from gandistill.console import track
 from gandistill.corpora.audio import stream
 from gandistill.errors import InputError, RunError
-from gandistill.run import no_tf32
+from gandistill.numerics import no_tf32
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.model import Network
 from gandistill.selfdistill.windows import shortest_of, window_of, windows

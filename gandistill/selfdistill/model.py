@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import selu
 
 from gandistill import artifacts
+from gandistill.batch_norm import BatchNorm
 from gandistill.errors import InputError, choices
 from gandistill.features.clips import to_length
 from gandistill.features.featureset import labels_and_dims
 from gandistill.features.pretrained import normalised
-from gandistill.gan.generator import BatchNorm
 from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 

@@ -17,8 +17,8 @@ from gandistill import artifacts
 from gandistill.console import track
 from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, stream, too_short
 from gandistill.errors import InputError, RunError, choices
+from gandistill.numerics import no_tf32
 from gandistill.processes import place
-from gandistill.run import no_tf32
 from gandistill.selfdistill.calibration import Calibration, tempered
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused_of
 from gandistill.selfdistill.model import KIND, Network, described_network, load_network

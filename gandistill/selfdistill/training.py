@@ -18,8 +18,9 @@ from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
 from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.features.upstreams import parameters_sha256
-from gandistill.metrics import confusion_matrix, unweighted_average_recall
-from gandistill.run import Run, check_folder, no_tf32, stop_asked
+from gandistill.metrics import scores
+from gandistill.numerics import no_tf32
+from gandistill.run import Run, check_folder, stop_asked
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
@@ -168,8 +169,6 @@ def dev_scores(network: Network, dev: Utterances) -> dict[int, float]:
     """UAR of each exit on a part."""
     found = posteriors(network, dev)
     return {
-        depth: unweighted_average_recall(
-            confusion_matrix(dev.targets, probabilities.argmax(-1).cpu().numpy(), len(dev.labels))
-        )
+        depth: scores(dev.targets, probabilities.argmax(-1).cpu().numpy(), len(dev.labels))["uar"]
         for depth, probabilities in found.items()
     }

@@ -21,14 +21,14 @@ from torch import Tensor
 
 from gandistill import artifacts, processes
 from gandistill.console import muted, say, track
-from gandistill.controls.noise import keyed
 from gandistill.controls.subsets import random
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
 from gandistill.heads.head import check_match
 from gandistill.heads.training import batches
-from gandistill.run import METRICS, Run, check_folder, generator_for, no_tf32, stop_asked
+from gandistill.numerics import generator_for, keyed, no_tf32
+from gandistill.run import METRICS, Run, check_folder, stop_asked
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.matching import METHODS, Gradients, Network
 from gandistill.trajectory.settings import DistilConfig, TrajectoryConfig

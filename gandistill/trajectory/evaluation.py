@@ -9,9 +9,9 @@ from gandistill.console import track
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, check_match
-from gandistill.heads.training import Schedule, score, seeded, untrained
+from gandistill.heads.training import Schedule, score, untrained
+from gandistill.numerics import one_thread, seeded
 from gandistill.processes import place
-from gandistill.run import one_thread
 from gandistill.trajectory.fitting import EpochSchedule, fit, updates_in_epoch
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.settings import TrajectoryConfig

@@ -17,8 +17,9 @@ from gandistill.config import Config
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head
-from gandistill.heads.training import Schedule, batches, seeded, target_distributions
-from gandistill.run import check_finite, generator_for, no_tf32
+from gandistill.heads.training import Schedule, batches, target_distributions
+from gandistill.numerics import generator_for, no_tf32, seeded
+from gandistill.run import check_finite
 
 ORDER, DROPOUT = range(2)
 HELD_BYTES = 2**30

@@ -21,8 +21,9 @@ from gandistill.console import muted, say, track
 from gandistill.errors import InputError, killed
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head
-from gandistill.heads.training import Schedule, score, seeded, target_distributions, untrained
-from gandistill.run import CHECKPOINTS, CONFIG, Run, load_state, one_thread, state_of, stop_asked
+from gandistill.heads.training import Schedule, score, target_distributions, untrained
+from gandistill.numerics import one_thread, seeded
+from gandistill.run import CHECKPOINTS, CONFIG, Run, load_state, state_of, stop_asked
 from gandistill.trajectory.fitting import EpochSchedule, clip_frames, fit, optimiser_of
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.trajectories import KIND, MOMENTS, Trajectories, file_of, write_row

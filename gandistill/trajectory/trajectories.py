@@ -18,7 +18,7 @@ from torch import Tensor
 from gandistill import artifacts, files
 from gandistill.errors import InputError
 from gandistill.heads.head import Head, build_head
-from gandistill.heads.training import seeded
+from gandistill.numerics import seeded
 from gandistill.trajectory.matching import Network
 
 KIND = "trajectories"

@@ -29,9 +29,9 @@ from gandistill.controls.draws import (
     moved,
     next_rung,
 )
-from gandistill.controls.noise import keyed
 from gandistill.controls.select import REAL_DESIGNED, RECENTRED, select
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
+from gandistill.numerics import keyed
 
 EXACT = {8: 7, 16: 7, 32: 15, 64: 31, 128: 63, 256: 127, 512: 255}
 """In how many leading directions the rows of a rung have covariance 1."""

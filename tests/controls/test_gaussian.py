@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gandistill.controls import gaussian
 from gandistill.controls.gaussian import PRIOR, fit
-from gandistill.controls.noise import noise
 from gandistill.errors import InputError
+from gandistill.numerics import noise
 
 
 def clips(n: int, frames: int, dims: int, seed: int = 0) -> Tensor:

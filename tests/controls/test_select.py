@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from gandistill import artifacts
 from gandistill.cli import main
 from gandistill.controls import gaussian
-from gandistill.controls.counts import counts_per_class
 from gandistill.controls.select import (
     CLOSED_FORMS,
     METHODS,
@@ -22,6 +21,7 @@ from gandistill.controls.select import (
     select_within,
 )
 from gandistill.errors import InputError
+from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
 from gandistill.heads.bank import Bank
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from gandistill.corpora import cremad
-from gandistill.corpora.fabricate import fabricate_cremad
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
+from tests.corpora.fabricate import fabricate_cremad
 
 HEADER = '"ActorID","Age","Sex","Race","Ethnicity"'
 ACTORS = (HEADER, '1001,51,"Male","Caucasian","Not Hispanic"', '1002,21,"Female","Caucasian","Not Hispanic"')

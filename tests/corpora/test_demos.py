@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gandistill.corpora import demos
-from gandistill.corpora.fabricate import fabricate_demos
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
+from tests.corpora.fabricate import fabricate_demos
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from gandistill.corpora import emodb
-from gandistill.corpora.fabricate import fabricate_emodb
 from gandistill.corpora.manifest import read_origin
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
+from tests.corpora.fabricate import fabricate_emodb
 
 
 def tree(folder: Path, *names: str) -> Path:

@@ -10,12 +10,12 @@ import soundfile
 
 from gandistill.corpora import emovo
 from gandistill.corpora.audio import load
-from gandistill.corpora.fabricate import fabricate_emovo
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
+from tests.corpora.fabricate import fabricate_emovo
 
 
 def tree(folder: Path, *names: str) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from gandistill.corpora.audio import load
-from gandistill.corpora.fabricate import (
+from tests.corpora.fabricate import (
     fabricate_cremad,
     fabricate_demos,
     fabricate_emodb,

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gandistill.corpora import iemocap
-from gandistill.corpora.fabricate import fabricate_iemocap
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
+from tests.corpora.fabricate import fabricate_iemocap
 
 
 @pytest.fixture(scope="module")

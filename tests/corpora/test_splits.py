@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill.corpora import nemo, ravdess, splits
-from gandistill.corpora.fabricate import NEMO_SPEAKERS, fabricate_nemo
 from gandistill.corpora.manifest import SPLITS, Entry
 from gandistill.corpora.splits import (
     DYAD_SESSIONS,
@@ -19,6 +18,7 @@ from gandistill.corpora.splits import (
     speaker_independent,
 )
 from gandistill.errors import InputError
+from tests.corpora.fabricate import NEMO_SPEAKERS, fabricate_nemo
 
 
 def entry(number: int, speaker: str, emotion: str = "happy", session: str = "", split: str = "") -> Entry:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gandistill.cli import main
 from gandistill.corpora import splits, voxceleb1
 from gandistill.corpora.audio import load
-from gandistill.corpora.fabricate import fabricate_voxceleb1
 from gandistill.corpora.manifest import SPLITS, Entry, read_manifest, read_origin
 from gandistill.corpora.prepare import prepare
 from gandistill.corpora.voxceleb1 import read_split
@@ -20,6 +19,7 @@ from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.training import HeadConfig, train_head
+from tests.corpora.fabricate import fabricate_voxceleb1
 
 NAMES = st.from_regex(voxceleb1.UTTERANCE, fullmatch=True)
 

@@ -29,7 +29,8 @@ from gandistill.evaluate.speakers import (
 )
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.heads.head import MODELS, Head, save_head
-from gandistill.heads.training import HeadConfig, seeded
+from gandistill.heads.training import HeadConfig
+from gandistill.numerics import seeded
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "probe" / "superb_sid.yaml"
 DIMS = 6

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gandistill.gan.generator import BatchNorm
+from gandistill.batch_norm import BatchNorm
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from gandistill import artifacts
 from gandistill.cli import main
-from gandistill.controls.counts import counts_per_class
 from gandistill.controls.draws import FILE as STATISTICS
-from gandistill.controls.noise import noise
 from gandistill.errors import InputError
+from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import (
@@ -29,6 +28,7 @@ from gandistill.gan.sampling import (
 )
 from gandistill.heads.bank import Bank, load_heads
 from gandistill.heads.training import HeadConfig, train_head
+from gandistill.numerics import noise
 
 MOST = 40
 

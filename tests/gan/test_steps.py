@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from gandistill.batch_norm import BatchNorm
 from gandistill.errors import RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan import losses, steps
-from gandistill.gan.generator import BatchNorm
 from gandistill.gan.steps import critic_step, generator_step, one_update
 from gandistill.gan.training import prepared, untrained
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from gandistill.corpora.fabricate import fabricate_nemo
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.features.pretrained import load_pretrained, normalisation
@@ -17,6 +16,7 @@ from gandistill.selfdistill.model import Network, save_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
 from gandistill.selfdistill.training import train
+from tests.corpora.fabricate import fabricate_nemo
 
 LAYERS = 4
 TINY: dict[str, Any] = {

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from gandistill.errors import InputError
-from gandistill.heads.training import seeded
+from gandistill.numerics import seeded
 from gandistill.selfdistill.backbone import Backbone
 from tests.features.test_hubert import KINDS, LAYERS, make_model
 

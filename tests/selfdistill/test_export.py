@@ -14,11 +14,11 @@ from torch import Tensor
 from gandistill import artifacts
 from gandistill.cli import main
 from gandistill.errors import InputError, RunError
-from gandistill.evaluate.exits import evaluate
-from gandistill.heads.training import seeded
+from gandistill.numerics import seeded
 from gandistill.precision import PRECISIONS
 from gandistill.selfdistill import export as module
 from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.evaluation import evaluate
 from gandistill.selfdistill.export import EDGE, ONNX_FILE, export, furthest
 from gandistill.selfdistill.model import Network, load_network, save_network
 from tests.features.test_hubert import make_model

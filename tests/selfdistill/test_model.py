@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features.pretrained import load_pretrained, normalisation
-from gandistill.heads.training import seeded
+from gandistill.numerics import seeded
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.model import (
     BLOCKS,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, posteriors
-from gandistill.heads.training import Schedule, score, seeded, untrained
+from gandistill.heads.training import Schedule, score, untrained
+from gandistill.numerics import seeded
 from gandistill.trajectory import fitting as room
 from gandistill.trajectory.fitting import (
     EpochSchedule,

@@ -15,7 +15,8 @@ import torch
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.training import Schedule, score, seeded, untrained
+from gandistill.heads.training import Schedule, score, untrained
+from gandistill.numerics import seeded
 from gandistill.run import Run
 from gandistill.trajectory import teachers as room
 from gandistill.trajectory.matching import Network

@@ -1,0 +1,1 @@
+"""The three papers' tables on any corpus, by plans: rows of trials, kept in a store, done by jobs."""

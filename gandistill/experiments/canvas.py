@@ -1,0 +1,47 @@
+"""Figures as SVG: panels, points with intervals, one legend."""
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gandistill import artifacts
+from gandistill.experiments.differences import bounds
+from gandistill.experiments.names import Facts
+
+
+def write_figure(make: Callable[[], Figure], out: Path) -> None:
+    """Write a figure as SVG, the same bytes each time."""
+    with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time
+        text = io.StringIO()
+        make().savefig(text, format="svg", metadata={"Date": None})
+    artifacts.write_text(out, text.getvalue())
+
+
+def canvas(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels in rows of so many columns."""
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.5 * min(columns, panels), 3.5 * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, min(columns, panels), place + 1) for place in range(panels)]
+
+
+def points(
+    panel: Axes, x: Sequence[float], rows: Sequence[Facts], name: str, key: str = "uar", line: str = "-"
+) -> None:
+    """Points in per cent with their intervals."""
+    mean = np.array([row[key] for row in rows])
+    low, high = (np.array([bounds(row)[side] for row in rows]) for side in (0, 1))
+    errors = np.nan_to_num(100 * np.array([mean - low, high - mean]))
+    panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One for all panels, below them."""
+    handles = {
+        label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=6)

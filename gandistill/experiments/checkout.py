@@ -1,0 +1,55 @@
+"""What of a checkout tables need: recipes, the papers' values, a place for results, README, the commit."""
+
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gandistill.evaluate.markdown import put_table
+
+CODE = ("gandistill", "recipes", "eval/*.py", "eval/plans", "eval/expected")
+"""What decides a result, in words that git takes."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The folder that holds ``eval`` and ``recipes``."""
+
+    root: Path
+
+    @property
+    def recipes(self) -> Path:
+        """The folder that plans name recipes in."""
+        return self.root / "recipes"
+
+    def results(self, name: str) -> Path:
+        """Where the files of a plan go."""
+        return self.root / "eval" / "results" / name
+
+    def reference(self, name: str) -> dict[str, Any]:
+        """What a paper's table says, and of which setting."""
+        return _read(self.root / "eval" / "expected" / f"{name}.yaml")
+
+    def put(self, maker: str, digest: str) -> None:
+        """Put what of tables says most to README, if it has a place for it."""
+        readme = self.root / "README.md"
+        if f"table: {maker} " in readme.read_text(encoding="utf-8"):
+            put_table(readme, maker, digest)
+
+    def commit(self) -> str:
+        """The commit, with a mark where there are changes; unknown where this is no checkout."""
+
+        def said(*words: str) -> str:
+            run = subprocess.run(["git", *words], cwd=self.root, capture_output=True, text=True, check=False)
+            return run.stdout.strip()
+
+        head, changed = said("rev-parse", "HEAD"), said("status", "--porcelain", "--", *CODE)
+        return f"{head or 'unknown'}{', changed' if changed else ''}"
+
+
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

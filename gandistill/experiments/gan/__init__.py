@@ -1,0 +1,1 @@
+"""The GAN paper's tables 1 to 4."""

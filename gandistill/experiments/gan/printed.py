@@ -1,0 +1,166 @@
+"""The GAN paper's tables as Markdown."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from gandistill.evaluate.markdown import markdown, percent
+from gandistill.experiments.differences import bounds
+from gandistill.experiments.gan.measured import GROUPS, SIGNIFICANT
+from gandistill.experiments.gan.plan import Plan
+from gandistill.experiments.gan.rows import BASELINE, SML, TIME_POOLED, UNTRAINED
+from gandistill.experiments.names import DRAWN, REAL, Facts
+from gandistill.experiments.printed import uar_of, wide
+
+MAIN = ("random", "real-recentred", "real-designed", "class-gaussian")
+"""Controls of the short table, beside all real data."""
+
+
+def caption(facts: Facts, note: str) -> str:
+    """What a table is of, and the plan's note."""
+    fold, first = next(iter(facts["folds"].items()))
+    parts = ", ".join(f"{part} {n['utterances']} ({n['speakers']})" for part, n in first.items())
+    folds = ", ".join(facts["folds"])
+    text = f"{facts['corpus']}, `{facts['protocol']}` fold {folds}; utterances (speakers) of fold {fold}: {parts}.\n"
+    return f"{note}\n\n{text}" if note else text
+
+
+def sizes(found: Sequence[Facts]) -> str:
+    """Table 1."""
+    return markdown([_size(row) for row in found])
+
+
+def probed(found: Sequence[Facts]) -> str:
+    """Table 4."""
+    return markdown([_probe(row) for row in found])
+
+
+def judged(found: Sequence[Facts], plan: Plan) -> str:
+    """Tables 2 and 3."""
+    parts = [_of_head(head, found, plan) for head in dict.fromkeys(row["head"] for row in found)]
+    versus = [_versus(row) for row in found if "differences" in row]
+    text = (
+        "UAR of what no corpus holds beyond that of other rows of the same head, labels and points, in percentage "
+        "points with 95 % bootstrap intervals (the trained models held fixed); on par: within "
+        f"{percent(plan.margin)} of all real data (TOST). What rows cost is in costs.csv."
+    )
+    parts.append(f"{text}\n\n{markdown(versus)}\n{counted(found)}")
+    return "\n".join(parts)
+
+
+def digest(found: Sequence[Facts], plan: Plan) -> str:
+    """The rows of Table 2 that say most, and by how much what no corpus holds is above random real clips.
+
+    A plan that trains generators is shown by its first head; one of closed forms, being shorter, by every head.
+    """
+    warm = [name for name, each in plan.generators.items() if len(each.losses) == 1]
+    real, made = (REAL, TIME_POOLED), (plan.balanced, *warm)
+    shown = [
+        row for row in found if row["training set"] in real or row.get("method") in MAIN or row.get("generator") in made
+    ]
+    trained = not all(map(plan.is_closed, plan.generators))
+    heads = [head.kind for head in plan.heads][: 1 if trained else None]
+    parts = [_of_head(head, shown, plan) for head in heads]
+    return "\n".join([*parts, counted(found) if trained else _beyond_random(shown)])
+
+
+def _beyond_random(found: Sequence[Facts]) -> str:
+    """Differences of UAR to as many random real clips, a column for each head and number of points."""
+    mine = [row for row in found if DRAWN["random"] in row.get("differences", {})]
+
+    def show(row: Facts) -> str:
+        gap = row["differences"][DRAWN["random"]]
+        return percent(gap["uar_difference"], *gap["interval"])
+
+    by = next((row["differences"][DRAWN["random"]]["bootstrap"] for row in mine), "")
+    text = f"UAR beyond {DRAWN['random']}, in percentage points with 95 % bootstrap intervals over {by}s:"
+    return f"{text}\n\n{markdown(wide(mine, ('training set', 'labels'), ('head', 'ppc'), show))}"
+
+
+def counted(found: Sequence[Facts]) -> str:
+    """In how many rows trained generators are above others, below them, or neither, by the bootstrap interval."""
+    table: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for row in found:
+        if row.get("losses") in (None, UNTRAINED):
+            continue
+        for rival, gap in row.get("differences", {}).items():
+            start = "random weights" if row["start"] == "random" else "a closed form"
+            sides = table.setdefault((start, row["head"]), {}).setdefault(rival, [0, 0, 0])
+            low, high = gap["interval"]
+            sides[0 if low > 0 else 1 if high < 0 else 2] += 1
+    rows = [
+        {"started from": start, "head": head} | {rival: " / ".join(map(str, n)) for rival, n in rivals.items()}
+        for (start, head), rivals in table.items()
+    ]
+    if not rows:
+        return ""
+    text = (
+        "Rows of trained generators whose UAR is above / below / neither than that of others with the same head,\n"
+        "labels and points, by the 95 % bootstrap interval (the trained models held fixed; not corrected for how many\n"
+        "there are):"
+    )
+    return f"{text}\n\n{markdown(rows)}{_tested(found)}"
+
+
+def _tested(found: Sequence[Facts]) -> str:
+    """How many tests between kinds of losses are significant, and which way, for each seed of a generator."""
+    seeds: dict[int, list[int]] = {}
+    for row in found:
+        for losses in (BASELINE, SML):
+            for test in row.get("mcnemar", {}).get(losses, []):
+                sides = seeds.setdefault(test["seed"], [0, 0, 0])
+                small = test["holm"] < SIGNIFICANT
+                sides[2 if not small else 0 if test["more_right"] > 0 else 1] += 1
+    if not seeds:
+        return ""
+    said = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
+    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {said}.\n"
+
+
+def _of_head(head: str, found: Sequence[Facts], plan: Plan) -> str:
+    mine = [row for row in found if row["head"] == head]
+    show = partial(shown, dagger_seed=plan.dagger_seed)
+    table = wide(mine, ("training set", "labels"), ("ppc", "balance"), show)
+    return f"Head `{head}`, UAR in per cent:\n\n{markdown(table)}"
+
+
+def _versus(row: Facts) -> Facts:
+    named = {key: row[key] for key in ("training set", "head", "labels", "ppc", "balance") if row.get(key) is not None}
+    gaps = {
+        f"beyond {rival}": percent(found["uar_difference"], *found["interval"])
+        for rival, found in row["differences"].items()
+    }
+    on_par = row["differences"].get(REAL, {}).get("equivalence", {}).get("equivalent")
+    kept = {"updates kept": ", ".join(map(str, row["updates_kept"]))} if "updates_kept" in row else {}
+    by = {"intervals by": next(iter(row["differences"].values()))["bootstrap"]}
+    return named | kept | gaps | by | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
+
+
+def _size(row: Facts) -> Facts:
+    shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
+    uar = {"UAR": uar_of(row) if "uar" in row else ""}
+    return {"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares | uar
+
+
+def _probe(row: Facts) -> Facts:
+    cells = {"first layer of": row["first layer of"], "ppc": row.get("ppc")}
+    for group in GROUPS:
+        for what, value in row.get(group, {}).items():
+            cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *bounds(value))
+    return cells | {"chance": percent(row["chance"]["accuracy"])}
+
+
+def shown(entry: Facts, dagger_seed: int) -> str:
+    """UAR in per cent with its interval, and what is significant of the one seed named beforehand.
+
+    A dagger: differs from the baseline, a double one: from +SML (McNemar, Holm over the table), followed by a down
+    arrow where it is worse; an equals sign: on par with all real data (TOST).
+    """
+    text = uar_of(entry)
+    if entry["points"] < entry.get("ppc", 0) * entry["classes"]:
+        text += f" ({entry['points']} points)"
+    for losses, sign in ((BASELINE, "†"), (SML, "‡")):
+        for test in entry.get("mcnemar", {}).get(losses, []):
+            if test["seed"] == test["head_seed"] == dagger_seed and test["holm"] < SIGNIFICANT:
+                text += f" {sign}" if test["more_right"] > 0 else f" {sign}↓"
+    on_par = entry.get("differences", {}).get(REAL, {}).get("equivalence", {}).get("equivalent")
+    return f"{text} =" if on_par else text

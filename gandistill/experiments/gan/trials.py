@@ -1,0 +1,278 @@
+"""Trials: the independent pieces of work that the GAN paper's tables are made of.
+
+A trial is one head, trained on one set of points and judged on the test part (``judge``), or what its first layer
+betrays of speakers (``probe``), or what a generator's training cost (``cost``). What a later run asks for again is
+there already; what a killed run had finished too; and trials computed elsewhere from the same inputs are taken over by
+copying their files.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from gandistill import __version__, artifacts
+from gandistill.console import muted
+from gandistill.controls.select import select, select_within
+from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
+from gandistill.experiments.inputs import Inputs
+from gandistill.experiments.jobs import Failure, Trials
+from gandistill.experiments.store import Store, digest, peak_bytes
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
+from gandistill.gan.compression import compress
+from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.sampling import KIND as GENERATOR
+from gandistill.gan.sampling import Sampler, sample
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train, untrained
+from gandistill.heads.bank import Bank
+from gandistill.heads.head import posteriors
+from gandistill.heads.training import HeadConfig, train_head
+from gandistill.metrics import scores
+from gandistill.precision import FULL, PRECISIONS
+from gandistill.run import CONFIG
+
+POOLED = "pooled"
+Counts = dict[str, int]
+Taught = Literal["emotions", "speakers", "nothing"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where training points come from, and the seed of it.
+
+    All real data (``real``), a control (``control``, ``method`` its name), or a generator (``config``) before its first
+    update (``start``) or after its last (``generator``), stored in ``precision``. ``draws`` are designed or independent
+    where it is a generator or closed form. ``within`` is the bytes that the control ``pooled`` may take.
+    """
+
+    kind: Literal["real", "control", "start", "generator"]
+    seed: int = 0
+    method: str = ""
+    config: GanConfig | None = None
+    within: int = 0
+    precision: str = FULL
+    draws: str = ""
+
+    def run(self, inputs: Inputs) -> list[Any]:
+        """What decides the training of a generator, whatever precision it is stored in and however it is drawn from."""
+        return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described()]
+
+    def described(self) -> dict[str, Any]:
+        """What decides its points, beside features, bank and counts."""
+        facts: dict[str, Any] = {"kind": self.kind, "seed": self.seed}
+        if self.method:
+            facts["method"] = self.method
+        if self.within:
+            facts["within"] = self.within
+        if self.config is not None:
+            facts["config"] = self.config.shareable()
+        if self.precision != FULL:
+            facts["precision"] = self.precision
+        if self.draws:
+            facts["draws"] = self.draws
+        return facts
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One piece of work on one fold. ``counts`` are points per class; none: all there are.
+
+    A probe is of a first layer that was ``taught`` emotions by the head's training, speakers by the probe's own, or
+    nothing; it asks for the speakers of the feature set ``speakers``, or else of the fold's features.
+    """
+
+    task: Literal["judge", "probe", "cost"]
+    inputs: Inputs
+    source: Source
+    counts: Counts | None = None
+    head: HeadConfig | None = None
+    probing: ProbeConfig | None = None
+    taught: Taught = "emotions"
+    speakers: Path | None = None
+
+    def __str__(self) -> str:
+        """What it is, in few words, for whoever must find it."""
+        points = "all points" if self.counts is None else f"{sum(self.counts.values())} points"
+        source = f"{self.source.draws} {self.source.method or self.source.kind} {self.source.seed}".lstrip()
+        if self.source.config is not None:
+            config = self.source.config
+            without = "".join(f", no {term}" for term, weight in config.losses.to_dict().items() if not weight)
+            source += f" ({config.architecture.kind}, {config.architecture.start} start{without})"
+        head = "" if self.head is None else f", head {self.head.head} {self.head.seed}, {self.head.labels} labels"
+        return f"{self.task} of {source}, {points}{head}, {self.inputs.features}"
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of everything that decides the result, but for versions of libraries and the machine."""
+        facts: dict[str, Any] = {"task": self.task, "version": __version__, "source": self.source.described()}
+        facts |= {
+            "features": self.inputs.fingerprint,
+            "bank": self.inputs.banked if self.needs_bank else None,
+            "counts": self.counts,
+        }
+        facts["head"] = None if self.head is None else self.head.to_dict()
+        if self.probing is not None:
+            asked = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
+            facts["probe"] = [self.taught, self.probing.to_dict(), asked]
+        return digest(facts)
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
+        config, soft = self.source.config, self.head is not None and self.head.labels == "soft"
+        return soft or (config is not None and config.architecture.kind not in CLOSED_FORMS)
+
+
+@dataclass(frozen=True)
+class Judging(Trials[Trial]):
+    """The job of trials whose points one process makes one after another: of a generator, or all draws of a control."""
+
+    def work(self, store: Store) -> list[Failure]:
+        """Do what is left; give what failed."""
+        failures: list[Failure] = []
+        # The generator's cost stays first, and its full precision.
+        missing = sorted(
+            self.missing(store), key=lambda t: (t.source.seed, PRECISIONS.index(t.source.precision), t.source.draws)
+        )
+        for source, same in groupby(missing, key=lambda trial: trial.source):
+            with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
+                points = _Points(source, self.trials[0].inputs, store, Path(scratch))
+                for trial in same:
+                    try:
+                        store.put(trial, points.computed(trial) | {"source": source.described()})
+                    except Exception as error:  # whatever it is, the other trials are worth computing
+                        failures.append(Failure.of(trial, error))
+                        if trial.task == "cost":  # without the generator nothing of it can be judged
+                            return failures
+        return failures
+
+
+def jobs_of(trials: Iterable[Trial], shard: tuple[int, int] = (1, 1)) -> list[Judging]:
+    """The jobs that part ``shard`` (which, of how many) of these trials takes, each trial once.
+
+    Trials that share a generator are one process's, and so are those of all draws of what costs no training.
+    """
+    groups: dict[str, list[Trial]] = {}
+    for trial in {trial.key: trial for trial in trials}.values():
+        facts = trial.source.described()
+        if trial.source.kind != "generator":
+            del facts["seed"]
+        if trial.source.kind == "start":
+            del facts["config"]["training"]["seed"]
+        for use in ("precision", "draws"):  # one training serves them all
+            facts.pop(use, None)
+        groups.setdefault(dump_compact([trial.inputs.fingerprint, facts]), []).append(trial)
+    # Generators take longest: first come first served would leave one of them for the end.
+    order = sorted(groups, key=lambda name: (groups[name][0].source.kind != "generator", name))
+    return [Judging(tuple(groups[name])) for name in order][shard[0] - 1 :: shard[1]]
+
+
+class _Points:
+    """The sets that the trials of one source train on, each drawn once."""
+
+    def __init__(self, source: Source, inputs: Inputs, store: Store, scratch: Path) -> None:
+        self.source, self.inputs, self.scratch = source, inputs, scratch
+        self.run = store.run(source.run(inputs))
+        self.sets: dict[str, tuple[FeatureSet, float]] = {}
+
+    @cached_property
+    def features(self) -> FeatureSet:
+        return FeatureSet.open(self.inputs.features)
+
+    @cached_property
+    def config(self) -> GanConfig:
+        assert self.source.config is not None
+        named = {"features": self.inputs.features, "bank": self.inputs.bank}
+        return self.source.config.model_copy(update=named)
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        if self.source.kind == "start":
+            return untrained(self.config)
+        train(self.config, self.run, resume=(self.run / CONFIG).is_file())
+        if self.source.precision == FULL:
+            return Sampler.open(self.run)
+        with muted(True):  # where it lies for a moment is nothing to say
+            compress(self.run, self.source.precision, self.scratch / GENERATOR)
+        return Sampler.open(self.scratch / GENERATOR)
+
+    def computed(self, trial: Trial) -> dict[str, Any]:
+        """The trial's result."""
+        if trial.task == "cost":
+            return self.cost()
+        return _probed(trial, self) if trial.task == "probe" else _judged(trial, self.drawn(trial))
+
+    def cost(self) -> dict[str, Any]:
+        """What training took: processor seconds, if it was not interrupted, and bytes of memory at the most."""
+        begun, start = (self.run / CONFIG).is_file(), time.process_time()
+        facts = self.sampler.facts["trained"]
+        seconds = {} if begun else {"seconds": time.process_time() - start}
+        return seconds | {"peak_bytes": peak_bytes(), "trained": facts}
+
+    def drawn(self, trial: Trial) -> tuple[FeatureSet, float]:
+        """The set that a trial's head is trained on, and the processor seconds it took to draw."""
+        assert trial.head is not None
+        soft = trial.head.labels == "soft"
+        name = digest([trial.counts, soft])[:16]
+        if name not in self.sets:
+            start = time.process_time()
+            features = self._draw(trial.counts, soft, self.scratch / name)
+            self.sets[name] = features, time.process_time() - start
+        return self.sets[name]
+
+    def _draw(self, counts: Counts | None, soft: bool, out: Path) -> FeatureSet:
+        source, whole = self.source, self.features
+        bank = Bank.open(self.inputs.bank) if soft and self.inputs.bank is not None else None
+        if source.kind in ("start", "generator"):
+            wanted = whole.training_part().class_counts if counts is None else counts
+            sample(self.sampler.drawing(source.draws or None), wanted, source.seed, out, soft)
+            return FeatureSet.open(out)
+        if source.method == POOLED:
+            return select_within(whole, source.within, source.seed, out, bank=bank)
+        if counts is None and not soft:
+            return whole.training_part()
+        method = source.method or "random"
+        wanted, draws = counts or whole.training_part().class_counts, source.draws or None
+        return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
+
+
+def _judged(trial: Trial, drawn: tuple[FeatureSet, float]) -> dict[str, Any]:
+    """Train the trial's head on its points and judge it on the test part."""
+    assert trial.head is not None
+    points, drawing = drawn
+    start = time.process_time()
+    head = train_head(points, trial.head)
+    cost = {"seconds": time.process_time() - start, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
+    test = FeatureSet.open(trial.inputs.features).part("test")
+    predicted = posteriors(head, test).argmax(1).numpy()
+    uar = scores(test.targets, predicted, len(test.labels))["uar"]
+    counts = points.training_part().class_counts
+    return {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
+
+
+def _probed(trial: Trial, points: _Points) -> dict[str, Any]:
+    """Ask the first layer of the trial's head for speakers."""
+    assert trial.head is not None
+    assert trial.probing is not None
+    if trial.taught == "emotions":
+        head = train_head(points.drawn(trial)[0], trial.head)
+    else:
+        head = untrained_head(points.features, trial.head)
+    asked = FeatureSet.open(trial.speakers or trial.inputs.features)
+    start = time.process_time()
+    found = probe(head, asked, trial.probing, train_projector=trial.taught == "speakers")
+    return {"speakers": found, "cost": {"seconds": time.process_time() - start, "peak_bytes": peak_bytes()}}
+
+
+def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:
+    """How large the folder of a generator is, without training it: training changes weights, not their number."""
+    named = config.model_copy(update={"features": inputs.features, "bank": inputs.bank})
+    with tempfile.TemporaryDirectory() as scratch:
+        untrained(named).save(Path(scratch) / GENERATOR, {}, "")
+        return artifacts.bytes_on_disk(Path(scratch) / GENERATOR)

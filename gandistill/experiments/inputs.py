@@ -1,0 +1,128 @@
+"""What every table starts from, for each fold: features with the fold's splits, and a bank of its train part."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gandistill import artifacts
+from gandistill.corpora.manifest import read_manifest, read_origin
+from gandistill.corpora.prepare import prepare
+from gandistill.errors import InputError
+from gandistill.features.extract import ExtractConfig, extract
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.resplit import resplit
+from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.numerics import one_thread
+
+MANIFEST = "manifest.csv"
+BANK_COST = "bank-cost.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Features and bank of one fold; a plan that trains no generator, on hard labels, needs no bank."""
+
+    features: Path
+    bank: Path | None
+    banking: BankConfig | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the features."""
+        return artifacts.fingerprint(self.features)
+
+    @property
+    def banked(self) -> dict[str, Any] | None:
+        """How the bank is built, as plain values."""
+        return None if self.banking is None else self.banking.to_dict()
+
+    @property
+    def bank_seconds(self) -> float | None:
+        """Processor seconds that building the bank took, where that is known: it was built here."""
+        cost = self.features.with_name(BANK_COST)
+        return artifacts.read_json(cost)["seconds"] if self.bank is not None and cost.is_file() else None
+
+
+def make_inputs(
+    corpus: str,
+    root: Path,
+    protocol: str,
+    fold: int,
+    place: Path,
+    extracting: ExtractConfig,
+    banking: BankConfig,
+    merge_dev: bool = False,
+) -> Inputs:
+    """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays."""
+    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold, merge_dev=merge_dev)
+    return _made(place, extracting, banking)
+
+
+def inputs_of_folds(
+    corpus: str,
+    root: Path,
+    protocol: str,
+    folds: Sequence[int],
+    work: Path,
+    extracting: ExtractConfig,
+    banking: BankConfig | None,
+    ppc: Sequence[int] = (),
+) -> list[Inputs]:
+    """The inputs of each fold, in folders ``fold1`` and so on below ``work``, features extracted once for all.
+
+    Every fold's manifest is written before any long work, so that one that cannot be is refused at once, as is a
+    number of points per class in ``ppc`` beyond the train part: one class would outnumber the corpus.
+    """
+    places = [work / f"fold{fold}" for fold in folds]
+    for fold, place in zip(folds, places, strict=True):
+        prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+        entries = read_manifest(place / MANIFEST)
+        missing = {one.emotion for one in entries} - {one.emotion for one in entries if one.split == "train"}
+        if missing:
+            raise InputError(
+                f"Fold {fold} of {protocol} has no utterance of [{', '.join(sorted(missing))}] to train on"
+            )
+        most = sum(entry.split == "train" for entry in entries)
+        if max(ppc, default=0) > most:
+            raise InputError(
+                f"Bad ppc {max(ppc)}, expected at most {most}: so many utterances train in fold {fold} of {protocol}"
+            )
+    first = _made(places[0], extracting, banking)
+    return [first, *(_made(place, extracting, banking, like=first) for place in places[1:])]
+
+
+def _made(place: Path, extracting: ExtractConfig, banking: BankConfig | None, like: Inputs | None = None) -> Inputs:
+    """Features and bank for the manifest in ``place``; with ``like``, of another fold, its features are shared."""
+    manifest, features, bank = place / MANIFEST, place / "features", place / "bank"
+    if like is None:
+        extract(manifest, extracting, features)
+    else:
+        _share(FeatureSet.open(like.features), manifest, features)
+    if banking is None:
+        return Inputs(features, None, None)
+    whole = FeatureSet.open(features)
+    if not _made_from(bank, whole, banking):
+        start = time.process_time()
+        with one_thread():  # on any number of cores the same bits, so that shards agree
+            build_bank(whole, banking, bank, {"command": "bank"})
+        artifacts.write_json(place / BANK_COST, {"seconds": time.process_time() - start})
+    return Inputs(features, bank, banking)
+
+
+def _share(whole: FeatureSet, manifest: Path, out: Path) -> None:
+    if (out / artifacts.CONFIG).is_file():
+        found, origin = artifacts.read_json(out / artifacts.CONFIG), read_origin(manifest)
+        if found.get("resplit_of") in whole.fingerprints and found.get("fold") == origin.get("fold"):
+            return
+    resplit(whole, manifest, out)
+
+
+def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
+    if not (bank / artifacts.CONFIG).is_file():
+        return False
+    found = artifacts.read_json(bank / artifacts.CONFIG)
+    same_source = found.get("source", {}).get("fingerprint") in features.fingerprints
+    return same_source and found.get("config") == banking.to_dict()

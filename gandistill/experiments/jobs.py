@@ -1,0 +1,131 @@
+"""How processes share the trials of tables, job by job, and how their failures are told."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Generic, TypeVar
+
+import torch
+
+from gandistill.console import muted, say, track
+from gandistill.errors import InputError, RunError, killed
+from gandistill.experiments.store import Keyed, Store
+
+POLL_SECONDS = 1.0
+T = TypeVar("T", bound=Keyed)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be computed, why, and whether its input is to blame."""
+
+    what: str
+    message: str
+    is_input: bool
+
+    @classmethod
+    def of(cls, what: object, error: Exception) -> "Failure":
+        """From what was raised."""
+        kind = "" if isinstance(error, InputError | RunError) else f"{type(error).__name__}: "
+        return cls(str(what), kind + " ".join(str(error).split()), isinstance(error, InputError))
+
+
+class Job(ABC):
+    """What one process does, of which a later run does only the rest."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many results it has."""
+
+    @abstractmethod
+    def left(self, store: Store) -> int:
+        """How many of its results are still to be found."""
+
+    def is_ready(self, store: Store) -> bool:
+        """Whether what it needs of other jobs is there."""
+        return True
+
+    @abstractmethod
+    def work(self, store: Store) -> list[Failure]:
+        """Do what is left; give what failed."""
+
+
+@dataclass(frozen=True)
+class Trials(Job, Generic[T]):
+    """The job of some trials, one after another."""
+
+    trials: tuple[T, ...]
+
+    def __str__(self) -> str:
+        return f"{len(self)} trials, the first: {self.trials[0]}"
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def missing(self, store: Store) -> list[T]:
+        """Trials without a result."""
+        return [trial for trial in self.trials if not store.has(trial)]
+
+    def left(self, store: Store) -> int:
+        """How many of its results are still to be found."""
+        return len(self.missing(store))
+
+
+def compute(jobs: Sequence[Job], store: Store, processes: int = 1) -> None:
+    """Do what is left of all jobs, ``processes`` at once, each of one thread, so that no digit depends on how many.
+
+    A job begins when what it needs is there. A trial that fails is said by name and leaves the others; once they are
+    done, an InputError (or a RunError, unless all inputs are to blame) says how many failed.
+    """
+    total, left = sum(map(len, jobs)), _left(jobs, store)
+    failures: list[Failure] = []
+    if left:
+        for _ in track(_spread(jobs, store, processes, failures), "computing", total, total - left, unit="trials"):
+            pass
+    for failure in failures:
+        say(f"failed: {failure.what}: {failure.message}")
+    if failures:
+        error = InputError if all(failure.is_input for failure in failures) else RunError
+        raise error(f"{len(failures)} trials failed, what is done is kept; the first: {failures[0].message}")
+
+
+def _left(jobs: Sequence[Job], store: Store) -> int:
+    return sum(job.left(store) for job in jobs)
+
+
+def _spread(jobs: Sequence[Job], store: Store, processes: int, failures: list[Failure]) -> Iterator[None]:
+    """Do jobs in processes of their own, passing once for each result that is there."""
+    waiting, running = [job for job in jobs if job.left(store)], dict[Future[list[Failure]], Job]()
+    left = _left(waiting, store)
+    shown = list(waiting)
+    # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
+    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
+        try:
+            while waiting or running:
+                ready = [job for job in waiting if job.is_ready(store)]
+                for job in ready[: processes - len(running)]:
+                    waiting.remove(job)
+                    running[pool.submit(_work, job, store, processes > 1)] = job
+                if not running:
+                    failures += [Failure(str(job), "what it needs failed", False) for job in waiting]
+                    return
+                for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
+                    del running[future]
+                    failures += future.result()
+                before, left = left, _left(shown, store)
+                yield from (None for _ in range(before - left))
+        except BaseException as error:
+            pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(error, BrokenProcessPool):
+                raise killed() from None
+            raise
+
+
+def _work(job: Job, store: Store, quiet: bool) -> list[Failure]:
+    """One job, in a process of its own, which does it in silence if it is one of several."""
+    torch.set_num_threads(1)
+    with muted(quiet):
+        return job.work(store)

@@ -1,0 +1,64 @@
+"""Files of tables: what made them, and rows as CSV.
+
+But for costs they are the same bits whenever the same plan is run again on the same machine.
+"""
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gandistill import artifacts
+from gandistill.console import say
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.names import Facts
+from gandistill.features.featureset import FeatureSet
+from gandistill.files import dump_compact
+
+
+def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Checkout) -> Facts:
+    """The plan with its hash; commit and versions that wrote the files; ``computed_with``: those that computed the
+    ``results`` in them, each once, since results are kept whatever becomes of the code."""
+    digest = hashlib.sha256(dump_compact(resolved).encode()).hexdigest()
+    plan = {"name": name, "sha256": digest} | resolved
+    computed = [json.loads(one) for one in sorted({dump_compact(result["versions"]) for result in results})]
+    if len(computed) > 1:
+        say(f"These results were computed with {len(computed)} different versions or sources: see computed_with")
+    return {"plan": plan, "commit": checkout.commit(), "versions": artifacts.versions(), "computed_with": computed}
+
+
+def size(part: FeatureSet) -> dict[str, int]:
+    """Utterances and speakers."""
+    return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
+
+
+def flat(row: Facts, prefix: str = "") -> Facts:
+    """One level of keys, ``a.b`` for what was within; lists joined by blanks."""
+    cells: Facts = {}
+    for key, value in row.items():
+        if isinstance(value, dict):
+            cells |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            cells[prefix + key] = " ".join(map(dump_compact, value))
+        else:
+            cells[prefix + key] = value
+    return cells
+
+
+def as_csv(rows: Sequence[Facts]) -> str:
+    """Rows as CSV, columns in order of first appearance."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file; none if there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

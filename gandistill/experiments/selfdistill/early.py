@@ -1,0 +1,72 @@
+"""What leaving early is worth on test, by a rule that was learned on dev with networks that train alone has taught."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from gandistill.errors import RunError
+from gandistill.experiments.names import Facts
+from gandistill.experiments.selfdistill.trials import Trial, judgements
+from gandistill.experiments.store import Store, digest
+from gandistill.processes import place
+from gandistill.selfdistill.calibration import learned
+from gandistill.selfdistill.inference import hear, posteriors_of
+from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.prediction import AUTO
+from gandistill.selfdistill.training import NETWORK
+from gandistill.selfdistill.work import Work
+
+
+@dataclass(frozen=True)
+class Early(Trial):
+    """The network of the trial that dev judges, not trained again, calibrated on dev and judged on ``part``, test.
+
+    Dev teaches what other trials judge on test, and cannot calibrate it.
+    """
+
+    uar_loss: float
+
+    def __str__(self) -> str:
+        return f"{self.trained}, leaving early on {self.part} at a loss of {self.uar_loss:g}"
+
+    @property
+    def trained(self) -> Trial:
+        """The trial that trains the network."""
+        return Trial(self.inputs, "dev", self.config)
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of the trial's key, what judges it, and the loss."""
+        judged = self.inputs.fingerprints[self.part][1]
+        return digest({"trained": self.trained.key, "judged": judged, "uar_loss": self.uar_loss})
+
+    def found(self, store: Store) -> Facts:
+        """Learn the rule and judge it, and the deepest exit. Raises RunError if the network was not trained.
+
+        Of both also ``mean_depth``, layers run for an utterance, and ``multiply_accumulates`` for a second that is
+        heard, means over utterances; of leaving early ``left``, the share of them that was answered behind each layer.
+        """
+        if not store.has(self.trained):
+            raise RunError("the training that it needs failed")
+        network = load_network(self.trained.run(store) / NETWORK).to(place().device or torch.device("cpu"))
+        dev, test = self.inputs.judged("dev"), self.inputs.judged(self.part)
+        rule = learned(hear(network, dev), dev.targets, self.uar_loss)
+        heard = hear(network, test)
+        depths, p = rule.chosen(heard)
+        deepest, work = max(network.depths), Work.of(network.to("meta"))
+        left = {depth: float(heard.mean(depths == depth).mean()) for depth in network.depths}
+        exits = judgements({AUTO: p, str(deepest): posteriors_of(heard)[deepest]}, test)
+        exits[AUTO] |= {
+            "mean_depth": sum(depth * share for depth, share in left.items()),
+            "multiply_accumulates": sum(work.until(depth) * share for depth, share in left.items()),
+            "left": {str(depth): share for depth, share in left.items()},
+        }
+        exits[str(deepest)] |= {"mean_depth": deepest, "multiply_accumulates": work.alone[deepest]}
+        return {
+            "exits": exits,
+            "part": self.part,
+            "trained": self.trained.key,
+            "rule": rule.to_dict(),
+            "uar_loss": self.uar_loss,
+        }

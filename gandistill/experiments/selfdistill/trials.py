@@ -1,0 +1,191 @@
+"""Trials: one network, trained once, and what each of its exits makes of the part it is judged on.
+
+Of a trial's run folder, which lies under the hash of what decides it, the network stays.
+"""
+
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gandistill import __version__, artifacts
+from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
+from gandistill.corpora.prepare import DEV_MERGED, prepare
+from gandistill.corpora.splits import merge_dev
+from gandistill.evaluate.predict import judgement
+from gandistill.experiments.inputs import MANIFEST
+from gandistill.experiments.jobs import Failure, Trials
+from gandistill.experiments.names import Facts
+from gandistill.experiments.selfdistill.plan import ExitPlan
+from gandistill.experiments.store import Store, digest
+from gandistill.features.pretrained import load_pretrained
+from gandistill.features.upstreams import parameters_sha256
+from gandistill.processes import place
+from gandistill.run import CHECKPOINTS, CONFIG
+from gandistill.selfdistill import layerwise
+from gandistill.selfdistill.backbone import MODEL_TYPES
+from gandistill.selfdistill.clips import Utterances
+from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
+from gandistill.selfdistill.model import Network, load_network
+from gandistill.selfdistill.random_upstream import make_upstream
+from gandistill.selfdistill.settings import SelfDistilConfig
+from gandistill.selfdistill.training import NETWORK, train
+
+TAUGHT_MORE = "manifest-train+dev.csv"
+
+
+@dataclass(frozen=True)
+class ExitInputs:
+    """What every trial of a plan starts from.
+
+    ``manifests`` by the part that is judged: for test one in which dev counts as train. ``layers`` of the upstream.
+    """
+
+    manifests: Mapping[str, Path]
+    upstream: str
+    layers: int
+    upstream_sha256: str
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The classes, in the order of their numbers."""
+        return self.judged(next(iter(self.manifests))).labels
+
+    def judged(self, part: str) -> Utterances:
+        """The utterances of a part that is judged."""
+        return self._parts[part]
+
+    @cached_property
+    def _parts(self) -> dict[str, Utterances]:
+        return {part: Utterances.read(manifest, part) for part, manifest in self.manifests.items()}
+
+    @cached_property
+    def fingerprints(self) -> dict[str, list[str]]:
+        """Of what teaches and what is judged, by the part that is judged."""
+        return {
+            part: [Utterances.read(manifest, "train").fingerprint, self.judged(part).fingerprint]
+            for part, manifest in self.manifests.items()
+        }
+
+
+def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
+    """Upstream and manifests of a plan's fold, in ``work``.
+
+    Raises InputError, before any long work, for layers that the upstream does not have, or a part that the protocol
+    does not fill.
+    """
+    upstream = plan.whole.network.upstream
+    if plan.random is not None:
+        folder = work / f"upstream-{digest(plan.random.to_dict())[:16]}"
+        if not folder.exists():
+            make_upstream(folder, plan.random.settings, plan.random.seed)
+        upstream = str(folder)
+    model, _ = load_pretrained(upstream, "network.upstream", MODEL_TYPES)
+    layers = len(model.encoder.layers)
+    plan.check_layers(layers)
+    manifest, more = work / MANIFEST, work / TAUGHT_MORE
+    prepare(plan.corpus, root, manifest, protocol=plan.protocol, fold=plan.fold)
+    write_manifest(more, merge_dev(read_manifest(manifest)))
+    artifacts.write_json(origin_path(more), read_origin(manifest) | DEV_MERGED)
+    manifests = {part: manifest if part == "dev" else more for part in plan.parts}
+    inputs = ExitInputs(manifests, upstream, layers, parameters_sha256(model))
+    _ = inputs.fingerprints
+    return inputs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training and its judgement. What is judged on test was taught by train and dev together, as in the paper."""
+
+    inputs: ExitInputs
+    part: str
+    config: SelfDistilConfig
+
+    def __str__(self) -> str:
+        """What it is, in few words, for whoever must find it."""
+        network, seed = self.config.network, self.config.training.seed
+        if network.exits:
+            exits = ", ".join(map(str, network.exits))
+            name = f"self-distillation {network.block}, {self.config.loss.similarity}, exits {exits}"
+        elif self.config.layerwise is not None:
+            name = f"layer-wise distillation {network.block}"
+        else:
+            name = f"fine-tuning of {f'{network.depth} layers' if network.depth else 'all layers'}"
+        return f"{name}, seed {seed}, judged on {self.part}"
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of everything that decides it, but for versions of libraries and the machine."""
+        facts = {"version": __version__, "upstream": self.inputs.upstream_sha256, "part": self.part}
+        return digest(facts | {"data": self.inputs.fingerprints[self.part], "config": self.config.shareable()})
+
+    def run(self, store: Store) -> Path:
+        """The run folder of its training."""
+        return store.folder / "runs" / self.key[:16]
+
+    def found(self, store: Store) -> Facts:
+        """Train the network, or go on with it, and judge every exit; of the run its network stays."""
+        run = self.run(store)
+        if not (run / NETWORK / artifacts.CONFIG).is_file():
+            network = self.config.network.model_copy(update={"upstream": self.inputs.upstream})
+            named = {"manifest": self.inputs.manifests[self.part], "network": network}
+            train(self.config.model_copy(update=named), run, resume=(run / CONFIG).is_file())
+        for of_run in (run / CHECKPOINTS, run / layerwise.FOLDER):  # many times the network's size
+            shutil.rmtree(of_run, ignore_errors=True)
+        network = load_network(run / NETWORK)
+        return {
+            "exits": answers(network, self.inputs.judged(self.part)),
+            "part": self.part,
+            "config": self.config.shareable(),
+            "utterances": network.facts["trained"]["utterances"],
+        }
+
+
+def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
+    """The ``judgements`` of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
+    by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
+    p = {str(depth): one for depth, one in by_depth.items()}
+    if can_fuse(by_depth):
+        p[FUSION] = fused(by_depth)
+    return judgements(p, judged)
+
+
+def judgements(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
+    """What posteriors [N, C] are worth on utterances, by name.
+
+    As ``judgement`` has it, and ``predicted``, the class number of each utterance.
+    """
+    predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+    return {
+        name: judgement(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
+        for name, said in predicted.items()
+    }
+
+
+@dataclass(frozen=True)
+class Series(Trials[Trial]):
+    """The job that trains one network by several seeds and for every part, and then stores it as asked."""
+
+    def work(self, store: Store) -> list[Failure]:
+        """Do what is left; give what failed."""
+        failures = []
+        for trial in self.missing(store):
+            try:
+                store.put(trial, trial.found(store))
+            except Exception as error:  # whatever it is, the others are worth computing
+                failures.append(Failure.of(trial, error))
+        return failures
+
+
+def jobs_of(trials: Iterable[Trial]) -> list[Series]:
+    """The jobs that these trials take, each trial once, in their order."""
+    groups: dict[str, dict[str, Trial]] = {}
+    for trial in trials:
+        config = trial.config.shareable()
+        del config["training"]["seed"]
+        groups.setdefault(digest(config), {})[trial.key] = trial
+    return [Series(tuple(group.values())) for group in groups.values()]
