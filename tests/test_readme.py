@@ -131,11 +131,13 @@ def wrong_commands(text: str, table: dict[str, tuple[list[str], str]]) -> Iterat
 
 
 def script(path: Path) -> str:
-    """A script, and what those beside it share, which it may take its options from."""
+    """A script, with the room that it takes its options from, if it does, and what all such rooms share."""
     if not path.is_file():
         return ""
-    text, shared = path.read_text(encoding="utf-8"), path.parent / "command.py"
-    return text + (shared.read_text(encoding="utf-8") if "from command import" in text else "")
+    text, experiments = path.read_text(encoding="utf-8"), ROOT / "gandistill" / "experiments"
+    rooms = re.findall(r"from gandistill\.experiments\.(\w+) import command", text)
+    taken = [experiments / room / "command.py" for room in rooms] + ([experiments / "command.py"] if rooms else [])
+    return text + "".join(each.read_text(encoding="utf-8") for each in taken)
 
 
 def wrong_options(text: str, table: dict[str, tuple[list[str], str]]) -> Iterator[str]:
