@@ -32,8 +32,8 @@ def muted(yes: bool) -> Iterator[None]:
 def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "") -> Iterator[T]:
     """Pass items on, showing what is done, its speed and the time left, once the work has taken two seconds.
 
-    A terminal sees a live bar; a log file sees a plain line every ten seconds. ``done`` items were finished before.
-    Work tracked within tracked work stays silent: the outer line speaks for it.
+    A terminal sees a live bar; a log file sees a plain line every ten seconds, and one at the end. ``done`` items were
+    finished before. Work tracked within tracked work stays silent: the outer line speaks for it.
     """
     if _tracked or any(_muted):
         yield from work
@@ -61,12 +61,20 @@ def _bar(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iter
 
 
 def _lines(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iterator[T]:
-    start, due = time.monotonic(), QUIET_SECONDS
+    """Speed and time left are said once they are known: the first item, which warms up, has no part in them."""
+    start, due, finished, first = time.monotonic(), QUIET_SECONDS, 0, 0.0
     for finished, item in enumerate(work, 1):
         yield item
         elapsed = time.monotonic() - start
+        first = elapsed if finished == 1 else first
         if elapsed >= due:
             due = elapsed + LINE_SECONDS
-            rate = finished / elapsed
-            left = max(total - done - finished, 0) / rate
-            say(f"{what}: {done + finished}/{total}, {rate:.1f} {unit}/s, {left:.0f} s left")
+            estimate = ""
+            if elapsed - first >= QUIET_SECONDS:
+                rate = (finished - 1) / (elapsed - first)
+                left = max(total - done - finished, 0) / rate
+                estimate = f", {rate:.1f} {unit}/s, {left:.0f} s left"
+            say(f"{what}: {done + finished}/{total}{estimate}")
+    elapsed = time.monotonic() - start
+    if elapsed >= QUIET_SECONDS:
+        say(f"{what}: {done + finished}/{total} after {elapsed:.0f} s")

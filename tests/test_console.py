@@ -37,13 +37,29 @@ def test_quick_work_is_silent_in_a_log(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.usefixtures("a_second_each")
-def test_a_log_sees_a_line_after_two_seconds_and_every_ten(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_sees_a_line_after_two_seconds_every_ten_and_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     list(console.track(range(20), "Reading", 30, done=10, unit="files"))
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == [
-        "Reading: 12/30, 1.0 files/s, 18 s left",
+        "Reading: 12/30",
         "Reading: 22/30, 1.0 files/s, 8 s left",
+        "Reading: 30/30 after 21 s",
+    ]
+
+
+def test_a_slow_first_item_has_no_part_in_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of 100 items takes five seconds, the others a quarter of one each."""
+    seconds = iter([0.0, *(5 + i / 4 for i in range(101))])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(seconds))
+    list(console.track(range(100), "Training", 100, unit="updates"))
+    assert capsys.readouterr().err.splitlines() == [
+        "Training: 1/100",
+        "Training: 41/100, 4.0 updates/s, 15 s left",
+        "Training: 81/100, 4.0 updates/s, 5 s left",
+        "Training: 100/100 after 30 s",
     ]
 
 

@@ -241,7 +241,7 @@ class Plan(Config):
 
     def generator_config(self, name: str, losses: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""
-        config = GanConfig.load(self.generators[name].recipe, self.generators[name].settings)
+        config = self._generators[name]
         weights = config.losses.model_copy(update=dict.fromkeys(LOSSES[losses], 0.0))
         training = config.training.model_copy(update={"seed": seed})
         return config.model_copy(update={"losses": weights, "training": training, "features": None, "bank": None})
@@ -254,3 +254,7 @@ class Plan(Config):
     @cached_property
     def _head(self) -> HeadConfig:
         return HeadConfig.load(self.head)
+
+    @cached_property
+    def _generators(self) -> dict[str, GanConfig]:
+        return {name: GanConfig.load(each.recipe, each.settings) for name, each in self.generators.items()}

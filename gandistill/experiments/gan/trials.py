@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from gandistill import __version__, artifacts
+from gandistill import artifacts, controls, evaluate, gan, heads
 from gandistill.console import muted
 from gandistill.controls.select import select, select_within
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
@@ -61,7 +61,13 @@ class Source:
 
     def run(self, inputs: Inputs) -> list[Any]:
         """What decides the training of a generator, whatever precision it is stored in and however it is drawn from."""
-        return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described()]
+        return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described(), self.code]
+
+    @property
+    def code(self) -> dict[str, int]:
+        """Versions of the code that decides what a head makes of its points."""
+        of_generator = {} if self.config is None else {"gan": gan.VERSION}
+        return {"heads": heads.VERSION, "controls": controls.VERSION} | of_generator
 
     def described(self) -> dict[str, Any]:
         """What decides its points, beside features, bank and counts."""
@@ -110,7 +116,7 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The hash of everything that decides the result, but for versions of libraries and the machine."""
-        facts: dict[str, Any] = {"task": self.task, "version": __version__, "source": self.source.described()}
+        facts: dict[str, Any] = {"task": self.task, "source": self.source.described(), "code": self.source.code}
         facts |= {
             "features": self.inputs.fingerprint,
             "bank": self.inputs.banked if self.needs_bank else None,
@@ -119,7 +125,7 @@ class Trial:
         facts["head"] = None if self.head is None else self.head.to_dict()
         if self.probing is not None:
             asked = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
-            facts["probe"] = [self.taught, self.probing.to_dict(), asked]
+            facts["probe"] = [self.taught, self.probing.to_dict(), asked, evaluate.VERSION]
         return digest(facts)
 
     @property

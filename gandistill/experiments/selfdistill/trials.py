@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gandistill import __version__, artifacts
+from gandistill import artifacts, selfdistill
 from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
 from gandistill.corpora.prepare import DEV_MERGED, prepare
 from gandistill.corpora.splits import merge_dev
@@ -120,7 +120,7 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The hash of everything that decides it, but for versions of libraries and the machine."""
-        facts = {"version": __version__, "upstream": self.inputs.upstream_sha256, "part": self.part}
+        facts = {"code": selfdistill.VERSION, "upstream": self.inputs.upstream_sha256, "part": self.part}
         return digest(facts | {"data": self.inputs.fingerprints[self.part], "config": self.config.shareable()})
 
     def run(self, store: Store) -> Path:

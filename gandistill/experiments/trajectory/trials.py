@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from gandistill import __version__
+from gandistill import controls, gan, heads, trajectory
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Store, digest
@@ -48,6 +48,13 @@ class Source:
         name = f"distillation by {guides}" if self.kind == "distilled" else self.method or self.kind
         points = "all points" if self.ppc is None else f"{self.ppc} per class"
         return f"{name} {self.seed}, {points}" + (f", step {self.step}" if self.kind == "distilled" else "")
+
+    @property
+    def code(self) -> dict[str, int]:
+        """Versions of the code that decides what a student makes of its points."""
+        of_generator = {} if self.generator is None else {"gan": gan.VERSION}
+        rooms = {"heads": heads.VERSION, "controls": controls.VERSION, "trajectory": trajectory.VERSION}
+        return rooms | of_generator
 
     @property
     def run(self) -> Facts:
@@ -111,7 +118,7 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The hash of everything that decides it, but for versions of libraries and the machine."""
-        facts: Facts = {"version": __version__, "features": self.inputs.fingerprint}
+        facts: Facts = {"code": self.source.code, "features": self.inputs.fingerprint}
         facts |= {"source": self.source.described(), "student": self.student.described()}
         if self.source.soft or self.source.generator is not None:
             facts["bank"] = self.inputs.banked
@@ -120,10 +127,10 @@ class Trial:
 
 def teachers_of(store: Store, config: TeachConfig, inputs: Inputs) -> Path:
     """The folder of the trajectories of some teachers."""
-    return store.run([inputs.fingerprint, config.shareable()], TRAJECTORIES)
+    return store.run([inputs.fingerprint, config.shareable(), trajectory.VERSION], TRAJECTORIES)
 
 
 def run_of(store: Store, source: Source, inputs: Inputs) -> Path:
     """The run folder of a distillation or a generator."""
     bank = None if source.generator is None else inputs.banked
-    return store.run([inputs.fingerprint, bank, source.run])
+    return store.run([inputs.fingerprint, bank, source.run, source.code])
