@@ -89,7 +89,7 @@ def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float)
 def multiply_adds(generator: Generator | ClosedForm) -> int:
     """Of one sample: convolutions and matrix products; what is done value by value is not counted."""
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.noise))
+        generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.architecture.noise))
     return counter.get_total_flops() // 2
 
 

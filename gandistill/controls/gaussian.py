@@ -1,12 +1,12 @@
 """Closed-form generators: a Gaussian for each class, fitted without a training loop. Any GAN must beat them.
 
-A sample is ``mean[c] + sum_k scale[c, k] * e_k * basis[k] + residual * w`` with e, w ~ N(0, I): the basis is the
-leading principal components of the clips around their own class's mean (pooled within-class covariance, so that a class
-with fewer points than components borrows from the others). The scales are each class's own, with the pooled variance
-counting as ten further points of it (the posterior mean under a conjugate prior). What the components leave of the
-variance comes back as white noise, of one deviation for each feature dim, so that frames spread as the corpus's do
-(probabilistic principal components: Tipping & Bishop 1999, who have one deviation for all). A basis or a full
-covariance for each class was no better on held-out training speakers of RAVDESS, so the simpler form stays.
+A sample is ``mean[c] + sum_k scale[c, k] * e_k * basis[k]`` with e ~ N(0, I): the basis is the leading principal
+components of the clips around their own class's mean (pooled within-class covariance, so that a class with fewer
+points than components borrows from the others). The scales are each class's own, with the pooled variance counting
+as ten further points of it (the posterior mean under a conjugate prior). A basis or a full covariance for each class
+was no better on held-out training speakers of RAVDESS, so the simpler form stays. What the components leave of the
+variance stays away too: as white noise, or as noise of the residual's covariance over time and over dims, it teaches
+heads that see time what no speech has (on nEMO's dev speakers they lost by either).
 
 n clips, T frames, D feature dims, P = T D values of a clip, C classes, K components.
 """
@@ -26,9 +26,7 @@ PRIOR = 10
 
 @dataclass(frozen=True)
 class ClassGaussian:
-    """mean [C, P], basis [K, P] with orthonormal rows, scale [C, K] and residual [D] (standard deviations); T frames.
-
-    All tensors are float32.
+    """mean [C, P], basis [K, P] with orthonormal rows, scale [C, K] (standard deviations), all float32; T frames.
 
     ``explained`` is the share of the within-class variance that the basis holds, in 0..1.
     """
@@ -36,29 +34,21 @@ class ClassGaussian:
     mean: Tensor
     basis: Tensor
     scale: Tensor
-    residual: Tensor
     frames: int
     explained: float
 
     @property
     def components(self) -> int:
-        """K."""
+        """K, the size of the noise that a sample takes."""
         return len(self.basis)
 
-    @property
-    def noise(self) -> int:
-        """T D + K, the size of the noise that a sample takes: white noise, and a score for each component."""
-        return self.mean.shape[1] + self.components
-
     def sample(self, label: int, noise: Tensor) -> Tensor:
-        """Clips [B, T, D] of class number ``label`` from noise [B, T D + K].
+        """Clips [B, T, D] of class number ``label`` from noise [B, K].
 
         One matrix-vector product for each clip: in a batch, rounding would depend on the batch.
         """
-        white, scores = noise[:, : self.mean.shape[1]], noise[:, self.mean.shape[1] : self.noise]
-        clips = [self.mean[label] + (self.scale[label] * e) @ self.basis for e in scores]
-        shape = len(noise), self.frames, -1
-        return torch.stack(clips).reshape(shape) + self.residual * white.reshape(shape)
+        clips = [self.mean[label] + (self.scale[label] * e) @ self.basis for e in noise]
+        return torch.stack(clips).reshape(len(noise), self.frames, -1)
 
 
 def fit(clips: Tensor, targets: Tensor, classes: int, components: int) -> ClassGaussian:
@@ -96,10 +86,7 @@ def fit(clips: Tensor, targets: Tensor, classes: int, components: int) -> ClassG
     pooled = power / max(n - classes, 1)
     variance = (member.T @ scores.square() + PRIOR * pooled) / (counts[:, None] - 1 + PRIOR)
     explained = float(power.sum() / total) if total else 1.0
-    squares = torch.cat([block.square().sum(0) for block in centred()]) - power @ basis.square()  # [P]
-    residual = squares.view(clips.shape[1:]).mean(0).clamp(min=0) / max(n - classes, 1)
-    scales = variance.sqrt().float(), residual.sqrt().float()
-    return ClassGaussian(mean.float(), basis.float(), *scales, clips.shape[1], explained)
+    return ClassGaussian(mean.float(), basis.float(), variance.sqrt().float(), clips.shape[1], explained)
 
 
 def _leading(products: Tensor, components: int) -> tuple[float, Tensor, Tensor]:

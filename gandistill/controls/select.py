@@ -251,7 +251,7 @@ def _sampled(
     mean, unit = units
     for number, (label, count) in enumerate(counts.items()):
         for i in range(count):
-            clip = fitted.sample(number, noise(seed, number, i, 1, fitted.noise))[0]
+            clip = fitted.sample(number, noise(seed, number, i, 1, fitted.components))[0]
             yield Utterance(f"{label}-{i:06d}", label, clip * unit + mean)
 
 

@@ -11,18 +11,15 @@ from gandistill.gan.generator import Architecture
 
 
 class ClosedForm(nn.Module):
-    """``mean[y] + (scale[y] * e) basis + residual * w``: see ``controls/gaussian.py``. All zeros until it is filled."""
+    """``mean[y] + (scale[y] * e) basis``: see ``controls/gaussian.py``. All zeros until it is filled."""
 
     def __init__(self, architecture: Architecture, classes: int, dims: int) -> None:
         super().__init__()
         self.architecture, self.classes, self.dims = architecture, classes, dims
         values, noise = architecture.frames * dims, architecture.noise
-        self.noise = values + noise
-        """T D + Z, the size of the noise of a sample."""
         self.mean = nn.Parameter(torch.zeros(classes, values), requires_grad=False)
         self.basis = nn.Parameter(torch.zeros(noise, values), requires_grad=False)
         self.scale = nn.Parameter(torch.zeros(classes, noise), requires_grad=False)
-        self.residual = nn.Parameter(torch.zeros(dims), requires_grad=False)
 
     @torch.no_grad()
     def fill(self, fitted: ClassGaussian) -> None:
@@ -30,9 +27,8 @@ class ClosedForm(nn.Module):
         self.mean.copy_(fitted.mean)
         self.basis[: fitted.components] = fitted.basis
         self.scale[:, : fitted.components] = fitted.scale
-        self.residual.copy_(fitted.residual)
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
-        """Class numbers [B] and noise [B, T D + Z] to standardised samples [B, T, D]."""
-        fitted = ClassGaussian(self.mean, self.basis, self.scale, self.residual, self.architecture.frames, 1.0)
+        """Class numbers [B] and noise [B, Z] to standardised samples [B, T, D]."""
+        fitted = ClassGaussian(self.mean, self.basis, self.scale, self.architecture.frames, 1.0)
         return torch.cat([fitted.sample(c, e[None]) for c, e in zip(labels.tolist(), noise, strict=True)])

@@ -107,11 +107,6 @@ class Generator(nn.Module):
             self.linear = nn.Linear(classes + architecture.noise, architecture.frames * dims, bias=False)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def noise(self) -> int:
-        """Z, the size of the noise of a sample."""
-        return self.architecture.noise
-
     @torch.no_grad()
     def start_from(self, means: Tensor, components: Tensor) -> None:
         """Make onehot(y) ++ e give ``means[y] + e @ components`` and nothing else, until training moves the weights.

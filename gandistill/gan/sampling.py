@@ -174,7 +174,7 @@ class Sampler:
     def _chunk(self, label: int, first: int, seed: int, soft: bool) -> tuple[Tensor, Tensor | None]:
         """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
         device = self.mean.device
-        draws = noise(seed, label, first, self.chunk, self.generator.noise).to(device)
+        draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise).to(device)
         labels = torch.full((self.chunk,), label, device=device)
         frames = self._folded(labels, draws) * self.deviation + self.mean
         if self.design is not None:
