@@ -12,7 +12,6 @@ from gandistill.experiments.gan import measured
 from gandistill.experiments.gan.printed import shown
 from gandistill.experiments.gan.trials import Trial
 from gandistill.experiments.inputs import Inputs
-from gandistill.experiments.printed import wide
 from gandistill.experiments.store import Store
 from gandistill.metrics import confusion_matrix, unweighted_average_recall
 
@@ -351,16 +350,3 @@ def test_table_4_has_means_over_folds_with_intervals_over_sources(tables_of: Tab
     # Means of two sources over folds and heads: 0.3 and 0.7.
     spread = made["unseen"]["accuracy"]
     assert (spread["mean"], spread["low"]) == pytest.approx((0.5, 0.5 - T_95 * 0.2))
-
-
-def test_a_wide_table_has_a_column_for_each_number_of_points_and_loses_no_row():
-    entries = [{"training set": "real", "labels": "hard", "uar": 1}] + [
-        {"training set": name, "labels": "hard", "ppc": ppc, "uar": uar}
-        for name, ppc, uar in (("made", 2, 2), ("made", 5, 3), ("drawn", 5, 4))
-    ]
-    found = wide(entries, ("training set", "labels"), ("ppc", "balance"), lambda entry: str(entry["uar"]))
-    assert found == [
-        {"training set": "real", "labels": "hard", "all": "1", "2 ppc": None, "5 ppc": None},
-        {"training set": "made", "labels": "hard", "all": None, "2 ppc": "2", "5 ppc": "3"},
-        {"training set": "drawn", "labels": "hard", "all": None, "2 ppc": None, "5 ppc": "4"},
-    ]

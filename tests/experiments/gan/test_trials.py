@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import pytest
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
-from gandistill.experiments import jobs
 from gandistill.experiments.gan import trials as room
 from gandistill.experiments.gan.trials import Trial, bytes_of_generator, jobs_of
 from gandistill.experiments.jobs import compute as do
@@ -246,17 +244,6 @@ def test_a_generator_that_cannot_be_trained_is_tried_once(
         compute(trials, store)
     assert len(tries) == 2
     assert {trial.source.kind for trial in trials if not store.has(trial)} == {"generator"}
-
-
-def test_a_process_that_is_killed_alone_is_said_in_one_line(
-    tables_of: TablesOf, tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch
-):
-    def killed(*_: object) -> None:
-        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
-
-    monkeypatch.setattr(jobs, "_work", killed)
-    with pytest.raises(RunError, match=r"^A process was killed, perhaps for want of memory; .*: run this again$"):
-        compute(trials_of(tables_of().rows(2)), new_store(tmp_path / "store"))
 
 
 def test_the_bytes_of_a_generator_are_known_before_it_is_trained(
