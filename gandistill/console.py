@@ -61,19 +61,19 @@ def _bar(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iter
 
 
 def _lines(work: Iterable[T], what: str, total: int, done: int, unit: str) -> Iterator[T]:
-    """Speed and time left are said once they are known: the first item, which warms up, has no part in them."""
-    start, due, finished, first = time.monotonic(), QUIET_SECONDS, 0, 0.0
+    """Speed and time left are of what is done after the first line: until there work warms up."""
+    start, due, finished, first = time.monotonic(), QUIET_SECONDS, 0, (0, 0.0)
     for finished, item in enumerate(work, 1):
         yield item
         elapsed = time.monotonic() - start
-        first = elapsed if finished == 1 else first
         if elapsed >= due:
             due = elapsed + LINE_SECONDS
             estimate = ""
-            if elapsed - first >= QUIET_SECONDS:
-                rate = (finished - 1) / (elapsed - first)
+            if first[0]:
+                rate = (finished - first[0]) / (elapsed - first[1])
                 left = max(total - done - finished, 0) / rate
                 estimate = f", {rate:.1f} {unit}/s, {left:.0f} s left"
+            first = first if first[0] else (finished, elapsed)
             say(f"{what}: {done + finished}/{total}{estimate}")
     elapsed = time.monotonic() - start
     if elapsed >= QUIET_SECONDS:

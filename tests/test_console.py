@@ -48,7 +48,7 @@ def test_a_log_sees_a_line_after_two_seconds_every_ten_and_at_the_end(capsys: py
     ]
 
 
-def test_a_slow_first_item_has_no_part_in_the_time_left(
+def test_what_comes_before_the_first_line_has_no_part_in_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first of 100 items takes five seconds, the others a quarter of one each."""

@@ -14,13 +14,23 @@ from pathlib import Path
 import pytest
 
 PACKAGE, NOTED = Path(__file__).parents[1] / "gandistill", Path(__file__).with_name("versions.json")
-ROOMS = ("heads", "controls", "gan", "trajectory", "selfdistill", "evaluate")
+ROOMS = {name: (f"{name}/*.py",) for name in ("heads", "controls", "gan", "trajectory", "selfdistill", "evaluate")}
+ROOMS["experiments"] = (
+    "experiments/*/trials.py",
+    "experiments/trajectory/jobs.py",
+    "experiments/selfdistill/precisions.py",
+    "experiments/selfdistill/early.py",
+    "numerics.py",
+    "metrics.py",
+    "precision.py",
+    "batch_norm.py",
+)
 
 
-def digest(room: Path) -> str:
-    """Of the code in a room's modules, whatever is said about it."""
+def digest(folder: Path, *patterns: str) -> str:
+    """Of the code in some modules, whatever is said about it."""
     found = hashlib.sha256()
-    for path in sorted(room.glob("*.py")):
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(body := getattr(node, "body", None), list):
@@ -42,17 +52,17 @@ def test_the_version_of_code_that_decides_results_is_raised_where_it_changes(roo
     noted = json.loads(NOTED.read_text(encoding="utf-8"))
     if sys.version_info[:2] != tuple(noted["python"]):
         pytest.skip(f"digests are noted of syntax trees of Python {noted['python']}")
-    found = {"version": import_module(f"gandistill.{room}").VERSION, "digest": digest(PACKAGE / room)}
+    found = {"version": import_module(f"gandistill.{room}").VERSION, "digest": digest(PACKAGE, *ROOMS[room])}
     assert found == noted[room], (
-        f"the code in gandistill/{room} has changed: raise VERSION in its __init__.py if results may change, and note "
-        f"{json.dumps(found)} in {NOTED.name}"
+        f"code that gandistill/{room} answers for has changed: raise VERSION in its __init__.py if results may change, "
+        f"and note {json.dumps(found)} in {NOTED.name}"
     )
 
 
 def test_what_is_said_of_code_does_not_count(tmp_path: Path):
     def of(text: str) -> str:
         (tmp_path / "room.py").write_text(text)
-        return digest(tmp_path)
+        return digest(tmp_path, "*.py")
 
     code = 'def f(x):\n    """Doc."""\n    return x + 1\n'
     same = '"""Room."""\n\nVERSION = 3\n"""Of it."""\n\n\ndef f(x):\n    # Why.\n    return x + 1\n'

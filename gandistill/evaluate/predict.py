@@ -41,7 +41,7 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     write_predictions(head_folder / file_name(split), judged.index, p, judged.labels)
     say_absent(judged.targets, judged.labels, split)
     return {
-        **judgement(judged.targets, p.argmax(axis=1), judged.labels),
+        **class_scores(judged.targets, p.argmax(axis=1), judged.labels),
         "labels": judged.labels,
         "utterances": len(judged),
         "split": split,
@@ -50,13 +50,11 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     }
 
 
-def judgement(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
+def class_scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
     """``uar``, ``accuracy``, ``recalls`` and ``confusion``, as ``evaluate`` has them, of class numbers [N]."""
     confusion = metrics.confusion_matrix(targets, predicted, len(labels))
     recalls = metrics.recalls(confusion)
-    return {
-        "uar": metrics.unweighted_average_recall(confusion),
-        "accuracy": metrics.accuracy(confusion),
+    return metrics.scores(targets, predicted, len(labels)) | {
         "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(labels, recalls, strict=True)},
         "confusion": confusion.tolist(),
     }

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gandistill import artifacts
+from gandistill import artifacts, heads
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
@@ -19,6 +19,8 @@ from gandistill.numerics import one_thread
 
 MANIFEST = "manifest.csv"
 BANK_COST = "bank-cost.json"
+VERSION = {"version": heads.VERSION}
+"""Of the code that builds banks."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Inputs:
     @property
     def banked(self) -> dict[str, Any] | None:
         """How the bank is built, as plain values."""
-        return None if self.banking is None else self.banking.to_dict()
+        return None if self.banking is None else self.banking.to_dict() | VERSION
 
     @property
     def bank_seconds(self) -> float | None:
@@ -108,7 +110,7 @@ def _made(place: Path, extracting: ExtractConfig, banking: BankConfig | None, li
         start = time.process_time()
         with one_thread():  # on any number of cores the same bits, so that shards agree
             build_bank(whole, banking, bank, {"command": "bank"})
-        artifacts.write_json(place / BANK_COST, {"seconds": time.process_time() - start})
+        artifacts.write_json(place / BANK_COST, {"seconds": time.process_time() - start} | VERSION)
     return Inputs(features, bank, banking)
 
 
@@ -124,5 +126,7 @@ def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
     if not (bank / artifacts.CONFIG).is_file():
         return False
     found = artifacts.read_json(bank / artifacts.CONFIG)
+    cost = bank.with_name(BANK_COST)
+    same_code = not cost.is_file() or VERSION.items() <= artifacts.read_json(cost).items()
     same_source = found.get("source", {}).get("fingerprint") in features.fingerprints
-    return same_source and found.get("config") == banking.to_dict()
+    return same_code and same_source and found.get("config") == banking.to_dict()

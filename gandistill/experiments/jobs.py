@@ -65,13 +65,13 @@ class Trials(Job, Generic[T]):
     def __len__(self) -> int:
         return len(self.trials)
 
-    def missing(self, store: Store) -> list[T]:
-        """Trials without a result."""
-        return [trial for trial in self.trials if not store.has(trial)]
+    def missing(self, store: Store) -> Iterator[T]:
+        """Trials without a result when their turn comes."""
+        return (trial for trial in self.trials if not store.has(trial))
 
     def left(self, store: Store) -> int:
         """How many of its results are still to be found."""
-        return len(self.missing(store))
+        return sum(1 for _ in self.missing(store))
 
 
 def compute(jobs: Sequence[Job], store: Store, processes: int = 1) -> None:
@@ -83,10 +83,12 @@ def compute(jobs: Sequence[Job], store: Store, processes: int = 1) -> None:
     total, left = sum(map(len, jobs)), _left(jobs, store)
     failures: list[Failure] = []
     if left:
-        for _ in track(_spread(jobs, store, processes, failures), "computing", total, total - left, unit="trials"):
-            pass
-    for failure in failures:
-        say(f"failed: {failure.what}: {failure.message}")
+        try:
+            for _ in track(_spread(jobs, store, processes, failures), "computing", total, total - left, unit="trials"):
+                pass
+        finally:
+            for failure in failures:
+                say(f"failed: {failure.what}: {failure.message}")
     if failures:
         error = InputError if all(failure.is_input for failure in failures) else RunError
         raise error(f"{len(failures)} trials failed, what is done is kept; the first: {failures[0].message}")
@@ -128,4 +130,7 @@ def _work(job: Job, store: Store, quiet: bool) -> list[Failure]:
     """One job, in a process of its own, which does it in silence if it is one of several."""
     torch.set_num_threads(1)
     with muted(quiet):
-        return job.work(store)
+        try:
+            return job.work(store)
+        except Exception as error:  # such as a full disk; the other jobs go on
+            return [Failure.of(job, error)]

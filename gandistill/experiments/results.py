@@ -4,7 +4,6 @@ But for costs they are the same bits whenever the same plan is run again on the 
 """
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from gandistill import artifacts
 from gandistill.console import say
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
+from gandistill.experiments.store import digest
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
 
@@ -21,8 +21,7 @@ from gandistill.files import dump_compact
 def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Checkout) -> Facts:
     """The plan with its hash; commit and versions that wrote the files; ``computed_with``: those that computed the
     ``results`` in them, each once, since results are kept whatever becomes of the code."""
-    digest = hashlib.sha256(dump_compact(resolved).encode()).hexdigest()
-    plan = {"name": name, "sha256": digest} | resolved
+    plan = {"name": name, "sha256": digest(resolved)} | resolved
     computed = [json.loads(one) for one in sorted({dump_compact(result["versions"]) for result in results})]
     if len(computed) > 1:
         say(f"These results were computed with {len(computed)} different versions or sources: see computed_with")

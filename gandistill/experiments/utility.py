@@ -3,15 +3,14 @@
 One rule for every row of a table: the same head recipe, the same number of updates, the last update's weights.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gandistill import artifacts
 from gandistill.evaluate.significance import interval
+from gandistill.experiments.store import digest
 from gandistill.features.featureset import FeatureSet
-from gandistill.files import dump_compact
 from gandistill.heads.training import HeadConfig, score, train_head
 from gandistill.numerics import one_thread
 
@@ -59,8 +58,8 @@ def utility(
 def _uar(features: FeatureSet, head: str, seed: int, judged: FeatureSet, cache: Path) -> float:
     config = HeadConfig(head=head, seed=seed, labels="hard" if features.soft is None else "soft")
     parts = {name: [part.fingerprint, sorted(part.index["id"])] for name, part in (("train", features), ("on", judged))}
-    key = dump_compact(parts | {"head": config.to_dict(), "versions": artifacts.versions()})
-    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    key = digest(parts | {"head": config.to_dict(), "versions": artifacts.versions()})
+    path = cache / f"{key}.json"
     if not path.is_file():
         with one_thread():  # on any number of cores the same bits, so that a table can be made again
             artifacts.write_json(path, {"uar": score(train_head(features, config), judged)["uar"]})

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import artifacts
-from gandistill.evaluate.predict import judgement, say_absent
+from gandistill.evaluate.predict import class_scores, say_absent
 from gandistill.evaluate.predictions import file_name, write_predictions
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import FACT, Calibration
@@ -47,7 +47,7 @@ def evaluate(folder: Path, manifest: Path, split: str) -> dict[str, Any]:
     for name, (depths, posterior) in found.items():
         file = f"{f'exit-{int(name):02d}' if name.isdecimal() else name}-{file_name(split)}"
         write_predictions(folder / file, known, posterior.numpy(), judged.labels)
-        result = judgement(judged.targets, posterior.numpy().argmax(axis=1), judged.labels)
+        result = class_scores(judged.targets, posterior.numpy().argmax(axis=1), judged.labels)
         exits[name] = result | {"mean_depth": float(heard.mean(depths).mean()), "predictions": file}
         if name == AUTO:
             exits[name]["left"] = {str(depth): int((depths == depth).sum()) for depth in p}

@@ -102,7 +102,8 @@ class Tables:
     folds: list[Fold]
 
     def rows(self, table: int) -> list[Any]:
-        return Rows(self.plan, self.folds, within=4000).table(table)
+        rows = Rows(self.plan, self.folds, within=4000)
+        return [*{1: rows.sizes, 2: rows.losses, 3: rows.balance, 4: lambda: rows.speakers(None)}[table]()]
 
 
 @pytest.fixture

@@ -64,11 +64,6 @@ class Rows:
     folds: Sequence[Fold]
     within: int
 
-    def table(self, number: int, speakers: Path | None = None) -> list[Row]:
-        """Rows of a table; ``speakers``: features that Table 4 asks for speakers, if not the plan's own."""
-        rows = {1: self.sizes, 2: self.losses, 3: self.balance, 4: lambda: self.speakers(speakers)}
-        return list(rows[number]())
-
     @property
     def smallest(self) -> int:
         """Utterances of the smallest class of any fold's train part."""
@@ -165,7 +160,7 @@ class Rows:
                 yield self.row(facts, head, labels, sources, wanted, weights)
 
     def speakers(self, features: Path | None) -> Iterator[Row]:
-        """Table 4: what a first layer betrays of speakers, by what it was taught."""
+        """Table 4: what a first layer betrays of speakers, of ``features`` if not the plan's own, by its teaching."""
         plan = self.plan
         assert plan.speakers is not None
         head = HeadPlan(kind=plan.speakers.head, seeds=plan.heads[0].seeds)

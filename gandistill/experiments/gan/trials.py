@@ -15,9 +15,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from gandistill import artifacts, controls, evaluate, gan, heads
+from gandistill import artifacts, controls, evaluate, experiments, gan, heads
 from gandistill.console import muted
-from gandistill.controls.select import select, select_within
+from gandistill.controls.select import POOLED, select, select_within
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.jobs import Failure, Trials
@@ -37,7 +37,6 @@ from gandistill.metrics import scores
 from gandistill.precision import FULL, PRECISIONS
 from gandistill.run import CONFIG
 
-POOLED = "pooled"
 Counts = dict[str, int]
 Taught = Literal["emotions", "speakers", "nothing"]
 
@@ -67,7 +66,8 @@ class Source:
     def code(self) -> dict[str, int]:
         """Versions of the code that decides what a head makes of its points."""
         of_generator = {} if self.config is None else {"gan": gan.VERSION}
-        return {"heads": heads.VERSION, "controls": controls.VERSION} | of_generator
+        rooms = {"experiments": experiments.VERSION, "heads": heads.VERSION, "controls": controls.VERSION}
+        return rooms | of_generator
 
     def described(self) -> dict[str, Any]:
         """What decides its points, beside features, bank and counts."""
@@ -150,6 +150,8 @@ class Judging(Trials[Trial]):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
                 points = _Points(source, self.trials[0].inputs, store, Path(scratch))
                 for trial in same:
+                    if store.has(trial):  # another run that shares the store has been here
+                        continue
                     try:
                         store.put(trial, points.computed(trial) | {"source": source.described()})
                     except Exception as error:  # whatever it is, the other trials are worth computing

@@ -7,7 +7,7 @@ import torch
 
 from gandistill.errors import RunError
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.trials import Trial, judgements
+from gandistill.experiments.selfdistill.trials import Trial, scores_of
 from gandistill.experiments.store import Store, digest
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import learned
@@ -56,7 +56,7 @@ class Early(Trial):
         depths, p = rule.chosen(heard)
         deepest, work = max(network.depths), Work.of(network.to("meta"))
         left = {depth: float(heard.mean(depths == depth).mean()) for depth in network.depths}
-        exits = judgements({AUTO: p, str(deepest): posteriors_of(heard)[deepest]}, test)
+        exits = scores_of({AUTO: p, str(deepest): posteriors_of(heard)[deepest]}, test)
         exits[AUTO] |= {
             "mean_depth": sum(depth * share for depth, share in left.items()),
             "multiply_accumulates": sum(work.until(depth) * share for depth, share in left.items()),

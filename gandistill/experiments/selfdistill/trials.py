@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gandistill import artifacts, selfdistill
+from gandistill import artifacts, evaluate, experiments, selfdistill
 from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
 from gandistill.corpora.prepare import DEV_MERGED, prepare
 from gandistill.corpora.splits import merge_dev
-from gandistill.evaluate.predict import judgement
+from gandistill.evaluate.predict import class_scores
 from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.jobs import Failure, Trials
 from gandistill.experiments.names import Facts
@@ -80,7 +80,7 @@ def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
     """
     upstream = plan.whole.network.upstream
     if plan.random is not None:
-        folder = work / f"upstream-{digest(plan.random.to_dict())[:16]}"
+        folder = work / f"upstream-{digest([plan.random.to_dict(), selfdistill.VERSION])[:16]}"
         if not folder.exists():
             make_upstream(folder, plan.random.settings, plan.random.seed)
         upstream = str(folder)
@@ -120,7 +120,8 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The hash of everything that decides it, but for versions of libraries and the machine."""
-        facts = {"code": selfdistill.VERSION, "upstream": self.inputs.upstream_sha256, "part": self.part}
+        code = [experiments.VERSION, evaluate.VERSION, selfdistill.VERSION]
+        facts = {"code": code, "upstream": self.inputs.upstream_sha256, "part": self.part}
         return digest(facts | {"data": self.inputs.fingerprints[self.part], "config": self.config.shareable()})
 
     def run(self, store: Store) -> Path:
@@ -146,22 +147,22 @@ class Trial:
 
 
 def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
-    """The ``judgements`` of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
+    """The scores of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
     by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
     p = {str(depth): one for depth, one in by_depth.items()}
     if can_fuse(by_depth):
         p[FUSION] = fused(by_depth)
-    return judgements(p, judged)
+    return scores_of(p, judged)
 
 
-def judgements(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
+def scores_of(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
     """What posteriors [N, C] are worth on utterances, by name.
 
-    As ``judgement`` has it, and ``predicted``, the class number of each utterance.
+    As ``class_scores`` has it, and ``predicted``, the class number of each utterance.
     """
     predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
     return {
-        name: judgement(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
+        name: class_scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
         for name, said in predicted.items()
     }
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from gandistill import controls, gan, heads, trajectory
+from gandistill import controls, experiments, gan, heads, trajectory
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Store, digest
@@ -53,8 +53,8 @@ class Source:
     def code(self) -> dict[str, int]:
         """Versions of the code that decides what a student makes of its points."""
         of_generator = {} if self.generator is None else {"gan": gan.VERSION}
-        rooms = {"heads": heads.VERSION, "controls": controls.VERSION, "trajectory": trajectory.VERSION}
-        return rooms | of_generator
+        rooms = {"experiments": experiments.VERSION, "heads": heads.VERSION, "controls": controls.VERSION}
+        return rooms | {"trajectory": trajectory.VERSION} | of_generator
 
     @property
     def run(self) -> Facts:
@@ -127,7 +127,7 @@ class Trial:
 
 def teachers_of(store: Store, config: TeachConfig, inputs: Inputs) -> Path:
     """The folder of the trajectories of some teachers."""
-    return store.run([inputs.fingerprint, config.shareable(), trajectory.VERSION], TRAJECTORIES)
+    return store.run([inputs.fingerprint, config.shareable(), heads.VERSION, trajectory.VERSION], TRAJECTORIES)
 
 
 def run_of(store: Store, source: Source, inputs: Inputs) -> Path:
