@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from gandistill.corpora import fabricate
 from gandistill.corpora.prepare import prepare
 from gandistill.corpora.synthetic import synthesise
 from gandistill.evaluate.speakers import ProbeConfig
@@ -29,6 +28,7 @@ from gandistill.trajectory.distillation import distil
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.settings import TrajectoryConfig
 from gandistill.trajectory.teachers import teach
+from tests.corpora import fabricate
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 KINDS = {

@@ -13,6 +13,7 @@ import torch
 from gandistill import artifacts
 from gandistill.config import Config
 from gandistill.errors import InputError, RunError
+from gandistill.numerics import generator_for
 from gandistill.run import (
     CHECKPOINTS,
     CONFIG,
@@ -24,7 +25,6 @@ from gandistill.run import (
     Run,
     check_finite,
     configured,
-    generator_for,
     load_optimiser_state,
     optimiser_state,
     stop_asked,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gandistill import __version__
+from gandistill import evaluate, experiments, selfdistill
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
 from gandistill.experiments.checkout import Checkout
@@ -90,7 +90,8 @@ def test_what_a_trial_is_decides_its_name(inputs: ExitInputs):
 def test_a_trials_name_is_not_its_precisions(inputs: ExitInputs):
     """Kept work stays of use: what the names of trials are made of has not changed."""
     trained = Trial(inputs, "dev", planned("demos").self_distillation("lstm", "l1", (3, 8, 10), 0))
-    facts = {"version": __version__, "upstream": "0" * 64, "part": "dev", "data": ["a", "b"]}
+    code = [room.VERSION for room in (experiments, evaluate, selfdistill)]
+    facts = {"code": code, "upstream": "0" * 64, "part": "dev", "data": ["a", "b"]}
     assert trained.key == digest(facts | {"config": trained.config.shareable()})
     stored = [Stored(inputs, "dev", trained.config, precision) for precision in ("float32", "float16", "int8")]
     assert len({trained.key, *(one.key for one in stored)}) == 4
