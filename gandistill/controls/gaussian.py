@@ -6,7 +6,7 @@ points than components borrows from the others). The scales are each class's own
 as ten further points of it (the posterior mean under a conjugate prior). A basis or a full covariance for each class
 was no better on held-out training speakers of RAVDESS, so the simpler form stays. What the components leave of the
 variance stays away too: as white noise, or as noise of the residual's covariance over time and over dims, it teaches
-heads that see time what no speech has (on nEMO's dev speakers they lost by either).
+heads that see time what no speech has: in a trial on dev speakers of nEMO they lost by either.
 
 n clips, T frames, D feature dims, P = T D values of a clip, C classes, K components.
 """

@@ -25,7 +25,7 @@ def drawn(sampler: Sampler, count: int = 8) -> tuple[Tensor, Tensor]:
     return (frames - sampler.mean) / sampler.deviation, torch.stack([p.soft for p in points if p.soft is not None])
 
 
-@pytest.mark.parametrize(("precision", "far", "apart"), [("float16", 0.002, 0.003), ("int8", 0.03, 0.02)])
+@pytest.mark.parametrize(("precision", "far", "apart"), [("float16", 0.002, 0.002), ("int8", 0.03, 0.02)])
 def test_samples_and_soft_labels_are_nearly_the_same(tmp_path: Path, precision: str, far: float, apart: float):
     """Of the generator that ships; measured: relative errors of 0.0009 and 0.021, soft labels 0.0014 and 0.009 off."""
     compress(shipped(), precision, tmp_path / "small")
