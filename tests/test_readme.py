@@ -36,7 +36,7 @@ def flat(group: Any, before: str = "") -> dict[str, Any]:
 COMMANDS = flat(typer.main.get_command(app))
 PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
-ELSEWHERE = ("work", "path", ".venv", "facebook")
+ELSEWHERE = ("..", "work", "path", ".venv", "facebook")
 """Where paths in the README begin that are not in the repository: what commands write, what a reader or the Hub has."""
 
 ADDED = {
