@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -173,6 +173,23 @@ class Run:
         processes.main_alone(lambda: self._write(step, state))
         self.step = step
 
+    def steps(
+        self, until: int, unit: str, state: Callable[[], dict[str, Tensor]], every: int, stop: Callable[[], bool]
+    ) -> Iterator[int]:
+        """The numbers of the steps still to be made, ``until`` the last; what a loop does with each of them is a step.
+
+        ``state()`` is saved after every ``every``-th step, after the last, and after one in which any process was asked
+        to ``stop``; then KeyboardInterrupt is raised, if steps are left. ``unit`` is what steps are called.
+        """
+        for step in range(self.step + 1, until + 1):
+            yield step
+            stopping = processes.any_of(stop())
+            if stopping or step == until or step % every == 0:
+                self.checkpoint(step, state())
+            if stopping and step < until:
+                say(f"Stopped after {unit} {step}; go on with --resume")
+                raise KeyboardInterrupt
+
     def _write(self, step: int, state: dict[str, Tensor]) -> None:
         artifacts.write_text(self.folder / CONFIG, self.config.to_yaml())
         checkpoints = self.folder / CHECKPOINTS
@@ -300,8 +317,8 @@ def check_finite(step: int, scalars: dict[str, float]) -> None:
 
 
 @contextmanager
-def stop_asked() -> Iterator[list[bool]]:
-    """Within, the first Ctrl-C only fills the list given, so that no step is cut in half; the second one raises.
+def stop_asked() -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C only makes what is given true, so that no step is cut in half; the second one raises.
 
     So does a SIGTERM, by which clusters announce that time is up, but it never raises.
     """
@@ -316,7 +333,7 @@ def stop_asked() -> Iterator[list[bool]]:
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield lambda: bool(asked)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -233,16 +233,16 @@ def test_draws_depend_on_the_key_alone():
 def test_the_first_ctrl_c_waits_for_the_step_and_the_second_does_not(capsys: pytest.CaptureFixture[str]):
     before = signal.getsignal(signal.SIGINT)
     with stop_asked() as stop:
-        assert not stop
+        assert not stop()
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop
+        assert stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert capsys.readouterr().err.count("\n") == 1
     with stop_asked() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert stop, "a cluster's announcement never cuts a step in half"
+        assert stop(), "a cluster's announcement never cuts a step in half"
     assert signal.getsignal(signal.SIGINT) is before
 
 

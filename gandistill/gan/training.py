@@ -65,18 +65,13 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
             say(f"{out / KIND} is gone: the generator of update {run.step} is kept until there is a better one")
             run.best = None
             processes.main_alone(lambda: keep_if_better(gan, run, dev, run.step))
-        for update in track(range(run.step + 1, updates + 1), "training", updates, run.step, unit="updates"):
+        steps = run.steps(updates, "update", gan.state, config.training.checkpoint_every, stop)
+        for update in track(steps, "training", updates, run.step, unit="updates"):
             scalars = one_update(gan, update)
-            last, stopping = update == updates, processes.any_of(bool(stop))
             if update % config.training.log_every == 0:
                 run.log(update, scalars)
-            if last or update % config.training.evaluate_every == 0:
+            if update == updates or update % config.training.evaluate_every == 0:
                 processes.main_alone(partial(keep_if_better, gan, run, dev, update))
-            if last or stopping or update % config.training.checkpoint_every == 0:
-                run.checkpoint(update, gan.state())
-            if stopping and not last:
-                say(f"Stopped after update {update}; go on with --resume")
-                raise KeyboardInterrupt
         say(f"Generator: {out / KIND}")
 
 

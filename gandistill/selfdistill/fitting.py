@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from gandistill import processes
-from gandistill.console import say, track
+from gandistill.console import track
 from gandistill.errors import InputError
 from gandistill.numerics import generator_for, seeded
 from gandistill.run import Run, check_finite, load_state, state_of
@@ -44,14 +44,14 @@ def fit(
     network: Network,
     config: TrainingConfig,
     epochs: int,
-    stop: list[bool],
+    stop: Callable[[], bool],
     ended: Callable[[int], None] = lambda epoch: None,
 ) -> None:
     """Move those parameters of a module that ask for gradients by Adam, from where the run's last checkpoint stood.
 
     ``network`` says how clips are prepared. ``ended`` is called after each epoch, before its checkpoint. Several
     processes share each batch and end with the same weights; only dropout makes these differ from those of one.
-    Raises KeyboardInterrupt after an update, its checkpoint written, once ``stop`` is filled; InputError for audio that
+    Raises KeyboardInterrupt after an update, its checkpoint written, once ``stop()``; InputError for audio that
     cannot be read, or a run that has gone further; RunError when a loss is no longer a sane number.
     """
     device = processes.place().device or torch.device("cpu")
@@ -66,8 +66,9 @@ def fit(
     if run.step > updates:
         raise InputError(f"{run.folder} has made {run.step} updates already, more than {epochs} epochs have")
     batches = ahead(_loads(utterances, network, config, run.step, updates))
+    steps = run.steps(updates, "update", lambda: state_of(optimiser, module=module), per_epoch, stop)
     learn(module)
-    for update, batch in enumerate(track(batches, "training", updates, run.step, unit="updates"), run.step + 1):
+    for update, batch in zip(track(steps, "training", updates, run.step, unit="updates"), batches, strict=True):
         clips, lengths, targets = batch
         ends = None if lengths is None else lengths.to(device)
         with drawn_by(config.seed, DROPOUT, update, processes.place().process_index):
@@ -85,12 +86,6 @@ def fit(
         if not left:
             ended(epoch)
             learn(module)
-        stopping = processes.any_of(bool(stop))
-        if stopping or not left:
-            run.checkpoint(update, state_of(optimiser, module=module))
-        if stopping and update < updates:
-            say(f"Stopped after update {update}; go on with --resume")
-            raise KeyboardInterrupt
 
 
 def learn(module: nn.Module) -> None:

@@ -4,6 +4,7 @@ Chang et al. 2022, "DistilHuBERT: Speech Representation Learning by Layer-Wise D
 (arXiv 2110.01900), as Ren et al. 2023 use it in section 3.5. Shapes: B batch, S samples, F frames, R dims.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def distil_layers(
     out: Path,
     inexact: bool,
     read: dict[str, str],
-    stop: list[bool],
+    stop: Callable[[], bool],
 ) -> None:
     """The first stage: the network's backbone, a part of ``model``, learns to predict layers of ``model`` as it was.
 

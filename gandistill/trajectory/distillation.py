@@ -70,25 +70,11 @@ def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: b
             work.load_state(run.step, run.state, out)
         else:
             processes.main_alone(lambda: keep(work, run))
-        kept = run.step
         with stop_asked() as stop:
-            for number in track(work.remaining(), "distilling", steps, run.step, unit="steps"):
-                found = work.gradients()
-                if found is None:
-                    work.roll_back()
-                    continue
-                work.good = number - 1, work.set.state()  # known now to be one that a step can be made from
-                if number - 1 > kept and (number - 1) % wanted.keep_every == 0:
-                    processes.main_alone(partial(keep, work, run))
-                    kept = number - 1
-                stopping = number < steps and processes.any_of(bool(stop))
-                if number > 1 and (number == steps or stopping or (number - 1) % wanted.checkpoint_every == 0):
-                    run.checkpoint(number - 1, work.set.state())
-                if stopping:
-                    say(f"Stopped after step {number - 1}; go on with --resume")
-                    raise KeyboardInterrupt
-                run.log(number, work.descend(found))
-                if number == steps:
+            todo = run.steps(steps, "step", work.set.state, wanted.checkpoint_every, stop)
+            for step in track(todo, "distilling", steps, run.step, unit="steps"):
+                run.log(step, work.advance())
+                if step == steps or step % wanted.keep_every == 0:
                     processes.main_alone(partial(keep, work, run))
         say(f"Distilled set: {out / KIND}")
 
@@ -96,7 +82,7 @@ def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: b
 class Distillation:
     """A synthetic set ``step`` steps from its real start, and the trajectories that it is matched with.
 
-    ``good`` is the last step whose matching loss was a number, and what was learned until then.
+    ``next`` holds the gradients of the step to come, once they are known.
     """
 
     def __init__(self, config: TrajectoryConfig) -> None:
@@ -121,7 +107,7 @@ class Distillation:
         classes = torch.from_numpy(self.features.targets[self.rows]).to(self.device)
         self.set = SyntheticSet(clips, classes, len(self.features.labels), wanted)
         self.step = 0
-        self.good = 0, self.set.state()
+        self.next: Gradients | None = None
 
     @property
     def inputs(self) -> dict[str, tuple[str, ...]]:
@@ -129,10 +115,21 @@ class Distillation:
         teachers = zip(*map(artifacts.fingerprints, self.config.teachers), strict=True)
         return {"features": self.features.fingerprints, "teachers": tuple(map(",".join, teachers))}
 
-    def remaining(self) -> Iterator[int]:
-        """The number of the step to be made next, until all are made; it falls when steps are rolled back."""
-        while self.step < self.config.distil.steps:
-            yield self.step + 1
+    def advance(self) -> dict[str, float]:
+        """Make a step to a set from which a further one can be made, at rates halved until it is so.
+
+        Gives its named scalars. Raises RunError where rates were halved too often.
+        """
+        before, scalars = self.set.state(), None
+        self.next = self.next or self.gradients()
+        while self.next is None or scalars is None:
+            if self.next is None:
+                self.roll_back(self.step if scalars is None else self.step - 1, before)
+                scalars = None
+            else:
+                scalars = self.descend(self.next)
+            self.next = self.gradients()
+        return scalars
 
     def gradients(self) -> Gradients | None:
         """Loss and gradients of the next step, averaged over its matches; None where one of these is not ``sane``.
@@ -171,25 +168,25 @@ class Distillation:
         self.step += 1
         return scalars | {f"gradient/{name}": norm for name, norm in norms.items()}
 
-    def roll_back(self) -> None:
-        """Go back to the last good step, with half the rates. Raises RunError where that was done too often."""
-        before, good, halvings = self.step + 1, self.good, self.set.halvings + 1
+    def roll_back(self, step: int, state: dict[str, Tensor]) -> None:
+        """Go back to what was learned in ``step`` steps, with half the rates. Raises RunError if that is too often."""
+        failed, halvings = self.step + 1, self.set.halvings + 1
         if halvings > MOST_ROLLBACKS:
             raise RunError(
-                f"Distillation diverged at step {before}: a matching loss is above {THROWN:g}, or a gradient not a "
+                f"Distillation diverged at step {failed}: a matching loss is above {THROWN:g}, or a gradient not a "
                 f"number, with rates halved {MOST_ROLLBACKS} times; a lower distil.rate may help"
             )
-        self.load_state(*good, self.features.folder)
+        self.load_state(step, state, self.features.folder)
         self.set.halve(halvings)
         say(
-            f"Step {before}: a matching loss is above {THROWN:g}, or a gradient is not a number; back to after step "
-            f"{self.step} with half the rates"
+            f"Step {failed}: a matching loss is above {THROWN:g}, or a gradient is not a number; back to after step "
+            f"{step} with half the rates"
         )
 
     def load_state(self, step: int, state: dict[str, Tensor], where: Path) -> None:
         """Go on from what was learned in ``step`` steps. Raises InputError if it is of another set."""
         self.set.load_state(state, where)
-        self.step, self.good = step, (step, state)
+        self.step = step
 
 
 def _check(
@@ -254,21 +251,22 @@ def keep(work: Distillation, run: Run) -> None:
     scores = {f"{DEV}{each.student}": fmean(each.uars) for each in students}
     run.log(work.step, scores)
     say(f"step {work.step}: dev UAR of students {fmean(scores.values()):.3f}")
-    best = _kept(run, best_step(run))
+    best = _kept(run, best_step(work, run))
     with artifacts.new_artifact(run.folder / KIND, FEATURES) as result:
         shutil.copytree(best, result, dirs_exist_ok=True)
 
 
-def best_step(run: Run) -> int:
+def best_step(work: Distillation, run: Run) -> int:
     """The step, by what the run has logged, whose set scores best on dev; the first of several.
 
-    Not by a score kept in memory: what is logged after a checkpoint is forgotten when the run goes on from there.
+    Of those kept on the way and this one: a shorter run's last set, from where a longer one goes on, is not among them.
     """
     lines = map(json.loads, (run.folder / METRICS).read_text(encoding="utf-8").splitlines())
     scores = {
         line["step"]: fmean(value for name, value in line.items() if name.startswith(DEV))
         for line in lines
         if any(name.startswith(DEV) for name in line)
+        and (line["step"] == work.step or line["step"] % work.config.distil.keep_every == 0)
     }
     return max(scores, key=lambda step: (scores[step], -step))
 

@@ -152,9 +152,9 @@ def _epochs_done(config: TeachConfig, work: Path) -> int:
     return sum(max((int(path.name) for path in paths if path.name.isdecimal()), default=0) for paths in checkpoints)
 
 
-def _one_by_one(config: TeachConfig, work: Path, asked: list[bool], inexact: bool) -> Iterator[int]:
+def _one_by_one(config: TeachConfig, work: Path, asked: Callable[[], bool], inexact: bool) -> Iterator[int]:
     for number in range(config.trajectories):
-        yield from _trajectory(config, work, number, lambda: bool(asked), inexact)
+        yield from _trajectory(config, work, number, asked, inexact)
 
 
 def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[], bool], inexact: bool) -> Iterator[int]:
@@ -185,7 +185,7 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
                 raise KeyboardInterrupt
 
 
-def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexact: bool) -> Iterator[None]:
+def _spread(config: TeachConfig, work: Path, jobs: int, asked: Callable[[], bool], inexact: bool) -> Iterator[None]:
     """Train teachers in processes of their own, passing once for each epoch that is done.
 
     Where one fails, or a stop is asked for, the others end after the epoch that they are in; a Ctrl-C while they are
@@ -204,7 +204,7 @@ def _spread(config: TeachConfig, work: Path, jobs: int, asked: list[bool], inexa
                 yield from (None for _ in range(done - before))
                 for future in ended:
                     future.result()
-                if asked and futures:
+                if asked() and futures:
                     raise KeyboardInterrupt
         except BaseException as error:
             (work / STOP).touch()
@@ -238,7 +238,7 @@ def _in_silence(config: TeachConfig, work: Path, number: int, inexact: bool) -> 
     with muted(True), stop_asked() as asked:
 
         def stop() -> bool:
-            return bool(asked) or (work / STOP).exists() or (waiting is not None and not waiting.is_alive())
+            return asked() or (work / STOP).exists() or (waiting is not None and not waiting.is_alive())
 
         if stop():  # a call that waited in the queue, out of which it cannot be cancelled
             return

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,9 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Any:
             made[0] = number
             return whole(gan, number)
 
-        class Asked(list[bool]):
-            def __bool__(self) -> bool:
-                return made[0] >= update
-
         @contextmanager
-        def stop_asked() -> Iterator[list[bool]]:
-            yield Asked()
+        def stop_asked() -> Iterator[Callable[[], bool]]:
+            yield lambda: made[0] >= update
 
         monkeypatch.setattr(training, "one_update", counted)
         monkeypatch.setattr(training, "stop_asked", stop_asked)

@@ -141,7 +141,7 @@ class TestRepetition:
         assert not torch.equal(frames(tmp_path / "other" / "distilled-0000"), frames(distilled / "distilled-0000"))
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    @pytest.mark.parametrize("stopped", [1, 3, 4, 6])
+    @pytest.mark.parametrize("stopped", [1, 3, 4, 7])
     def test_a_resumed_run_equals_an_uninterrupted_one(
         self,
         configured: Any,
@@ -160,7 +160,7 @@ class TestRepetition:
 
         with monkeypatch.context() as patch:
             patch.setattr(Distillation, "gradients", signalled)
-            if stopped == 6:  # the last step is finished
+            if stopped == 7:  # all steps are made
                 distil(configured(), tmp_path / "run")
             else:
                 with pytest.raises(KeyboardInterrupt):
@@ -279,8 +279,8 @@ class TestSteps:
     def test_matching_gets_better(self, configured: Any, tmp_path: Path):
         """The loss of one and the same match, after forty steps and before."""
         work = Distillation(configured(distil={"latest_start": 0, "clips_learning_rate": 10.0, "steps": 40}))
-        for _ in work.remaining():
-            work.descend(work.gradients())
+        for _ in range(40):
+            work.advance()
         fresh = Distillation(work.config)
         fresh.step = work.step
         assert float(work.gradients().loss) < float(fresh.gradients().loss)
@@ -309,10 +309,11 @@ class TestRollback:
         distil(configured(distil={"momentum": 0.0}), tmp_path / "run")
         said = capsys.readouterr().err
         assert "Step 2: a matching loss is above 2, or a gradient is not a number" in said
-        assert "back to after step 0 with half the rates" in said
+        halved = said.count("back to after step 0 with half the rates")
+        assert halved >= 1
         lines = metrics(tmp_path / "run")
-        assert [line["step"] for line in lines][:2] == [1, 1], "step 1 was made twice"
-        assert lines[1]["match/rate"] == pytest.approx(lines[0]["match/rate"] / 2)
+        assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6], "what is undone is not logged"
+        assert lines[0]["match/rate"] == pytest.approx(configured().distil.rate / 2**halved)
         assert all(line["match/rate"] <= 5e-3 for line in lines)
         facts = FeatureSet.open(tmp_path / "run" / "distilled").config["distilled_by"]
         assert facts["step"] == 6
