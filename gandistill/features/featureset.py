@@ -225,6 +225,26 @@ class FeatureSet:
         return list(zip(*columns, strict=True))
 
 
+@dataclass(frozen=True)
+class HeldSet(FeatureSet):
+    """A feature set in memory, ``folder`` only its name: frames [frames of all, D] are ``half`` floats, as on disk."""
+
+    half: Tensor
+
+    @classmethod
+    def of(cls, name: str, utterances: Iterable[Utterance], config: dict[str, Any]) -> "HeldSet":
+        """What ``write_feature_set`` would write. Raises InputError if no utterance came, or a value does not fit."""
+        given = list(utterances)
+        if not given:
+            raise InputError(f"{name}: no utterance was given")
+        rows = shard_rows("", given, config["labels"])
+        index = pd.DataFrame(rows).astype(_types(rows[0]))
+        return cls(Path(name), config, index, end_to_end(name, [utterance.frames for utterance in given]))
+
+    def _read(self, shard: str, start: int, stop: int) -> Tensor:
+        return self.half[start:stop].float()
+
+
 def repeated(frames: Tensor, length: int) -> Tensor:
     """Frames [T, D] repeated end to end and cut to [length, D]."""
     return frames.repeat(math.ceil(length / len(frames)), 1)[:length]
@@ -262,10 +282,15 @@ def shard_name(number: int) -> str:
 
 def save_shard(path: Path, frames: list[Tensor], metadata: dict[str, str] | None = None) -> None:
     """Utterances [T, D] end to end, as half floats. Raises InputError if a value does not fit."""
+    artifacts.save_tensors(path, {FRAMES: end_to_end(path, frames)}, metadata)
+
+
+def end_to_end(where: Path | str, frames: list[Tensor]) -> Tensor:
+    """Utterances [T, D] as one tensor of half floats. Raises InputError, naming ``where``, if a value does not fit."""
     half = torch.cat([utterance.half() for utterance in frames])
     if not half.isfinite().all():
-        raise InputError(f"{path}: features hold NaN, or values beyond half floats' 65,504")
-    artifacts.save_tensors(path, {FRAMES: half}, metadata)
+        raise InputError(f"{where}: features hold NaN, or values beyond half floats' 65,504")
+    return half
 
 
 def shard_rows(name: str, utterances: Sequence[Utterance], labels: list[str]) -> list[dict[str, Any]]:
@@ -334,8 +359,7 @@ def _read_index(folder: Path, labels: list[str], dims: int) -> pd.DataFrame:
             raise InputError(f"{path}: utterance {line} has a number that is missing or bad ({error})") from None
     if not columns[0]:
         raise InputError(f"{path}: holds no utterance")
-    types = dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(header[len(COLUMNS) :], np.float32)
-    index = pd.DataFrame(dict(zip(header, columns, strict=True))).astype(types)
+    index = pd.DataFrame(dict(zip(header, columns, strict=True))).astype(_types(header))
     unknown = index.loc[~index["label"].isin(labels), "label"]
     if len(unknown):
         raise InputError(f"{path}: bad label {unknown.iloc[0]!r}, expected one of [{', '.join(labels)}]")
@@ -346,6 +370,11 @@ def _read_index(folder: Path, labels: list[str], dims: int) -> pd.DataFrame:
         if outside:
             raise InputError(f"{path}: {outside[0]!r} lies outside {shard} ({available} frames)")
     return index
+
+
+def _types(columns: Iterable[str]) -> dict[str, Any]:
+    """Of an index's columns that hold numbers."""
+    return dict.fromkeys(WHOLE, np.int64) | {name: np.float32 for name in columns if name.startswith(SOFT)}
 
 
 def _rows(path: Path) -> Iterator[list[str]]:

@@ -21,7 +21,15 @@ from gandistill.console import say, track
 from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, moved
 from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import ORIGIN, FeatureSet, Utterance, labels_and_dims, made_from, write_feature_set
+from gandistill.features.featureset import (
+    ORIGIN,
+    FeatureSet,
+    HeldSet,
+    Utterance,
+    labels_and_dims,
+    made_from,
+    write_feature_set,
+)
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.generator import CLOSED_FORMS, Architecture, Generator
 from gandistill.gan.settings import GanConfig
@@ -251,6 +259,16 @@ def shipped() -> Path:
 
 def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft: bool = False) -> None:
     """Draw a distilled set: a feature set like any other, all of it training part."""
+    write_feature_set(out, *_set(sampler, counts, seed, soft), _card(sampler, counts, seed))
+
+
+def sampled(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool = False) -> FeatureSet:
+    """The set that ``sample`` writes, in memory."""
+    return HeldSet.of("samples", *_set(sampler, counts, seed, soft))
+
+
+def _set(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool) -> tuple[Iterator[Utterance], dict[str, Any]]:
+    """The utterances and the config of a distilled set."""
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
@@ -258,7 +276,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
     inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED)
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
-    write_feature_set(out, draws, artifacts.describe(FEATURES, made_by, **facts), _card(sampler, counts, seed))
+    return draws, artifacts.describe(FEATURES, made_by, **facts)
 
 
 def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:

@@ -1,6 +1,5 @@
 """Training the generator that replaces a corpus: a short loop around one update, its scores on dev, what is kept."""
 
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.generator import CLOSED_FORMS
-from gandistill.gan.sampling import KIND, Sampler, described, sample
+from gandistill.gan.sampling import KIND, Sampler, described, sampled
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.steps import Gan, one_update
 from gandistill.heads.bank import Bank
@@ -169,11 +168,8 @@ def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> N
 
 def dev_scores(sampler: Sampler, dev: FeatureSet, training: Training) -> dict[str, float]:
     """UAR on dev of one head of each scoring kind, trained on samples alone."""
-    with tempfile.TemporaryDirectory() as scratch:
-        distilled = Path(scratch) / "distilled"
-        sample(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), SCORING, distilled)
-        samples = FeatureSet.open(distilled)
-        heads = {kind: train_head(samples, HeadConfig(head=kind, seed=SCORING)) for kind in training.evaluate_heads}
+    samples = sampled(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), SCORING)
+    heads = {kind: train_head(samples, HeadConfig(head=kind, seed=SCORING)) for kind in training.evaluate_heads}
     return {kind: head_score(head, dev)["uar"] for kind, head in heads.items()}
 
 

@@ -12,7 +12,16 @@ from safetensors.torch import save_file
 from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features import featureset
-from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, repeated, scale, write_feature_set
+from gandistill.features.featureset import (
+    KIND,
+    FeatureSet,
+    HeldSet,
+    Utterance,
+    made_from,
+    repeated,
+    scale,
+    write_feature_set,
+)
 
 LABELS = ["angry", "happy", "sad"]
 DIMS = 4
@@ -74,6 +83,28 @@ def test_round_trip(given: list[Utterance], shard_bytes: int, tmp_path: Path):
         assert given[0].soft is None
     else:
         assert np.array_equal(found.soft, np.stack([u.soft for u in given if u.soft is not None]))
+
+
+@given(given=utterances())
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_set_in_memory_is_the_one_on_disk(given: list[Utterance], tmp_path: Path):
+    written = write(tmp_path / "set", given)
+    held = HeldSet.of("set", given, written.config)
+    pd.testing.assert_frame_equal(held.index.drop(columns="shard"), written.index.drop(columns="shard"))
+    assert torch.equal(held.padded(range(len(given)))[0], written.padded(range(len(given)))[0])
+    assert all(map(torch.equal, held.moments(), written.moments()))
+    assert torch.equal(held.means(), written.means())
+    last = held.rows([len(given) - 1])
+    assert torch.equal(last.frames(0), given[-1].frames)
+    assert (held.soft is None) == (written.soft is None)
+
+
+def test_a_set_in_memory_takes_no_bad_values():
+    config = {"labels": LABELS, "dims": DIMS}
+    with pytest.raises(InputError, match="samples: no utterance was given"):
+        HeldSet.of("samples", [], config)
+    with pytest.raises(InputError, match="samples: features hold NaN"):
+        HeldSet.of("samples", [Utterance("u", "sad", torch.full((2, DIMS), float("nan")))], config)
 
 
 def test_same_utterances_give_the_same_bytes_and_fingerprint(tmp_path: Path):

@@ -24,6 +24,7 @@ from gandistill.gan.sampling import (
     WEIGHTS,
     Sampler,
     sample,
+    sampled,
     shipped,
 )
 from gandistill.heads.bank import Bank, load_heads
@@ -160,6 +161,17 @@ def test_a_set_on_disk_is_a_prefix_of_a_larger_one(sampler: Sampler, tmp_path: P
     other = by_id(drawn(sampler, tmp_path / "seed1", seed=1, ppc=34))
     assert other.keys() == large.keys()
     assert not set(other.values()) & set(large.values())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_set_in_memory_is_the_one_on_disk(sampler: Sampler, tmp_path: Path, soft: bool):
+    written, counts = drawn(sampler, tmp_path / "set", 3, soft, ppc=5), dict.fromkeys(sampler.labels, 5)
+    held = sampled(sampler, counts, 3, soft)
+    assert held.config == written.config
+    assert held.index["id"].tolist() == written.index["id"].tolist()
+    assert np.array_equal(held.targets, written.targets)
+    assert torch.equal(held.padded(range(len(held)))[0], written.padded(range(len(held)))[0])
+    assert (np.array_equal(held.soft, written.soft)) if soft else held.soft is written.soft is None
 
 
 def test_the_same_command_gives_the_same_bytes(sampler: Sampler, tmp_path: Path):

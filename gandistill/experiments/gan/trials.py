@@ -27,7 +27,7 @@ from gandistill.files import dump_compact
 from gandistill.gan.compression import compress
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import Sampler, sample
+from gandistill.gan.sampling import Sampler, sampled
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank
@@ -239,8 +239,7 @@ class _Points:
         bank = Bank.open(self.inputs.bank) if soft and self.inputs.bank is not None else None
         if source.kind in ("start", "generator"):
             wanted = whole.training_part().class_counts if counts is None else counts
-            sample(self.sampler.drawing(source.draws or None), wanted, source.seed, out, soft)
-            return FeatureSet.open(out)
+            return sampled(self.sampler.drawing(source.draws or None), wanted, source.seed, soft)
         if source.method == POOLED:
             return select_within(whole, source.within, source.seed, out, bank=bank)
         if counts is None and not soft:
