@@ -138,4 +138,5 @@ def test_every_benchmark_is_tried():
         "trajectory",
         "whisper",
         "whisper_layers",
+        "wide",
     ]

@@ -35,11 +35,8 @@ AIMED = ("ours", HALF)
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    rows = [
-        row
-        for make in (steps, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
-        for row in make(found)
-    ]
+    parts = (steps, widths, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
+    rows = [row for part in parts for row in part(found)]
     machines = [part["machine"] for part in found.values() if "threads" not in part["rows"][0]]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use where no row says more" for m in machines})
     missed = "".join(f"- {row['what']}: {row.pop('why')}\n" for row in rows if "why" in row)
@@ -93,6 +90,15 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
         yield line(
             f"{what}, {'CPU' if device == 'cpu' else device}", f"{factor} times a textbook loop", said, missed, why
         )
+
+
+def widths(found: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(found, "wide"):
+        if row["generator"] == "gan-time":
+            what = f"update of gan-time ({row['frames']}, {row['dims']}), CPU"
+            aim = "5 times GAN-ATT's" if row["dims"] >= 128 else ""
+            said = f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s in {row['threads']} thread"
+            yield line(what, aim, said)
 
 
 def at(row: Row, place: tuple[str, ...]) -> tuple[Any, ...]:

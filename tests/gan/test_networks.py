@@ -8,7 +8,7 @@ from gandistill.errors import InputError
 from gandistill.gan.critic import Critic, LayerNorm
 from gandistill.gan.generator import Architecture, Generator, TimeAttention
 
-KINDS = ("gan-cnn", "gan-att")
+KINDS = ("gan-cnn", "gan-att", "gan-time")
 
 
 def small(kind: str, **sizes: object) -> Architecture:
@@ -56,10 +56,10 @@ def test_layer_norm_normalises_each_sample_alone():
 @pytest.mark.parametrize("kind", KINDS)
 def test_generator_has_transposed_convolutions_and_batch_norm_and_no_tanh(kind: str):
     generator = Generator(Architecture.build({"kind": kind}, "test"), 4, 64)
-    assert len(modules(generator, nn.ConvTranspose2d)) == 4
-    assert len(modules(generator, nn.Conv2d)) > 4
-    convolutions = len(modules(generator.layers, nn.ConvTranspose2d)) + 4
-    assert len(modules(generator.layers, nn.BatchNorm2d)) == convolutions
+    doublings = len(modules(generator.layers, nn.ConvTranspose2d))
+    assert doublings == (3 if kind == "gan-time" else 4)
+    assert len(modules(generator, nn.Conv2d)) > doublings
+    assert len(modules(generator.layers, nn.BatchNorm2d)) == 2 * doublings
     assert not modules(generator, nn.Tanh)
     assert isinstance(generator.leave, nn.Conv2d)  # bare: nothing bounds the output
     nn.init.constant_(generator.leave.weight, 5.0)
@@ -75,6 +75,27 @@ def test_gan_att_has_one_attention_after_the_fourth_convolution_and_dilation():
     plain = [conv for conv in generator.layers if isinstance(conv, nn.Conv2d)]
     assert all(conv.dilation == (2, 2) for conv in plain)
     assert not modules(Generator(Architecture(kind="gan-cnn"), 4, 64), TimeAttention)
+
+
+def test_gan_time_has_time_as_its_only_axis_and_dims_without_neighbours():
+    architecture, order = small("gan-time"), torch.randperm(7, generator=torch.Generator().manual_seed(0))
+    generator, critic = Generator(architecture, 2, 7).eval(), Critic(architecture, 2, 7)
+    assert len(modules(generator, TimeAttention)) == 1
+    for convolution in modules(generator, nn.Conv2d) + modules(generator, nn.ConvTranspose2d) + [*critic.layers[0][:1]]:
+        assert convolution.kernel_size[1] == convolution.stride[1] == 1
+    samples = drawn(generator)
+    generator.leave.weight.data, generator.leave.bias.data = generator.leave.weight[order], generator.leave.bias[order]
+    torch.testing.assert_close(drawn(generator), samples[..., order])
+    scores, classes, _ = critic(samples)
+    critic.layers[0][0].weight.data = critic.layers[0][0].weight[:, order]
+    torch.testing.assert_close(critic(samples[..., order])[:2], (scores, classes))
+
+
+def test_gan_time_has_channels_of_its_own_and_no_preset_of_the_paper():
+    assert Architecture.build({"kind": "gan-time"}, "test").channels == (256, 192, 128, 128)
+    assert small("gan-time").channels == (8, 8, 8)
+    with pytest.raises(InputError, match="gan-time has 'small' alone"):
+        small("gan-time", preset="paper")
 
 
 def test_every_frame_of_the_attention_depends_on_every_frame():

@@ -137,7 +137,7 @@ def frames_of(features: FeatureSet) -> list[Tensor]:
     return [features.frames(row) for row in range(len(features))]
 
 
-@pytest.mark.parametrize("kind", ["gan-cnn", "gan-att"])
+@pytest.mark.parametrize("kind", ["gan-cnn", "gan-att", "gan-time"])
 def test_fewer_are_a_prefix_of_more_for_every_chunk_size(kind: str, sampler: Sampler, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     architecture = Architecture.build(sampler.facts["architecture"] | {"kind": kind}, "test")
@@ -179,7 +179,7 @@ def test_the_same_command_gives_the_same_bytes(sampler: Sampler, tmp_path: Path)
     assert first.fingerprint == drawn(sampler, tmp_path / "second", ppc=3, soft=True).fingerprint
 
 
-@pytest.mark.parametrize("kind", ["gan-cnn", "gan-att"])
+@pytest.mark.parametrize("kind", ["gan-cnn", "gan-att", "gan-time"])
 def test_samples_are_what_the_generator_gives(kind: str, sampler: Sampler):
     torch.manual_seed(0)
     architecture = Architecture.build(sampler.facts["architecture"] | {"kind": kind}, "test")
