@@ -78,6 +78,7 @@ class Gan:
     def __post_init__(self) -> None:
         config, features, training = self.config, self.features, self.config.training
         self.chunks, self.dtype = training.chunks, DTYPES[training.precision]
+        self.held = features.held()
         self.bank.to(self.device)
         for head in self.bank.heads:
             head.to(self.dtype)
@@ -138,7 +139,7 @@ class Gan:
         noise = torch.randn(training.batch, architecture.noise, generator=draws)
         mix = torch.rand(training.batch, generator=draws)
         head = self.bank.draw(draws)
-        real = self.features.windows(processes.share(rows), architecture.frames, processes.share(places))
+        real = self.held.windows(processes.share(rows), architecture.frames, processes.share(places))
         mine = (processes.share(x).to(self.device) for x in (labels, noise, mix))
         labels, noise, mix = mine
         real = (real.to(self.device, self.dtype) - self.mean) / self.scale

@@ -206,13 +206,14 @@ def batches(utterances: int, batch: int, seed: int) -> Iterator[Tensor]:
 
 
 def reader(features: FeatureSet, mean: bool, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; what it reads stays on disk.
+    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; large sets stay on disk.
 
     Heads that see means get whole utterances' means, pooled once: the same logits and gradients as from all frames.
     """
     if mean:
         means, ones = pooled(features)
         return lambda rows: (means[rows], ones[rows])
+    features = features.held()
     if window == 0:
         return lambda rows: features.padded(rows.numpy())
     generator = torch.Generator().manual_seed(seed)

@@ -22,7 +22,6 @@ from gandistill.numerics import generator_for, no_tf32, seeded
 from gandistill.run import check_finite
 
 ORDER, DROPOUT = range(2)
-HELD_BYTES = 2**30
 
 
 class EpochSchedule(Config):
@@ -124,12 +123,7 @@ def clip_frames(features: FeatureSet) -> int:
 def reader(features: FeatureSet) -> Callable[[Tensor], Tensor]:
     """A function from row numbers [B] to clips [B, T, D] of a set of one length.
 
-    All are read once and held as the half floats that they are stored as, where those take at most 1 GiB.
+    Large sets stay on disk.
     """
-    frames = clip_frames(features)
-    if 2 * len(features) * frames * features.dims > HELD_BYTES:
-        return lambda rows: features.padded(rows.numpy())[0]
-    held = torch.empty(len(features), frames, features.dims, dtype=torch.float16)
-    for row in range(len(features)):
-        held[row] = features.frames(row)
-    return lambda rows: held[rows].float()
+    frames, features = clip_frames(features), features.held()
+    return lambda rows: features.windows(rows.numpy(), frames, torch.zeros(len(rows)))

@@ -94,6 +94,12 @@ def test_a_set_in_memory_is_the_one_on_disk(given: list[Utterance], tmp_path: Pa
     assert torch.equal(held.padded(range(len(given)))[0], written.padded(range(len(given)))[0])
     assert all(map(torch.equal, held.moments(), written.moments()))
     assert torch.equal(held.means(), written.means())
+    rows, places = np.arange(len(given)), torch.rand(len(given), generator=torch.Generator().manual_seed(0))
+    for read in (written.held(), held.held()):
+        for length in (1, 3, 8):
+            assert torch.equal(read.windows(rows, length, places), written.windows(rows, length, places))
+        assert torch.equal(read.frames(0, 0, 2), written.frames(0, 0, 2))
+    assert written.held().fingerprint == written.fingerprint
     last = held.rows([len(given) - 1])
     assert torch.equal(last.frames(0), given[-1].frames)
     assert (held.soft is None) == (written.soft is None)

@@ -10,7 +10,8 @@ import torch
 
 from gandistill.batch_norm import BatchNorm
 from gandistill.errors import RunError
-from gandistill.features.featureset import FeatureSet
+from gandistill.features import featureset
+from gandistill.features.featureset import FeatureSet, HeldSet
 from gandistill.gan import losses, steps
 from gandistill.gan.steps import critic_step, generator_step, one_update
 from gandistill.gan.training import prepared, untrained
@@ -117,9 +118,9 @@ class TestBatches:
     def test_pairs_of_each_class(self, configured: Any, features: FeatureSet, monkeypatch: pytest.MonkeyPatch):
         gan, _ = prepared(configured(training={"batch": 12}))
         read: list[np.ndarray] = []
-        windows = FeatureSet.windows
+        windows = HeldSet.windows
         monkeypatch.setattr(
-            FeatureSet, "windows", lambda self, rows, *rest: (read.append(rows), windows(self, rows, *rest))[1]
+            HeldSet, "windows", lambda self, rows, *rest: (read.append(rows), windows(self, rows, *rest))[1]
         )
         seen = set()
         for update in range(1, 30):
@@ -160,7 +161,8 @@ class TestBatches:
     def test_only_the_windows_of_a_batch_are_read(
         self, make_features: Any, configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: int
     ):
-        """What a step reads from disk does not grow with the set."""
+        """What a step reads of a set that is too large for memory does not grow with it."""
+        monkeypatch.setattr(featureset, "HELD_BYTES", 0)
         counts = dict.fromkeys(["neutral", "happy", "sad"], each)
         features = make_features(tmp_path / "features", counts=counts, splits=("train",))
         gan, _ = prepared(configured(features=str(features.folder)))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill.errors import InputError, RunError
+from gandistill.features import featureset
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, posteriors
 from gandistill.heads.training import Schedule, score, untrained
@@ -168,7 +169,7 @@ def test_clips_must_have_one_length(make_clips, clips: FeatureSet):
 
 def test_what_does_not_fit_in_memory_is_read_from_disk(clips: FeatureSet, monkeypatch: pytest.MonkeyPatch):
     held, rows = reader(clips), torch.tensor([3, 1, 30])
-    monkeypatch.setattr(room, "HELD_BYTES", 0)
+    monkeypatch.setattr(featureset, "HELD_BYTES", 0)
     read = reader(clips)
     assert read(rows).dtype == torch.float32
     assert torch.equal(read(rows), held(rows))
