@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import say
-from gandistill.corpora.audio import find_speech
-from gandistill.corpora.manifest import SPLITS, Entry
+from gandistill.corpora.manifest import GENDERS, SPLITS, Entry
+from gandistill.corpora.tree import read_names
 from gandistill.errors import InputError, choices
 
 NAME = "DEMoS"
@@ -34,7 +34,9 @@ EMOTIONS = {
     "sor": "surprise",
     "neu": "neutral",
 }
-NAMES = re.compile(rf"(?:(?:NP|PR)_)?([fm])_(\d\d)_({'|'.join(EMOTIONS)})(\d\d[a-z])")
+NAMES = re.compile(
+    rf"(?:(?:NP|PR)_)?(?P<gender>[fm])_(?P<speaker>\d\d)_(?P<emotion>{'|'.join(EMOTIONS)})(?P<text>\d\d[a-z])"
+)
 
 TABLE1 = {
     "anger": (586, 531, 360),
@@ -54,25 +56,10 @@ SOLVER_SECONDS = 120.0
 def read(root: Path) -> list[Entry]:
     """The utterances of DEMOS/ and NEU/, by path. Speaker is the two-digit number, text the item (``07b``).
 
-    A speaker number belongs to one person: the corpus never uses it with both genders. Files that are not named as
-    DEMoS names them are left out, which is said. A second copy of the same tree is read once.
-
-    Raises InputError if there is nothing of DEMoS below ``root``, or two files of one name differ.
+    A speaker number belongs to one person: the corpus never uses it with both genders. Raises InputError as
+    ``read_names`` does.
     """
-    speech = find_speech(root, NAME, NAMES, "DEMOS/NP_f_01_col07b.wav")
-    return [_entry(file, name) for file, name in speech.items()]
-
-
-def _entry(file: Path, name: re.Match[str]) -> Entry:
-    gender, speaker, emotion, item = name.groups()
-    return Entry(
-        id=file.stem,
-        path=file,
-        emotion=EMOTIONS[emotion],
-        speaker=speaker,
-        gender={"f": "female", "m": "male"}[gender],
-        text=item,
-    )
+    return read_names(root, NAME, NAMES, EMOTIONS, lambda name: GENDERS[name["gender"]], "DEMOS/NP_f_01_col07b.wav")
 
 
 def mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from gandistill.console import say
-from gandistill.corpora.manifest import Entry
+from gandistill.corpora.manifest import GENDERS, Entry
 from gandistill.errors import InputError, choices
 
 NAME = "IEMOCAP"
@@ -86,7 +86,7 @@ def _entry(session: Path, name: str, emotion: str) -> Entry:
         path=flac if flac.exists() and not wav.exists() else wav,
         emotion=emotion,
         speaker=f"Ses0{found[1]}{found[2]}",
-        gender={"F": "female", "M": "male"}[found[2]],
+        gender=GENDERS[found[2].lower()],
         session=found[1],
         text=dialog,
     )

@@ -17,6 +17,8 @@ CHANNEL = "channel"
 """A column that only the manifest of a corpus that asks for a channel has."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
+GENDERS = {"f": "female", "m": "male"}
+"""What the first letters stand for that some corpora have in their names."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +162,12 @@ def _entry(row: Row, path: Path) -> Entry:
             raise InputError(f"{path}, line {row.line}: its {column} is empty")
     if cells["split"] not in ("", *SPLITS):
         raise InputError(f"{path}, line {row.line}: {choices('split', cells['split'], (*SPLITS, 'or empty'))}")
-    return Entry(
-        id=cells["id"],
-        path=path.parent / cells["path"],
-        emotion=cells["emotion"],
-        speaker=cells["speaker"],
-        gender=cells["gender"],
-        session=cells["session"],
-        text=cells["text"],
-        duration=_duration(cells["duration"], path, row.line),
-        split=cells["split"],
-        channel=_channel(row.cells.get(CHANNEL, ""), path, row.line),
-    )
+    fields: dict[str, Any] = cells | {
+        "path": path.parent / cells["path"],
+        "duration": _duration(cells["duration"], path, row.line),
+        "channel": _channel(row.cells.get(CHANNEL, ""), path, row.line),
+    }
+    return Entry(**fields)
 
 
 def _duration(cell: str, path: Path, line: int) -> float | None:

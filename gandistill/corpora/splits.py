@@ -7,6 +7,7 @@ A protocol is a function of the utterances, a fold (1, 2, ...) and a seed, and r
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import SPLITS, Entry, read_table
 from gandistill.errors import InputError, choices
 
+Split = Callable[[list[Entry], int, int], list[Entry]]
 CUSTOM = "custom"
 MOST_FOLDS = 5
 DYAD_SESSIONS = ((1, 2, 3), (4, 5), (6, 7), (8, 9), (10, 11, 12))
@@ -37,7 +39,7 @@ class Protocol:
     With ``known_speakers`` its task is to name the speaker, out of those of train.
     """
 
-    split: Callable[[list[Entry], int, int], list[Entry]]
+    split: Split
     corpora: tuple[str, ...] = ()
     folds: int = 1
     parts: tuple[str, ...] = SPLITS
@@ -227,7 +229,7 @@ def check_speakers(audit: Audit, protocol: str | None = None) -> None:
     A protocol whose task is to name the speaker turns that round: its parts share speakers, which is said, and
     InputError is raised if one of dev or test is not in train.
     """
-    if protocol in [name for name, one in PROTOCOLS.items() if one.known_speakers]:
+    if protocol in [name for name, known in PROTOCOLS.items() if known.known_speakers]:
         known = set(audit.speakers.get("train", ()))
         for part, speakers in audit.speakers.items():
             if strangers := sorted(set(speakers) - known):
@@ -286,30 +288,21 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _superb(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.iemocap import superb
+def _of_corpus(corpus: str, name: str) -> Split:
+    """A split that lives in its corpus's module, which is imported when it is asked."""
 
-    return superb(entries, fold, seed)
+    def split(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+        return getattr(import_module(f"gandistill.corpora.{corpus}"), name)(entries, fold, seed)
 
-
-def _mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.demos import mtt_table1
-
-    return mtt_table1(entries, fold, seed)
-
-
-def _superb_sid(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.voxceleb1 import superb_sid
-
-    return superb_sid(entries, fold, seed)
+    return split
 
 
 PROTOCOLS = {
     "speaker-independent": Protocol(speaker_independent, folds=MOST_FOLDS),
     "ravdess-dyads": Protocol(ravdess_dyads, ("ravdess",), folds=len(DYAD_SESSIONS)),
     "speaker-trios": Protocol(speaker_trios, ("nemo",), folds=len(TRIOS)),
-    "superb": Protocol(_superb, ("iemocap",), folds=5),
-    "mtt-table1": Protocol(_mtt_table1, ("demos",)),
-    "superb-sid": Protocol(_superb_sid, ("voxceleb1",), known_speakers=True),
+    "superb": Protocol(_of_corpus("iemocap", "superb"), ("iemocap",), folds=5),
+    "mtt-table1": Protocol(_of_corpus("demos", "mtt_table1"), ("demos",)),
+    "superb-sid": Protocol(_of_corpus("voxceleb1", "superb_sid"), ("voxceleb1",), known_speakers=True),
     CUSTOM: Protocol(custom, parts=("train",)),
 }

@@ -19,8 +19,9 @@ from collections import Counter
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.audio import SUFFIXES, find_files, without_copies
+from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import SPLITS, Entry
+from gandistill.corpora.tree import find_files, without_copies
 from gandistill.errors import InputError
 from gandistill.files import read_text
 

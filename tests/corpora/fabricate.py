@@ -204,6 +204,14 @@ def fabricate_voxceleb1(
     return root
 
 
+def write_names(root: Path, *names: str) -> Path:
+    """Files of these names below ``root``, each with another content, none of it audio; returns ``root``."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
 def _write(
     path: Path,
     emotion: str,
