@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -51,7 +51,7 @@ from gandistill.features.pooling import Pooled
 from gandistill.features.s3prl import S3prl, S3prlConfig
 from gandistill.features.upstreams import Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
-from gandistill.files import dump_compact
+from gandistill.files import dump_compact, lock_of
 from gandistill.numerics import one_thread
 
 S3PRL = "s3prl:"
@@ -308,10 +308,9 @@ def _lock(out: Path, name: str) -> Iterator[bool]:
     looks whether the work is done, and it is. Every worker removes all lock files as its last act, and looks for the
     work before it makes one: none is left, whoever comes last.
     """
-    # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
-    lock = FileLock(out / f".{name}.lock", blocking=False, fallback_to_soft=False)
+    lock = lock_of(out / f".{name}.lock")
     try:
-        lock.acquire()
+        lock.acquire(blocking=False)
     except Timeout:
         yield False
         return
