@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from gandistill.console import say
 from gandistill.corpora.manifest import GENDERS, SPLITS, Entry
 from gandistill.corpora.tree import read_names
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 
 NAME = "DEMoS"
 LICENCE = "DEMoS end user licence agreement: academic use, no redistribution"
@@ -67,13 +67,11 @@ def mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
 
     Exactly met: the utterances of each of the seven classes in train, dev and test, and the 27 / 25 / 16 speakers.
     Neutral is left out, as in the paper. Many splits meet the table; ``seed`` chooses one, and the same seed and
-    scipy version give the same. Which of them is the authors' is not published: see ``TABLE1_ORIGIN``. There is one
-    fold. Paper's table: its F/M columns are permuted against the classes and give no numbers by part; not used.
+    scipy version give the same. Which of them is the authors' is not published: see ``TABLE1_ORIGIN``. Paper's
+    table: its F/M columns are permuted against the classes and give no numbers by part; not used.
 
     Raises InputError if the corpus does not hold Table 1's 9,365 utterances of 68 speakers, or no split is found.
     """
-    if fold != 1:
-        raise choices("fold", fold, ["1"])
     kept = [entry for entry in entries if entry.emotion in TABLE1]
     held = Counter(entry.emotion for entry in kept)
     for emotion, counts in TABLE1.items():

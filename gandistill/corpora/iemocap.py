@@ -21,7 +21,7 @@ import torch
 
 from gandistill.console import say
 from gandistill.corpora.manifest import GENDERS, Entry
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 
 NAME = "IEMOCAP"
 LICENCE = "IEMOCAP release form (University of Southern California): research use, no redistribution"
@@ -106,10 +106,8 @@ def superb(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
     split is by utterance, so all speakers of train are in dev as well, and a head chosen on dev is chosen on speakers
     it knows; ``speaker-independent`` is the protocol with other speakers in dev.
 
-    Raises InputError if the fold is not 1..5, an utterance of the list is missing, or a label differs from the list.
+    Raises InputError if an utterance of the list is missing, or a label differs from the list.
     """
-    if fold not in range(1, 6):
-        raise choices("fold", fold, ["1", "2", "3", "4", "5"])
     listed = superb_list()
     found = {entry.id: entry for entry in entries}
     if missing := [name for name in listed if name not in found]:

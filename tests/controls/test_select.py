@@ -127,7 +127,6 @@ def test_closed_form_samples_are_nobodys_and_have_the_median_length(features: Fe
     assert chosen.index["id"].tolist()[11:14] == ["calm-000011", "calm-000012", "happy-000000"]
     assert set(chosen.index["speaker"]) == {""} == set(chosen.index["session"])
     assert set(chosen.lengths) == {int(np.median(train.lengths))}
-    assert set(select(features, "class-gaussian", each(1), 0, tmp_path / "f6", frames=6).lengths) == {6}
     assert set(select(features, "class-gaussian-mean", each(1), 0, tmp_path / "mean").lengths) == {1}
 
 
@@ -175,8 +174,6 @@ def test_bad_requests_are_refused_before_anything_is_read(features: FeatureSet, 
         select(features, "random", each(0), 0, out)
     with pytest.raises(InputError, match="Bad class 'sad' in --counts"):
         select(features, "random", {"calm": 1, "sad": 1}, 0, out)
-    with pytest.raises(InputError, match="Bad frames 0, expected 1 or more"):
-        select(features, "class-gaussian", each(1), 0, out, frames=0)
     with pytest.raises(InputError, match="Bad seed -2, expected 0 or more"):
         select(features, "random", each(1), -2, out)
     with pytest.raises(InputError, match="Bad seed -2, expected 0 or more"):
