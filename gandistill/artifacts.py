@@ -120,9 +120,9 @@ def check_free(out: Path, kind: str) -> None:
         return
     if not out.is_dir() or not (out / CONFIG).is_file():
         raise InputError(f"{out} exists and is not a gandistill {kind}: choose another --out or remove it")
-    found = _kind(read_json(out / CONFIG))
-    if found != kind:
-        raise InputError(f"{out} holds a gandistill {found}, not a {kind}: choose another --out or remove it")
+    held = _kind(read_json(out / CONFIG))
+    if held != kind:
+        raise InputError(f"{out} holds a gandistill {held}, not a {kind}: choose another --out or remove it")
 
 
 def _kind(config: dict[str, Any]) -> str:
@@ -246,10 +246,10 @@ def _source() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries whose arithmetic decides the bits; ``source``: our code's."""
-    found = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
+    known = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
     for library in LIBRARIES:
         try:
-            found[library] = version(library)
+            known[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return known

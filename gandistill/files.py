@@ -104,10 +104,10 @@ def read_text(path: Path) -> str:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key occurs twice")
-    return found
+    return values
 
 
 def _check_json(value: Any, depth: int) -> None:
@@ -131,14 +131,14 @@ def _check_json(value: Any, depth: int) -> None:
 def size_of(path: Path) -> int:
     """Bytes of a plain file. Raises InputError if it is missing, out of reach, or a folder, pipe or device."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: not a readable file, it is a folder, a pipe or a device")
-    return found.st_size
+    return status.st_size
 
 
 def sha256(path: Path) -> str:

@@ -248,19 +248,19 @@ def _decoded(path: Path, file: soundfile.SoundFile, channel: int | None) -> Iter
     if channel is not None and not 1 <= channel <= file.channels:
         raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
     heard = slice(None) if channel is None else slice(channel - 1, channel)
-    found = 0
+    samples = 0
     try:
         while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            found += len(block)
+            samples += len(block)
             with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
                 mono = block[:, heard].mean(axis=1)
             yield mono
     except soundfile.LibsndfileError as error:
         raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
-    if not found:
+    if not samples:
         raise AudioError(path, Reason.HEADER_ONLY)
-    if found < file.frames:
-        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {found} are there")
+    if samples < file.frames:
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {samples} are there")
 
 
 def _checked(path: Path, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
@@ -297,8 +297,8 @@ def _resampled(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDA
     held = around
 
     def resampled(steps: int) -> NDArray[np.float32]:
-        found = resample_poly(held, up, down)
-        return found[margin * up : (margin + steps) * up].astype(np.float32)
+        samples = resample_poly(held, up, down)
+        return samples[margin * up : (margin + steps) * up].astype(np.float32)
 
     for block in blocks:
         held = np.concatenate([held, block])

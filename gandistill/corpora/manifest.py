@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,13 +130,12 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[str]
         raise InputError(f"{path}: cannot write {wrong!r}, rename the file: its name is not UTF-8") from None
 
 
-def _check_header(path: Path, header: Iterable[str], required: Iterable[str]) -> None:
-    found = list(header)
-    missing = [column for column in required if column not in found]
+def _check_header(path: Path, names: Sequence[str], required: Iterable[str]) -> None:
+    missing = [column for column in required if column not in names]
     if missing:
-        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{', '.join(found)}]")
-    if len(set(found)) < len(found):
-        double = next(column for column in found if found.count(column) > 1)
+        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{', '.join(names)}]")
+    if len(set(names)) < len(names):
+        double = next(column for column in names if names.count(column) > 1)
         raise InputError(f"{path}, line 1: has the column {double!r} twice")
 
 

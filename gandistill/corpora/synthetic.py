@@ -153,10 +153,10 @@ def read(root: Path) -> list[Entry]:
 
 
 def _entry(file: Path) -> Entry:
-    found = FILE.fullmatch(file.stem)
-    if found is None:
+    name = FILE.fullmatch(file.stem)
+    if name is None:
         raise InputError(f"{file}: not a clip of a {KIND}, expected a name such as S01F_angry_03.wav")
-    session, sex, emotion, number = found.groups()
+    session, sex, emotion, number = name.groups()
     return Entry(
         id=file.stem,
         path=file,
