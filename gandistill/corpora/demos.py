@@ -94,8 +94,8 @@ def mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
 def _assign(counts: NDArray[np.int64], totals: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """A part 0..P-1 for each of S speakers [S] so that ``counts`` [S, K] sum to ``totals`` [K, P].
 
-    An integer programme in x[s, p], 1 where speaker s is in part p. Any result will do, so the objective is random,
-    which makes the seed choose among them, and the first result is taken, which the infinite gap asks for.
+    An integer programme in x[s, p], 1 where speaker s is in part p. Any solution will do, so the objective is random,
+    which makes the seed choose among them, and the first solution is taken, which the infinite gap asks for.
 
     Raises InputError if there is none, or none is found in time.
     """
@@ -105,15 +105,13 @@ def _assign(counts: NDArray[np.int64], totals: NDArray[np.int64], seed: int) -> 
     once = np.kron(np.eye(S), np.ones(P))
     sums = np.kron(counts.T, np.eye(P))
     exactly: Any = np.concatenate([np.ones(S), totals.ravel()])
-    result = milp(
+    split = milp(
         np.random.default_rng(seed).random(S * P),
         integrality=np.ones(S * P),
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(np.vstack([once, sums]), exactly, exactly),
         options={"mip_rel_gap": np.inf, "time_limit": SOLVER_SECONDS},
     )
-    if result.x is None:
-        raise InputError(
-            f"Protocol mtt-table1: no split of these speakers meets the paper's Table 1 ({result.message})"
-        )
-    return result.x.reshape(S, P).argmax(axis=1)
+    if split.x is None:
+        raise InputError(f"Protocol mtt-table1: no split of these speakers meets the paper's Table 1 ({split.message})")
+    return split.x.reshape(S, P).argmax(axis=1)
