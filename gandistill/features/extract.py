@@ -149,7 +149,7 @@ def extract(
     _check_out(out)
     entries = read_manifest(manifest)
     labels = sorted({entry.emotion for entry in entries})
-    upstream = make_upstream(config, device)
+    upstream = load_upstream(config, device)
     entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least())
     shards = _shards(entries, upstream, config.shard)
     facts = _facts(upstream, labels, read_origin(manifest), shards)
@@ -170,7 +170,7 @@ def extract(
         lock.unlink(missing_ok=True)
 
 
-def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
+def load_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
     """The upstream that the config names, clips and frames prepared as it says.
 
     Raises InputError if it cannot be had here, or gives no frame of clips as short as the config has them.
