@@ -36,23 +36,6 @@ def test_actors_are_1001_to_1091(tmp_path: Path, number: int, known: bool) -> No
     assert (str(number) in {entry.speaker for entry in cremad.read(root)}) == known
 
 
-def test_other_files_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = tree(
-        tmp_path,
-        "AudioWAV/1001_DFA_ANG_XX.wav",
-        "AudioWAV/1001_DFA_SUR_XX.wav",
-        "AudioWAV/1001_ABC_ANG_XX.wav",
-        "AudioWAV/1001_DFA_ANG_YY.wav",
-        "AudioWAV/._1001_DFA_ANG_XX.wav",
-        "AudioMP3/1001_DFA_ANG_XX.mp3",
-    )
-    assert [entry.id for entry in cremad.read(root)] == ["1001_DFA_ANG_XX"]
-    assert capsys.readouterr().err == (
-        "CREMA-D: left out 4 files not named as CREMA-D names them, "
-        f"the first is {root}/AudioWAV/._1001_DFA_ANG_XX.wav\n"
-    )
-
-
 def test_unknown_genders_are_empty_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = tree(tmp_path, "1001_DFA_ANG_XX.wav", "1001_DFA_SAD_XX.wav", "1003_DFA_ANG_XX.wav")
     assert [entry.gender for entry in cremad.read(root)] == ["male", "male", ""]

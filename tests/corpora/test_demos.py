@@ -43,15 +43,6 @@ def test_reads_from_the_parent_folder_too(tmp_path: Path) -> None:
     assert len(demos.read(tmp_path)) == 6 * 8
 
 
-def test_says_which_files_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fabricate_demos(tmp_path, limit=1)
-    before = demos.read(tmp_path)
-    for name in ("NP_f_01_xyz07b.wav", "._NP_m_01_col00b.wav"):
-        (tmp_path / "DEMOS" / name).write_bytes(b"x")
-    assert demos.read(tmp_path) == before
-    assert "left out 2 files not named as DEMoS names them, the first is" in capsys.readouterr().err
-
-
 def test_table_1_is_met_exactly(split: list[Entry]) -> None:
     counts = Counter((entry.emotion, entry.split) for entry in split)
     # Table 1 of arXiv 2406.15119, by hand

@@ -14,7 +14,7 @@ from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
-from tests.corpora.fabricate import fabricate_emovo, write_names
+from tests.corpora.fabricate import fabricate_emovo
 
 
 @pytest.fixture
@@ -30,16 +30,6 @@ def test_the_fabricated_corpus(tmp_path: Path) -> None:
     counts = Counter(entry.emotion for entry in entries)
     assert counts == dict.fromkeys(("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 84)
     assert len({entry.speaker for entry in entries}) == 6
-
-
-def test_other_files_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = write_names(
-        tmp_path, "f1/dis-f1-b1.wav", "f1/dis-f1-b4.wav", "f1/dis-f4-b1.wav", "f1/col-f1-b1.wav", "f1/._dis-f1-b1.wav"
-    )
-    assert [entry.id for entry in emovo.read(root)] == ["dis-f1-b1"]
-    assert capsys.readouterr().err == (
-        f"EMOVO: left out 4 files not named as EMOVO names them, the first is {root}/f1/._dis-f1-b1.wav\n"
-    )
 
 
 def test_one_microphone_keeps_its_level(prepared: Path) -> None:

@@ -47,6 +47,45 @@ EXAMPLES = [
     (demos, "DEMoS", "DEMOS/NP_f_01_col07b.wav"),
 ]
 
+LEFT_OUT = {
+    ravdess: {
+        "files not named as RAVDESS names them": (
+            "Actor_01/._03-01-05-01-02-01-01.wav",
+            "Actor_01/03-01-05-01-01-01-25.wav",
+            "Actor_01/03-01-09-01-01-01-01.wav",
+        ),
+        "song recordings": ("Actor_01/03-02-05-01-01-01-01.wav",),
+        "video files": ("Actor_01/01-01-05-01-01-01-01.mp4", "Actor_01/02-01-05-01-01-01-01.mp4"),
+    },
+    emodb: {  # no such speaker, no such emotion, no version
+        "files not named as EMO-DB names them": (
+            "wav/._03a01Fa.wav",
+            "wav/03a01F.wav",
+            "wav/03a01Xa.wav",
+            "wav/04a01Fa.wav",
+        ),
+        "laryngograms": ("laryngo/03a01Fa.wav",),
+    },
+    emovo: {
+        "files not named as EMOVO names them": (
+            "f1/._dis-f1-b1.wav",
+            "f1/col-f1-b1.wav",
+            "f1/dis-f1-b4.wav",
+            "f1/dis-f4-b1.wav",
+        )
+    },
+    cremad: {
+        "files not named as CREMA-D names them": (
+            "AudioWAV/._1001_DFA_ANG_XX.wav",
+            "AudioWAV/1001_ABC_ANG_XX.wav",
+            "AudioWAV/1001_DFA_ANG_YY.wav",
+            "AudioWAV/1001_DFA_SUR_XX.wav",
+        )
+    },
+    demos: {"files not named as DEMoS names them": ("DEMOS/._NP_m_01_col00b.wav", "DEMOS/NP_f_01_xyz07b.wav")},
+}
+"""What else lies there, sorted."""
+
 
 @pytest.mark.parametrize(("corpus", "name", "expected"), NAMES, ids=[name for _, name, _ in NAMES])
 def test_a_name_is_read_anywhere_below_root(
@@ -71,6 +110,19 @@ def test_a_second_copy_is_read_once(
     copy.write_bytes(b"something else")
     with pytest.raises(InputError, match=f"are both '{copy.stem}' and differ"):
         corpus.read(tmp_path)
+
+
+@pytest.mark.parametrize(("corpus", "title", "example"), EXAMPLES, ids=[title for _, title, _ in EXAMPLES])
+def test_what_else_lies_there_is_left_out_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: ModuleType, title: str, example: str
+) -> None:
+    others = LEFT_OUT[corpus]
+    write_names(tmp_path, example, "notes.txt", "mp3/copy.mp3", *(name for names in others.values() for name in names))
+    assert [entry.path for entry in corpus.read(tmp_path)] == [tmp_path / example]
+    said = [
+        f"{title}: left out {len(names)} {kind}, the first is {tmp_path / names[0]}" for kind, names in others.items()
+    ]
+    assert capsys.readouterr().err.splitlines()[: len(said)] == said
 
 
 @pytest.mark.parametrize(("corpus", "title", "example"), EXAMPLES, ids=[title for _, title, _ in EXAMPLES])
