@@ -57,7 +57,7 @@ LEFT_OUT = {
         "song recordings": ("Actor_01/03-02-05-01-01-01-01.wav",),
         "video files": ("Actor_01/01-01-05-01-01-01-01.mp4", "Actor_01/02-01-05-01-01-01-01.mp4"),
     },
-    emodb: {  # no such speaker, no such emotion, no version
+    emodb: {  # behind the first: no version, no such emotion, no such speaker
         "files not named as EMO-DB names them": (
             "wav/._03a01Fa.wav",
             "wav/03a01F.wav",
