@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from gandistill import __version__
 from gandistill.console import say
 from gandistill.errors import InputError
-from gandistill.files import (
+from gandistill.files import (  # noqa: F401 (some are passed on)
     LOCK,
     append_line,
     beside,
@@ -37,39 +37,10 @@ from gandistill.files import (
     write_text,
     written_whole,
 )
-from gandistill.tensors import check_tensors, header, load_module, load_tensors, save_tensors
+from gandistill.tensors import check_tensors, header, load_module, load_tensors, save_tensors  # noqa: F401
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-__all__ = [
-    "CARD",
-    "CONFIG",
-    "SUMS",
-    "append_line",
-    "bytes_on_disk",
-    "check_free",
-    "check_sums",
-    "describe",
-    "fingerprint",
-    "fingerprints",
-    "header",
-    "load_module",
-    "load_tensors",
-    "load_verified",
-    "new_artifact",
-    "open_artifact",
-    "present",
-    "read_json",
-    "read_sums",
-    "save_tensors",
-    "sha256",
-    "versions",
-    "write_json",
-    "write_sums",
-    "write_text",
-    "written_whole",
-]
 
 CONFIG = "config.json"
 CARD = "README.md"
@@ -99,7 +70,7 @@ def new_artifact(out: Path, kind: str) -> Iterator[Path]:
             write_sums(building)
             for file in building.rglob("*"):
                 flush(file)
-            with locked(out.parent):
+            with locked(out):
                 (building / LOCK).unlink()
                 _put(building, out)
                 for replaced in leftovers(out, OLD):
@@ -127,7 +98,7 @@ def present(folder: Path) -> bool:
     try:
         if folder.exists() or not folder.parent.is_dir() or not leftovers(folder, OLD):
             return folder.exists()
-        with locked(folder.parent):  # a replacement that is going on ends first
+        with locked(folder):  # a replacement that is going on ends first
             whole = [old for old in leftovers(folder, OLD) if _is_whole(old)]
             if whole and not folder.exists():
                 max(whole, key=lambda old: old.stat().st_mtime_ns).replace(folder)
@@ -149,9 +120,9 @@ def check_free(out: Path, kind: str) -> None:
         return
     if not out.is_dir() or not (out / CONFIG).is_file():
         raise InputError(f"{out} exists and is not a gandistill {kind}: choose another --out or remove it")
-    found = _kind(read_json(out / CONFIG))
-    if found != kind:
-        raise InputError(f"{out} holds a gandistill {found}, not a {kind}: choose another --out or remove it")
+    held = _kind(read_json(out / CONFIG))
+    if held != kind:
+        raise InputError(f"{out} holds a gandistill {held}, not a {kind}: choose another --out or remove it")
 
 
 def _kind(config: dict[str, Any]) -> str:
@@ -275,10 +246,10 @@ def _source() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries whose arithmetic decides the bits; ``source``: our code's."""
-    found = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
+    known = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
     for library in LIBRARIES:
         try:
-            found[library] = version(library)
+            known[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return known

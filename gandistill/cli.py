@@ -26,6 +26,7 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
+SeedSetting = Annotated[int | None, typer.Option(min=0, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
@@ -52,6 +53,8 @@ PROTOCOLS = (
     "none leaves the split column empty."
 )
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
+Head = Annotated[Path, typer.Argument(help="Folder of a head.")]
+Part = Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")]
 Network = Annotated[Path, typer.Argument(help="Folder of a network with exits.")]
 
 trajectory = typer.Typer(
@@ -100,16 +103,28 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
 
 
+def _given(**options: object) -> list[str]:
+    """Options that stand for settings, where they were given."""
+    return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
 def _pairs(text: str | None, option: str) -> dict[str, str] | None:
     if text is None:
         return None
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
         raise InputError(f"Bad {option} {text!r}, expected a=b,c=d")
-    found = {key.strip(): value.strip() for key, _, value in pairs}
-    if len(found) < len(pairs):
+    values = {key.strip(): value.strip() for key, _, value in pairs}
+    if len(values) < len(pairs):
         raise InputError(f"Bad {option} {text!r}, it says one of them twice")
-    return found
+    return values
+
+
+def _points(labels: list[str], original: dict[str, int], counts: str | None, **options: Any) -> dict[str, int]:
+    """Points of each class, as the options that ``select`` and ``sample`` share say."""
+    from gandistill.features.counts import counts_per_class, whole_numbers
+
+    return counts_per_class(labels, original, counts=whole_numbers(_pairs(counts, "--counts")), **options)
 
 
 def _layers(text: str) -> list[int]:
@@ -146,9 +161,9 @@ def prepare(
     columns: Annotated[str | None, typer.Option(help="Columns of a tabular corpus: emotion=label,path=file.")] = None,
 ) -> None:
     """Read a corpus and write its manifest, after checking all its audio."""
-    from gandistill.corpora.prepare import prepare as run
+    from gandistill.corpora import prepare
 
-    run(
+    prepare.prepare(
         corpus,
         root,
         out,
@@ -188,12 +203,10 @@ def extract(
     Run it as often as you like at once, on any machines that see the folder --out: the processes share the work.
     """
     from gandistill import processes
-    from gandistill.features.extract import ExtractConfig
-    from gandistill.features.extract import extract as run
+    from gandistill.features import extract
 
-    chosen = [f"upstream={upstream}"] if upstream else []
-    wanted = ExtractConfig.load(config, [*chosen, *(settings or [])])
-    run(manifest, wanted, out, skip_bad, processes.device(device))
+    wanted = extract.ExtractConfig.load(config, [*_given(upstream=upstream or None), *(settings or [])])
+    extract.extract(manifest, wanted, out, skip_bad, processes.device(device))
 
 
 @app.command()
@@ -230,29 +243,20 @@ def select(
     seed: Seed = 0,
 ) -> None:
     """A control: a real subset of the train part, or samples of a closed-form generator."""
-    from gandistill.controls.select import check_method, select_within
-    from gandistill.controls.select import select as run
-    from gandistill.features.counts import counts_per_class, whole_numbers
+    from gandistill.controls import select
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.soft import teacher
 
-    check_method(method, within is not None, draws)
+    select.check_method(method, within is not None, draws)
     whole, gives_labels = FeatureSet.open(features), teacher(labels, bank)
     if within is not None:
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
             raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
-        select_within(whole, within, seed, out, bank=gives_labels)
+        select.select_within(whole, within, seed, out, bank=gives_labels)
         return
-    wanted = counts_per_class(
-        whole.labels,
-        whole.training_part().class_counts,
-        ppc=ppc,
-        total=total,
-        balanced=balanced,
-        as_original=as_original,
-        counts=whole_numbers(_pairs(counts, "--counts")),
-    )
-    run(whole, method, wanted, seed, out, draws=draws, bank=gives_labels)
+    original = whole.training_part().class_counts
+    wanted = _points(whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original)
+    select.select(whole, method, wanted, seed, out, draws=draws, bank=gives_labels)
 
 
 @app.command()
@@ -265,11 +269,12 @@ def train(
 ) -> None:
     """Train a generator; without features, on the synthetic corpus."""
     from gandistill.demo import with_inputs
+    from gandistill.gan import training
     from gandistill.gan.settings import GanConfig
-    from gandistill.gan.training import train as run
     from gandistill.run import configured
 
-    run(with_inputs(configured(GanConfig, config, settings or [], out, resume), out), out, resume, inexact)
+    wanted = with_inputs(configured(GanConfig, config, settings or [], out, resume), out)
+    training.train(wanted, out, resume, inexact)
 
 
 @app.command()
@@ -288,20 +293,12 @@ def sample(
 ) -> None:
     """Draw a distilled set from a generator."""
     from gandistill import processes
-    from gandistill.features.counts import counts_per_class, whole_numbers
     from gandistill.gan import sampling
     from gandistill.heads.soft import are_soft
 
     sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws).to(processes.device(device))
-    wanted = counts_per_class(
-        sampler.labels,
-        sampler.facts["class_counts"],
-        ppc=ppc,
-        total=total,
-        balanced=balanced,
-        as_original=as_original,
-        counts=whole_numbers(_pairs(counts, "--counts")),
-    )
+    original = sampler.facts["class_counts"]
+    wanted = _points(sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original)
     sampling.sample(sampler, wanted, seed, out, are_soft(labels))
 
 
@@ -312,9 +309,9 @@ def compress(
     precision: Annotated[str, typer.Option(help="float16 or int8.")] = "float16",
 ) -> None:
     """Store a generator, and the bank in it, in half or a quarter of the bytes."""
-    from gandistill.gan.compression import compress as run
+    from gandistill.gan import compression
 
-    run(generator, precision, out)
+    compression.compress(generator, precision, out)
 
 
 @app.command()
@@ -324,7 +321,7 @@ def train_head(
     head: Annotated[str | None, typer.Option(help="A kind that 'gandistill heads' lists.")] = None,
     dev: Annotated[Path | None, typer.Option(help="Feature set whose dev part chooses the checkpoint.")] = None,
     labels: Annotated[str | None, typer.Option(help="hard or soft.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides everything random.")] = None,
+    seed: SeedSetting = None,
     config: ConfigFile = None,
     settings: Settings = None,
     device: Device = None,
@@ -334,10 +331,8 @@ def train_head(
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
 
-    given = {"head": head, "labels": labels, "seed": seed}
-    chosen = [f"{key}={value}" for key, value in given.items() if value is not None]
     judged = None if dev is None else FeatureSet.open(dev).part("dev")
-    wanted = HeadConfig.load(config, [*(settings or []), *chosen])
+    wanted = HeadConfig.load(config, [*(settings or []), *_given(head=head, labels=labels, seed=seed)])
     made_by = {"command": "train-head"}
     train_head_to(out, FeatureSet.open(features), wanted, judged, made_by, processes.device(device))
 
@@ -351,26 +346,24 @@ def heads(
     """List every kind of head, what it sees of an utterance, and its parameters."""
     from gandistill.heads.head import catalogue
 
-    listed = catalogue(dims, classes)
-    if as_json:
-        _print(listed, as_json)
-        return
-    for entry in listed["heads"]:
-        print(f"{entry['name']:<14} sees {entry['sees']:<12} {entry['parameters']:>10,} parameters")
+    result = catalogue(dims, classes)
+    for kind in [] if as_json else result.pop("heads"):
+        print(f"{kind['name']:<14} sees {kind['sees']:<12} {kind['parameters']:>10,} parameters")
+    _print(result, as_json)
 
 
 @app.command()
 def evaluate(
-    head: Annotated[Path, typer.Argument(help="Folder of a head.")],
+    head: Head,
     features: Features,
-    split: Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")] = "test",
+    split: Part = "test",
     as_json: Json = False,
 ) -> None:
     """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev)."""
-    from gandistill.evaluate.predict import evaluate as run
+    from gandistill.evaluate import predict
     from gandistill.features.featureset import FeatureSet
 
-    _print(run(head, FeatureSet.open(features), split), as_json)
+    _print(predict.evaluate(head, FeatureSet.open(features), split), as_json)
 
 
 @app.command()
@@ -382,17 +375,17 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """McNemar's test and the UAR difference of two recognisers, with its 95 % interval; with a margin, equivalence."""
-    from gandistill.evaluate.significance import compare as run
+    from gandistill.evaluate import significance
 
-    _print(run(a, b, seed, margin=margin), as_json)
+    _print(significance.compare(a, b, seed, margin=margin), as_json)
 
 
 @app.command()
 def probe(
-    head: Annotated[Path, typer.Argument(help="Folder of a head.")],
+    head: Head,
     features: Features,
     target: Annotated[str, typer.Option(help="What is sought: speaker.")] = "speaker",
-    seed: Annotated[int | None, typer.Option(min=0, help="Decides everything random.")] = None,
+    seed: SeedSetting = None,
     config: ConfigFile = None,
     settings: Settings = None,
     as_json: Json = False,
@@ -401,8 +394,7 @@ def probe(
     from gandistill.evaluate.speakers import ProbeConfig, probe_head
     from gandistill.features.featureset import FeatureSet
 
-    chosen = [] if seed is None else [f"seed={seed}"]
-    wanted = ProbeConfig.load(config, [*(settings or []), *chosen])
+    wanted = ProbeConfig.load(config, [*(settings or []), *_given(seed=seed)])
     _print(probe_head(head, FeatureSet.open(features), target, wanted), as_json)
 
 
@@ -415,10 +407,10 @@ def teach(
     inexact: Inexact = False,
 ) -> None:
     """Train teachers and keep their weights after every epoch; goes on where it was stopped."""
+    from gandistill.trajectory import teachers
     from gandistill.trajectory.settings import TrajectoryConfig
-    from gandistill.trajectory.teachers import teach as run
 
-    run(TrajectoryConfig.load(config, settings or []).teaching(), out, jobs, inexact)
+    teachers.teach(TrajectoryConfig.load(config, settings or []).teaching(), out, jobs, inexact)
 
 
 @trajectory.command()
@@ -431,10 +423,10 @@ def distil(
 ) -> None:
     """Distil a set on which students' weights move as the teachers' did; --out/distilled is a feature set."""
     from gandistill.run import configured
-    from gandistill.trajectory.distillation import distil as run
+    from gandistill.trajectory import distillation
     from gandistill.trajectory.settings import TrajectoryConfig
 
-    run(configured(TrajectoryConfig, config, settings or [], out, resume), out, resume, inexact)
+    distillation.distil(configured(TrajectoryConfig, config, settings or [], out, resume), out, resume, inexact)
 
 
 @trajectory.command("evaluate")
@@ -447,21 +439,20 @@ def evaluate_students(
 ) -> None:
     """Train students on a set alone, by the paper's schedule, and score them on real clips."""
     from gandistill.features.featureset import FeatureSet
-    from gandistill.trajectory.evaluation import evaluate as run
+    from gandistill.trajectory import evaluation
     from gandistill.trajectory.settings import TrajectoryConfig
 
     wanted = TrajectoryConfig.load(config, settings or [])
-    _print(run(FeatureSet.open(training), FeatureSet.open(features), wanted), as_json)
+    _print(evaluation.evaluate(FeatureSet.open(training), FeatureSet.open(features), wanted), as_json)
 
 
 @selfdistill.command()
 def make_upstream(out: Out = Path("work/upstream"), config: ConfigFile = None, settings: Settings = None) -> None:
     """Write a wav2vec 2.0, HuBERT or WavLM with random weights, where no pretrained one can be had."""
-    from gandistill.selfdistill.random_upstream import RandomUpstreamConfig
-    from gandistill.selfdistill.random_upstream import make_upstream as run
+    from gandistill.selfdistill import random_upstream
 
-    wanted = RandomUpstreamConfig.load(config, settings or [])
-    run(out, wanted.settings, wanted.seed)
+    wanted = random_upstream.RandomUpstreamConfig.load(config, settings or [])
+    random_upstream.make_upstream(out, wanted.settings, wanted.seed)
 
 
 @selfdistill.command("train")
@@ -474,10 +465,10 @@ def train_exits(
 ) -> None:
     """Fine-tune a pretrained model together with exits behind some of its layers; --out/network is what predicts."""
     from gandistill.run import configured
+    from gandistill.selfdistill import training
     from gandistill.selfdistill.settings import SelfDistilConfig
-    from gandistill.selfdistill.training import train as run
 
-    run(configured(SelfDistilConfig, config, settings or [], out, resume), out, resume, inexact)
+    training.train(configured(SelfDistilConfig, config, settings or [], out, resume), out, resume, inexact)
 
 
 @selfdistill.command("predict")
@@ -488,12 +479,12 @@ def predict_exits(
     as_json: Json = False,
 ) -> None:
     """Say the emotion of audio files; layers above the exit are neither loaded nor run."""
-    from gandistill.selfdistill.prediction import predict as run
+    from gandistill.selfdistill import prediction
 
-    result, problems = run(network, files, exit)
-    for each in [] if as_json else result.pop("files"):
-        p, depth, seconds = each["probabilities"][each["label"]], each["depth"], each["seconds"]
-        print(f"{each['path']}: {each['label']} ({p:.2f}), {depth:.3g} layers, {seconds:.1f} s")
+    result, problems = prediction.predict(network, files, exit)
+    for file in [] if as_json else result.pop("files"):
+        p, depth, seconds = file["probabilities"][file["label"]], file["depth"], file["seconds"]
+        print(f"{file['path']}: {file['label']} ({p:.2f}), {depth:.3g} layers, {seconds:.1f} s")
     _print(result, as_json)
     if problems:
         raise InputError("\n".join(map(str, problems)))
@@ -503,15 +494,15 @@ def predict_exits(
 def evaluate_exits(
     network: Network,
     manifest: Annotated[Path, typer.Argument(help="Manifest of a corpus.")],
-    split: Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")] = "test",
+    split: Part = "test",
     as_json: Json = False,
 ) -> None:
     """Judge every exit, their fusion and leaving early; the network's folder gets predictions of each."""
-    from gandistill.selfdistill.evaluation import evaluate as run
+    from gandistill.selfdistill import evaluation
 
-    result = run(network, manifest, split)
-    for name, each in {} if as_json else result.pop("exits").items():
-        print(f"{name:<6} UAR {each['uar']:.3f}, accuracy {each['accuracy']:.3f}, {each['mean_depth']:.3g} layers")
+    result = evaluation.evaluate(network, manifest, split)
+    for name, row in {} if as_json else result.pop("exits").items():
+        print(f"{name:<6} UAR {row['uar']:.3f}, accuracy {row['accuracy']:.3f}, {row['mean_depth']:.3g} layers")
     _print(result, as_json)
 
 
@@ -523,9 +514,9 @@ def calibrate_exits(
     as_json: Json = False,
 ) -> None:
     """Learn on dev when leaving early is safe, and keep it in the network's folder: then --exit auto works."""
-    from gandistill.selfdistill.calibration import calibrate as run
+    from gandistill.selfdistill import calibration
 
-    _print(run(network, manifest, uar_loss), as_json)
+    _print(calibration.calibrate(network, manifest, uar_loss), as_json)
 
 
 @selfdistill.command("describe")
@@ -541,14 +532,14 @@ def describe_exits(
 
     A clip shorter than the 95,744 samples that a network hears by default costs as much as a whole one.
     """
-    from gandistill.selfdistill.describe import describe as run
+    from gandistill.selfdistill import describe
 
-    result = run(upstream, _layers(exits), block, classes, depth)
-    for each in [] if as_json else result.pop("exits"):
-        paper, deployed = each["parameters_paper"], each["parameters_deployed"]
-        billions, megabytes = each["multiply_accumulates_per_second"] / 1e9, each["bytes"] / 1e6
+    result = describe.describe(upstream, _layers(exits), block, classes, depth)
+    for cost in [] if as_json else result.pop("exits"):
+        paper, deployed = cost["parameters_paper"], cost["parameters_deployed"]
+        billions, megabytes = cost["multiply_accumulates_per_second"] / 1e9, cost["bytes"] / 1e6
         print(
-            f"exit {each['exit']:>2}: {deployed / 1e6:.1f} M parameters ({paper / 1e6:.1f} M as the paper counts), "
+            f"exit {cost['exit']:>2}: {deployed / 1e6:.1f} M parameters ({paper / 1e6:.1f} M as the paper counts), "
             f"{billions:.2f} G multiply-accumulates a second heard, {megabytes:.0f} MB"
         )
     _print(result, as_json)
@@ -564,9 +555,9 @@ def export_exit(
     as_json: Json = False,
 ) -> None:
     """Write one exit and what it needs, without the layers above it; as ONNX, checked against torch."""
-    from gandistill.selfdistill.export import export as run
+    from gandistill.selfdistill import export
 
-    _print(run(network, exit, out, precision, form), as_json)
+    _print(export.export(network, exit, out, precision, form), as_json)
 
 
 @app.command()
@@ -576,6 +567,6 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """The main job: corpus to generator to balanced set to recogniser, beside honest controls."""
-    from gandistill.demo import demo as run
+    from gandistill import demo
 
-    run(corpus, out, as_json)
+    demo.demo(corpus, out, as_json)

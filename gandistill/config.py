@@ -119,7 +119,7 @@ def _source(location: Sequence[int | str], where: str, overrides: Sequence[str])
     """Where the value at a location comes from: the last override of it, of what holds it or of what it holds."""
     for override in reversed(overrides):
         key = override.partition("=")[0].strip().split(".")
-        if all(one == str(other) for one, other in zip(key, location, strict=False)) and location:
+        if all(part == str(place) for part, place in zip(key, location, strict=False)) and location:
             return f"--set {override}"
     return where
 

@@ -5,13 +5,11 @@ that ends. So the next writer of the same name knows what a killed one left behi
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import math
 import os
 import re
-import resource
 import shutil
 import stat
 import tempfile
@@ -19,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from gandistill.errors import InputError, RunError
 
@@ -104,10 +104,10 @@ def read_text(path: Path) -> str:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key occurs twice")
-    return found
+    return values
 
 
 def _check_json(value: Any, depth: int) -> None:
@@ -131,14 +131,14 @@ def _check_json(value: Any, depth: int) -> None:
 def size_of(path: Path) -> int:
     """Bytes of a plain file. Raises InputError if it is missing, out of reach, or a folder, pipe or device."""
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)})") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{path}: not a readable file, it is a folder, a pipe or a device")
-    return found.st_size
+    return status.st_size
 
 
 def sha256(path: Path) -> str:
@@ -171,10 +171,14 @@ def room_for(path: Path, size: int | None = None) -> Iterator[None]:
         shown = Path(*(TEMPORARY.sub(r"\1", part) for part in path.parts))
         there = next(folder for folder in path.absolute().parents if folder.is_dir())
         needed = "more bytes" if size is None else f"{size:,} bytes"
-        limit = f", a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} (ulimit -f)"
+        limit = ""
+        if error.errno == errno.EFBIG:
+            import resource  # not on Windows, which has no such limit
+
+            limit = f", a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} (ulimit -f)"
         raise RunError(
             f"{shown}: {os.strerror(error.errno).lower()}: it needs {needed}, {shutil.disk_usage(there).free:,} are "
-            f"free{limit if error.errno == errno.EFBIG else ''}"
+            f"free{limit}"
         ) from None
 
 
@@ -183,25 +187,28 @@ def beside(path: Path, folder: bool) -> Iterator[Path]:
     """A new file or folder next to ``path`` under a name that says it is not finished; removed afterwards, if there.
 
     What killed processes left under such names of ``path`` is removed first. A live one holds a lock: on the file, or
-    on ``.lock`` in the folder, to be removed with it or, under the lock of the folder around, before it is renamed.
+    on ``.lock`` in the folder, to be removed with it or, while ``path`` is ``locked``, before it is renamed.
     """
-    with locked(path.parent):
+    with locked(path):
         for leftover in leftovers(path, PART):
-            _remove_if_dead(leftover)
+            # Gone already; or locked: at work; or no locks here: perhaps at work.
+            with suppress(OSError), _lock_in(leftover).acquire(blocking=False):
+                remove(leftover)
         names = {"prefix": f".{path.name}.", "suffix": PART, "dir": path.parent}
         if folder:
             temporary = Path(tempfile.mkdtemp(**names))
-            lock = os.open(temporary / LOCK, os.O_RDWR | os.O_CREAT)
         else:
-            lock, name = tempfile.mkstemp(**names)
+            descriptor, name = tempfile.mkstemp(**names)
+            os.close(descriptor)
             temporary = Path(name)
+        lock = _lock_in(temporary)
         with suppress(OSError):  # a file system without locks: nobody will take it for dead
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock.acquire(blocking=False)
     try:
         yield temporary
     finally:
         remove(temporary)
-        os.close(lock)
+        lock.release()
 
 
 def leftovers(path: Path, suffix: str) -> list[Path]:
@@ -218,26 +225,25 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_if_dead(path: Path) -> None:
-    held = path / LOCK if path.is_dir() else path
-    with suppress(OSError):  # gone already; or locked: at work; or no locks here: perhaps at work
-        if not held.is_file():  # killed before it was made, or after it was removed
-            remove(path)
-            return
-        with held.open("rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove(path)
+def lock_of(path: Path) -> FileLock:
+    """The lock of a lock file, which ends with its process. Acquiring it raises OSError where there are no locks."""
+    # There filelock would fall back on files that outlive a killed process.
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _lock_in(temporary: Path) -> FileLock:
+    return lock_of(temporary / LOCK if temporary.is_dir() else temporary)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Within, no other process is in here for the same folder, where the file system has locks. For a few renames."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def locked(path: Path) -> Iterator[None]:
+    """Within, no other process is in here for the same path, where the file system has locks. For a few renames."""
+    lock = lock_of(path.with_name(f".{path.name}.lock{PART}"))
+    with suppress(OSError):
+        lock.acquire()
     try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # explicitly, since a forked child may hold the descriptor too
-        os.close(descriptor)
+            Path(lock.lock_file).unlink()  # while it is held: whoever waits for it makes a new one
+        lock.release()

@@ -1,6 +1,5 @@
 """The commands, as a person or a script meets them: results on stdout, all else on stderr, one line for a mistake."""
 
-import io
 import json
 import os
 import signal
@@ -8,20 +7,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from gandistill import __version__
-from gandistill.cli import main
 from gandistill.controls.select import METHODS
 from gandistill.corpora.prepare import READERS
 from gandistill.corpora.splits import PROTOCOLS
 from gandistill.features.featureset import FeatureSet
+from tests.commands import run, settings, succeed
 from tests.corpora.fabricate import fabricate_ravdess
 
 ROOT = Path(__file__).parents[1]
@@ -45,56 +41,18 @@ COMMANDS = {
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",
 }
-OF_TRAJECTORY = {
-    "teach": "--out --config --set --jobs --allow-inexact-resume",
-    "distil": "--out --config --set --resume --allow-inexact-resume",
-    "evaluate": "training features --config --set --json",
+GROUPED = {
+    "trajectory teach": "--out --config --set --jobs --allow-inexact-resume",
+    "trajectory distil": "--out --config --set --resume --allow-inexact-resume",
+    "trajectory evaluate": "training features --config --set --json",
+    "selfdistill make-upstream": "--out --config --set",
+    "selfdistill train": "--out --config --set --resume --allow-inexact-resume",
+    "selfdistill evaluate": "network manifest --split --json",
+    "selfdistill calibrate": "network manifest --uar-loss --json",
+    "selfdistill predict": "network files --exit --json",
+    "selfdistill describe": "--upstream --exits --block --classes --depth --json",
+    "selfdistill export": "network --exit --out --format --precision --json",
 }
-OF_SELFDISTILL = {
-    "make-upstream": "--out --config --set",
-    "train": "--out --config --set --resume --allow-inexact-resume",
-    "evaluate": "network manifest --split --json",
-    "calibrate": "network manifest --uar-loss --json",
-    "predict": "network files --exit --json",
-    "describe": "--upstream --exits --block --classes --depth --json",
-    "export": "network --exit --out --format --precision --json",
-}
-GROUPS = {"trajectory": OF_TRAJECTORY, "selfdistill": OF_SELFDISTILL}
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        """What a script reads: stdout is one JSON object on one line, and nothing else."""
-        assert self.code == 0, self.err
-        assert self.out.endswith("}\n")
-        assert self.out.count("\n") == 1
-        return json.loads(self.out)
-
-
-def run(*arguments: object) -> Done:
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    assert isinstance(stopped.value.code, int)
-    return Done(stopped.value.code, out.getvalue(), err.getvalue())
-
-
-def settings(*pairs: str) -> list[str]:
-    return [word for pair in pairs for word in ("--set", pair)]
-
-
-def succeed(*arguments: object) -> Done:
-    done = run(*arguments)
-    assert done.code == 0, done.err
-    return done
-
-
 BANK = settings("heads=[superb, attentive]", "seeds=1", "updates=4", "half_trained=2", "batch=8", "window=8")
 NARROW = settings(
     "architecture.channels=[4,4,4,4,4]",
@@ -354,7 +312,7 @@ def test_a_command_computes_on_the_device_that_is_named(
     asked = []
     monkeypatch.setattr("gandistill.processes.device", lambda name: asked.append(name) or torch.device("meta"))
     with pytest.raises(RuntimeError, match=r"(?i)meta"):
-        main([*(str(word).replace("WORK", str(work)) for word in words), "--out", str(tmp_path / "x"), "--device", "a"])
+        run(*(str(word).replace("WORK", str(work)) for word in words), "--out", tmp_path / "x", "--device", "a")
     assert asked == ["a"]
 
 
@@ -405,20 +363,13 @@ def test_a_diverging_training_is_one_line_with_exit_code_1(work: Path, tmp_path:
     assert "Traceback" not in done.err
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *GROUPED])
 def test_help_lists_the_options(command: str):
-    done = succeed(command, "--help")
+    done = succeed(*command.split(), "--help")
     assert done.err == ""
-    for option in COMMANDS[command].split():
-        assert option in done.out
-    described = succeed("--help").out
-    assert f"  {command} " in described
-
-
-@pytest.mark.parametrize(("group", "command"), [(group, command) for group in GROUPS for command in GROUPS[group]])
-def test_help_lists_the_options_of_a_group(group: str, command: str):
-    described = succeed(group, command, "--help").out
-    assert [option for option in GROUPS[group][command].split() if option not in described] == []
+    assert [option for option in (COMMANDS | GROUPED)[command].split() if option not in done.out] == []
+    *group, name = command.split()
+    assert f"  {name} " in succeed(*group, "--help").out
 
 
 @pytest.mark.parametrize(

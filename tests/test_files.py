@@ -118,6 +118,42 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(tmp_path
     assert names(tmp_path) == [".a.txt.b.1.part", ".b.txt.1.part", "a.txt"]
 
 
+COUNTING = """
+    import sys, time
+    from pathlib import Path
+    from gandistill.files import locked
+
+    counter, rounds = Path(sys.argv[1]), int(sys.argv[2])
+    for _ in range(rounds):
+        with locked(counter):
+            counter.write_text(str(int(counter.read_text()) + 1))
+    with locked(counter):
+        print("in", flush=True)
+        time.sleep(0 if rounds else 600)
+"""
+
+
+def test_one_process_at_a_time_is_in_a_lock_and_a_killed_one_is_in_none(tmp_path: Path) -> None:
+    """Although whoever leaves removes the lock file, for which others wait."""
+    counter = tmp_path / "counter"
+    counter.write_text("0")
+
+    def start(rounds: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", textwrap.dedent(COUNTING), str(counter), str(rounds)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    stuck = start(0)
+    assert stuck.stdout is not None
+    assert stuck.stdout.readline() == "in\n"
+    workers = [start(50) for _ in range(4)]
+    assert counter.read_text() == "0"
+    stuck.kill()
+    assert [worker.communicate(timeout=60)[0] for worker in workers] == ["in\n"] * 4
+    stuck.communicate()
+    assert counter.read_text() == "200"
+    assert names(tmp_path) == ["counter"]
+
+
 FULL = """
     import os, resource, sys
     from pathlib import Path

@@ -24,7 +24,7 @@ from gandistill.corpora import audio
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.corpora.synthetic import synthesise
-from gandistill.features.extract import ExtractConfig, extract, make_upstream
+from gandistill.features.extract import ExtractConfig, extract, load_upstream
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def tiny_hubert(work: Path) -> Path:
 
 def measure(manifest: Path, config: ExtractConfig, device: str, rounds: int, work: Path) -> list[Row]:
     """A row for each variant."""
-    upstream = make_upstream(config, device)
+    upstream = load_upstream(config, device)
     paths = [entry.path for entry in read_manifest(manifest)]
     clips = [torch.from_numpy(audio.load(path)) for path in paths]
 

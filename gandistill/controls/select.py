@@ -51,7 +51,6 @@ def select(
     *,
     draws: str | None = None,
     bank: Bank | None = None,
-    frames: int | None = None,
     components: int = COMPONENTS,
 ) -> FeatureSet:
     """Write a control with ``counts`` points of each class (others 0), made from the train part, and return it.
@@ -60,37 +59,33 @@ def select(
     moves the points chosen by one vector for each class, so that their utterance means have the class's mean, whatever
     their number. ``real-designed`` moves each to a designed mean, as closed-form generators do too unless ``draws`` are
     ``independent``. With a ``bank``, its mean posterior becomes the soft label of each point, that of ``pooled`` ones
-    from all their frames; without, real points keep the soft labels that the features store. ``frames`` and
-    ``components`` are for the closed-form generators; the default length is the train part's median, because windows
-    much shorter than clips have other means.
+    from all their frames; without, real points keep the soft labels that the features store. ``components`` are for
+    the closed-form generators, whose samples have the train part's median length, because windows much shorter than
+    clips have other means.
     Raises InputError for an unknown method or class, counts that are negative or all 0, a negative seed, a bank that
     does not fit, or an ``out`` that is taken.
     """
     check_method(method, draws=draws)
-    given = (("components", components, 1), ("frames", frames, 1))
-    for what, value, least in given:
-        if value is not None and value < least:
-            raise InputError(f"Bad {what} {value}, expected {least} or more")
     train = _train_part(features, seed, out, bank)
     wanted = counts_per_class(train.labels, train.class_counts, counts=counts)
     made_by = _made_by(method, wanted, seed, bank)
     if method in SUBSETS:
         rows = _subset(train, method, wanted, seed)
-        points, found = _real(train, rows), train.rows(rows).class_counts
+        points, drawn = _real(train, rows), train.rows(rows).class_counts
         points = _recentred(points, train, rows) if method == RECENTRED else points
     else:
-        fitted, units = _fitted(train.folder, train.fingerprint, method == MEAN, frames, components, seed)
+        fitted, units = _fitted(train.folder, train.fingerprint, method == MEAN, None, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
-        points, found = _sampled(fitted, units, wanted, seed), wanted
+        points, drawn = _sampled(fitted, units, wanted, seed), wanted
     if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
         design = fitted_design(train.folder, train.fingerprint)
         made_by |= {"draws": DESIGNED, "share": design.share}
         points = _designed(points, design, train.labels, seed)
-    for label, count in found.items():
+    for label, count in drawn.items():
         if count < wanted[label]:
             say(f"{label}: {count} points, all that the train part has (asked for {wanted[label]})")
     points = _finished(points, method, bank)
-    return _write(out, train, track(points, "selecting", sum(found.values()), unit="points"), found, made_by)
+    return _write(out, train, track(points, "selecting", sum(drawn.values()), unit="points"), drawn, made_by)
 
 
 def select_within(features: FeatureSet, most: int, seed: int, out: Path, *, bank: Bank | None = None) -> FeatureSet:

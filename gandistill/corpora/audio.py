@@ -1,17 +1,14 @@
-"""The audio of a corpus: found on disk, judged, and read as mono, 16 kHz, float32."""
+"""The audio of a corpus: judged, and read as mono, 16 kHz, float32."""
 
-import filecmp
 import math
 import os
-import re
 import struct
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
-from itertools import groupby
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import BinaryIO
@@ -144,75 +141,6 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
     return good
 
 
-def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """Files below a folder by suffix, in any case, sorted by path; links are followed, no folder is read twice.
-
-    Raises InputError if there is no such folder.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: no such folder")
-    found, seen = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders.sort()
-        found += [Path(folder, name) for name in names if name.lower().endswith(suffixes)]
-    return sorted(found)
-
-
-def without_copies(files: Iterable[Path], identity: Callable[[Path], str]) -> list[Path]:
-    """The first file of each identity; the others must be its exact copies, and that they are left out is said.
-
-    Raises InputError if two files of one identity differ.
-    """
-    kept, copies = [], []
-    for name, group in groupby(sorted(files, key=lambda file: (identity(file), file)), key=identity):
-        first, *others = group
-        for other in others:
-            if not filecmp.cmp(first, other, shallow=False):
-                raise InputError(f"{first} and {other} are both {name!r} and differ: keep one of them")
-        kept.append(first)
-        copies += others
-    if copies:
-        say(f"Left out {len(copies)} files that are exact copies of others, the first is {copies[0]}")
-    return sorted(kept)
-
-
-def find_speech(
-    root: Path,
-    corpus: str,
-    names: re.Pattern[str],
-    example: str,
-    other: Callable[[Path], str | None] = lambda file: None,
-    suffixes: tuple[str, ...] = SUFFIXES,
-) -> dict[Path, re.Match[str]]:
-    """The speech of a corpus whose file names say everything: files below a folder whose stem ``names`` matches.
-
-    By path, with what the name says. Left out, which is said, are files of other names, and those of which ``other``
-    says what else they are ("video files"). A second copy of a file, which some downloads carry, is read once.
-
-    Raises InputError if there is no such folder or no speech in it (``example`` tells what was expected), or two files
-    of one name differ.
-    """
-    speech, left_out = dict[Path, re.Match[str]](), defaultdict[str, list[Path]](list)
-    for file in find_files(root, suffixes):
-        found = names.fullmatch(file.stem)
-        if found is None:
-            left_out[f"files not named as {corpus} names them"].append(file)
-        elif kind := other(file):
-            left_out[kind].append(file)
-        else:
-            speech[file] = found
-    for kind, files in sorted(left_out.items()):
-        say(f"{corpus}: left out {len(files)} {kind}, the first is {files[0]}")
-    if not speech:
-        raise InputError(f"{root}: no {corpus} speech found, expected files such as {example}")
-    return {file: speech[file] for file in without_copies(speech, lambda file: file.stem)}
-
-
 def _judge(entry: Entry, least: int) -> Entry | AudioError:
     try:
         samples = sum(map(len, stream(entry.path, entry.channel)))
@@ -320,19 +248,19 @@ def _decoded(path: Path, file: soundfile.SoundFile, channel: int | None) -> Iter
     if channel is not None and not 1 <= channel <= file.channels:
         raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
     heard = slice(None) if channel is None else slice(channel - 1, channel)
-    found = 0
+    samples = 0
     try:
         while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
-            found += len(block)
+            samples += len(block)
             with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
                 mono = block[:, heard].mean(axis=1)
             yield mono
     except soundfile.LibsndfileError as error:
         raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
-    if not found:
+    if not samples:
         raise AudioError(path, Reason.HEADER_ONLY)
-    if found < file.frames:
-        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {found} are there")
+    if samples < file.frames:
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {samples} are there")
 
 
 def _checked(path: Path, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
@@ -369,8 +297,8 @@ def _resampled(blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDA
     held = around
 
     def resampled(steps: int) -> NDArray[np.float32]:
-        found = resample_poly(held, up, down)
-        return found[margin * up : (margin + steps) * up].astype(np.float32)
+        samples = resample_poly(held, up, down)
+        return samples[margin * up : (margin + steps) * up].astype(np.float32)
 
     for block in blocks:
         held = np.concatenate([held, block])

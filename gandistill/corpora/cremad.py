@@ -13,11 +13,12 @@ One file, ``1076_MTI_SAD_XX.wav``, is silent: ``prepare`` stops there, or leaves
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.audio import find_files, find_speech, without_copies
-from gandistill.corpora.manifest import Entry, read_table
+from gandistill.corpora.manifest import GENDERS, Entry, read_table
+from gandistill.corpora.tree import find_files, read_names, without_copies
 from gandistill.errors import InputError, choices
 
 NAME = "CREMA-D"
@@ -33,10 +34,10 @@ EMOTIONS = {
 SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
 LEVELS = ("LO", "MD", "HI", "XX", "X")
 """How strongly the emotion is acted; XX: not asked for. One file says X instead, ``1040_ITH_SAD_X.wav``."""
-GENDERS = ("female", "male")
 DEMOGRAPHICS = "VideoDemographics.csv"
 NAMES = re.compile(
-    rf"(10(?:0[1-9]|[1-8][0-9]|9[01]))_({'|'.join(SENTENCES)})_({'|'.join(EMOTIONS)})_(?:{'|'.join(LEVELS)})"
+    rf"(?P<speaker>10(?:0[1-9]|[1-8][0-9]|9[01]))_(?P<text>{'|'.join(SENTENCES)})_(?P<emotion>{'|'.join(EMOTIONS)})"
+    rf"_(?:{'|'.join(LEVELS)})"
 )
 
 
@@ -44,15 +45,11 @@ def read(root: Path) -> list[Entry]:
     """The recordings, by path. Speaker is the actor, text the code of the sentence; all levels are read.
 
     Genders are those of ``VideoDemographics.csv``, or empty without it or for an actor it does not list, which is said.
-    Files that are not named as CREMA-D names them are left out, which is said. A second copy of the same tree is read
-    once.
-
-    Raises InputError if there is nothing of CREMA-D below ``root``, two files of one name differ, or the table of
-    actors cannot be read.
+    Raises InputError as ``read_names`` does, or if the table of actors cannot be read.
     """
-    speech = find_speech(root, NAME, NAMES, "AudioWAV/1001_DFA_ANG_XX.wav")
+    speech = read_names(root, NAME, NAMES, EMOTIONS, lambda name: "", "AudioWAV/1001_DFA_ANG_XX.wav")
     genders = _genders(root)
-    entries = [_entry(file, name, genders) for file, name in speech.items()]
+    entries = [replace(entry, gender=genders.get(entry.speaker, "")) for entry in speech]
     if unknown := {entry.speaker for entry in entries if not entry.gender}:
         say(f"{NAME}: the gender of {len(unknown)} actors is unknown, no {DEMOGRAPHICS} lists them")
     return entries
@@ -65,21 +62,9 @@ def _genders(root: Path) -> dict[str, str]:
     for table in without_copies(tables, lambda file: file.name):
         for row in read_table(table, ("ActorID", "Sex")):
             actor, gender = row.cells["ActorID"].strip(), row.cells["Sex"].strip().lower()
-            if gender not in GENDERS:
+            if gender not in GENDERS.values():
                 raise InputError(f"{table}, line {row.line}: {choices('sex', row.cells['Sex'], ('Female', 'Male'))}")
             if actor in genders:
                 raise InputError(f"{table}, line {row.line}: lists actor {actor} again, expected one line for each")
             genders[actor] = gender
     return genders
-
-
-def _entry(file: Path, name: re.Match[str], genders: dict[str, str]) -> Entry:
-    actor, sentence, emotion = name.groups()
-    return Entry(
-        id=file.stem,
-        path=file,
-        emotion=EMOTIONS[emotion],
-        speaker=actor,
-        gender=genders.get(actor, ""),
-        text=sentence,
-    )

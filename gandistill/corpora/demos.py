@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import say
-from gandistill.corpora.audio import find_speech
-from gandistill.corpora.manifest import SPLITS, Entry
-from gandistill.errors import InputError, choices
+from gandistill.corpora.manifest import GENDERS, SPLITS, Entry
+from gandistill.corpora.tree import read_names
+from gandistill.errors import InputError
 
 NAME = "DEMoS"
 LICENCE = "DEMoS end user licence agreement: academic use, no redistribution"
@@ -34,7 +34,9 @@ EMOTIONS = {
     "sor": "surprise",
     "neu": "neutral",
 }
-NAMES = re.compile(rf"(?:(?:NP|PR)_)?([fm])_(\d\d)_({'|'.join(EMOTIONS)})(\d\d[a-z])")
+NAMES = re.compile(
+    rf"(?:(?:NP|PR)_)?(?P<gender>[fm])_(?P<speaker>\d\d)_(?P<emotion>{'|'.join(EMOTIONS)})(?P<text>\d\d[a-z])"
+)
 
 TABLE1 = {
     "anger": (586, 531, 360),
@@ -54,25 +56,10 @@ SOLVER_SECONDS = 120.0
 def read(root: Path) -> list[Entry]:
     """The utterances of DEMOS/ and NEU/, by path. Speaker is the two-digit number, text the item (``07b``).
 
-    A speaker number belongs to one person: the corpus never uses it with both genders. Files that are not named as
-    DEMoS names them are left out, which is said. A second copy of the same tree is read once.
-
-    Raises InputError if there is nothing of DEMoS below ``root``, or two files of one name differ.
+    A speaker number belongs to one person: the corpus never uses it with both genders. Raises InputError as
+    ``read_names`` does.
     """
-    speech = find_speech(root, NAME, NAMES, "DEMOS/NP_f_01_col07b.wav")
-    return [_entry(file, name) for file, name in speech.items()]
-
-
-def _entry(file: Path, name: re.Match[str]) -> Entry:
-    gender, speaker, emotion, item = name.groups()
-    return Entry(
-        id=file.stem,
-        path=file,
-        emotion=EMOTIONS[emotion],
-        speaker=speaker,
-        gender={"f": "female", "m": "male"}[gender],
-        text=item,
-    )
+    return read_names(root, NAME, NAMES, EMOTIONS, lambda name: GENDERS[name["gender"]], "DEMOS/NP_f_01_col07b.wav")
 
 
 def mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
@@ -80,13 +67,11 @@ def mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
 
     Exactly met: the utterances of each of the seven classes in train, dev and test, and the 27 / 25 / 16 speakers.
     Neutral is left out, as in the paper. Many splits meet the table; ``seed`` chooses one, and the same seed and
-    scipy version give the same. Which of them is the authors' is not published: see ``TABLE1_ORIGIN``. There is one
-    fold. Paper's table: its F/M columns are permuted against the classes and give no numbers by part; not used.
+    scipy version give the same. Which of them is the authors' is not published: see ``TABLE1_ORIGIN``. Paper's
+    table: its F/M columns are permuted against the classes and give no numbers by part; not used.
 
     Raises InputError if the corpus does not hold Table 1's 9,365 utterances of 68 speakers, or no split is found.
     """
-    if fold != 1:
-        raise choices("fold", fold, ["1"])
     kept = [entry for entry in entries if entry.emotion in TABLE1]
     held = Counter(entry.emotion for entry in kept)
     for emotion, counts in TABLE1.items():
@@ -120,13 +105,13 @@ def _assign(counts: NDArray[np.int64], totals: NDArray[np.int64], seed: int) -> 
     once = np.kron(np.eye(S), np.ones(P))
     sums = np.kron(counts.T, np.eye(P))
     exactly: Any = np.concatenate([np.ones(S), totals.ravel()])
-    found = milp(
+    split = milp(
         np.random.default_rng(seed).random(S * P),
         integrality=np.ones(S * P),
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(np.vstack([once, sums]), exactly, exactly),
         options={"mip_rel_gap": np.inf, "time_limit": SOLVER_SECONDS},
     )
-    if found.x is None:
-        raise InputError(f"Protocol mtt-table1: no split of these speakers meets the paper's Table 1 ({found.message})")
-    return found.x.reshape(S, P).argmax(axis=1)
+    if split.x is None:
+        raise InputError(f"Protocol mtt-table1: no split of these speakers meets the paper's Table 1 ({split.message})")
+    return split.x.reshape(S, P).argmax(axis=1)

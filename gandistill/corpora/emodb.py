@@ -13,8 +13,8 @@ Version 2 in audb has the others too, which are read as well where they are name
 import re
 from pathlib import Path
 
-from gandistill.corpora.audio import find_speech
 from gandistill.corpora.manifest import Entry
+from gandistill.corpora.tree import read_names
 
 NAME = "EMO-DB"
 LICENCE = "CC0 1.0 as its publication with audb says"
@@ -41,27 +41,16 @@ GENDERS = {
     "16": "female",
 }
 LARYNGOGRAMS = "laryngo"
-NAMES = re.compile(rf"({'|'.join(GENDERS)})([ab][0-9][0-9])([{''.join(EMOTIONS)}])[a-z]")
+NAMES = re.compile(rf"(?P<speaker>{'|'.join(GENDERS)})(?P<text>[ab][0-9][0-9])(?P<emotion>[{''.join(EMOTIONS)}])[a-z]")
 
 
 def read(root: Path) -> list[Entry]:
     """The recordings, by path. Text is the code of the sentence, such as ``a01``.
 
-    Laryngograms (files in a folder ``laryngo``) and files that are not named as EMO-DB names them are left out, which
-    is said. A second copy of the same tree is read once.
-
-    Raises InputError if there is nothing of EMO-DB below ``root``, or two files of one name differ.
+    Laryngograms (files in a folder ``laryngo``) are left out, which is said. Raises InputError as ``read_names`` does.
     """
-    speech = find_speech(root, NAME, NAMES, "wav/03a01Fa.wav", _other)
-    return [_entry(file, name) for file, name in speech.items()]
+    return read_names(root, NAME, NAMES, EMOTIONS, lambda name: GENDERS[name["speaker"]], "wav/03a01Fa.wav", _other)
 
 
 def _other(file: Path) -> str | None:
     return "laryngograms" if file.parent.name == LARYNGOGRAMS else None
-
-
-def _entry(file: Path, name: re.Match[str]) -> Entry:
-    speaker, text, emotion = name.groups()
-    return Entry(
-        id=file.stem, path=file, emotion=EMOTIONS[emotion], speaker=speaker, gender=GENDERS[speaker], text=text
-    )

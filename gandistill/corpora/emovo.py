@@ -13,8 +13,8 @@ in their average part of it cancels. So the first channel alone is the utterance
 import re
 from pathlib import Path
 
-from gandistill.corpora.audio import find_speech
-from gandistill.corpora.manifest import Entry
+from gandistill.corpora.manifest import GENDERS, Entry
+from gandistill.corpora.tree import read_names
 
 NAME = "EMOVO"
 LICENCE = "none known; those who pass the corpus on say research use, or CC BY-NC-SA 4.0"
@@ -28,28 +28,13 @@ EMOTIONS = {
     "sor": "surprise",
 }
 CHANNEL = 1
-NAMES = re.compile(rf"({'|'.join(EMOTIONS)})-([fm][1-3])-(b[1-3]|l[1-4]|n[1-5]|d[12])")
+NAMES = re.compile(rf"(?P<emotion>{'|'.join(EMOTIONS)})-(?P<speaker>[fm][1-3])-(?P<text>b[1-3]|l[1-4]|n[1-5]|d[12])")
 
 
 def read(root: Path) -> list[Entry]:
     """The recordings, by path, each its file's first channel. Text is the code of the sentence, such as ``b1``.
 
-    Files that are not named as EMOVO names them are left out, which is said. A second copy of the same tree is read
-    once.
-
-    Raises InputError if there is nothing of EMOVO below ``root``, or two files of one name differ.
+    Raises InputError as ``read_names`` does.
     """
-    return [_entry(file, name) for file, name in find_speech(root, NAME, NAMES, "f1/dis-f1-b1.wav").items()]
-
-
-def _entry(file: Path, name: re.Match[str]) -> Entry:
-    emotion, actor, sentence = name.groups()
-    return Entry(
-        id=file.stem,
-        path=file,
-        emotion=EMOTIONS[emotion],
-        speaker=actor,
-        gender={"f": "female", "m": "male"}[actor[0]],
-        text=sentence,
-        channel=CHANNEL,
-    )
+    example = "f1/dis-f1-b1.wav"
+    return read_names(root, NAME, NAMES, EMOTIONS, lambda name: GENDERS[name["speaker"][0]], example, channel=CHANNEL)

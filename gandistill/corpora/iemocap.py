@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 
 from gandistill.console import say
-from gandistill.corpora.manifest import Entry
-from gandistill.errors import InputError, choices
+from gandistill.corpora.manifest import GENDERS, Entry
+from gandistill.errors import InputError
 
 NAME = "IEMOCAP"
 LICENCE = "IEMOCAP release form (University of Southern California): research use, no redistribution"
@@ -68,15 +68,15 @@ def _labels(session: Path) -> Iterator[tuple[str, str]]:
             continue
         for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if line.startswith("["):
-                found = LABEL.match(line)
-                if found is None:
+                label = LABEL.match(line)
+                if label is None:
                     raise InputError(f"{file}, line {number}: expected '[start - end]<TAB>utterance<TAB>label<TAB>['")
-                yield found[1], found[2]
+                yield label[1], label[2]
 
 
 def _entry(session: Path, name: str, emotion: str) -> Entry:
-    found = UTTERANCE.fullmatch(name)
-    if found is None or found[1] != session.name[-1]:
+    parts = UTTERANCE.fullmatch(name)
+    if parts is None or parts[1] != session.name[-1]:
         raise InputError(f"{session}: utterance {name!r} is not named as {session.name} names them")
     dialog = name.rpartition("_")[0]
     wav = session / "sentences" / "wav" / dialog / f"{name}.wav"
@@ -85,9 +85,9 @@ def _entry(session: Path, name: str, emotion: str) -> Entry:
         id=name,
         path=flac if flac.exists() and not wav.exists() else wav,
         emotion=emotion,
-        speaker=f"Ses0{found[1]}{found[2]}",
-        gender={"F": "female", "M": "male"}[found[2]],
-        session=found[1],
+        speaker=f"Ses0{parts[1]}{parts[2]}",
+        gender=GENDERS[parts[2].lower()],
+        session=parts[1],
         text=dialog,
     )
 
@@ -106,28 +106,26 @@ def superb(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
     split is by utterance, so all speakers of train are in dev as well, and a head chosen on dev is chosen on speakers
     it knows; ``speaker-independent`` is the protocol with other speakers in dev.
 
-    Raises InputError if the fold is not 1..5, an utterance of the list is missing, or a label differs from the list.
+    Raises InputError if an utterance of the list is missing, or a label differs from the list.
     """
-    if fold not in range(1, 6):
-        raise choices("fold", fold, ["1", "2", "3", "4", "5"])
     listed = superb_list()
-    found = {entry.id: entry for entry in entries}
-    if missing := [name for name in listed if name not in found]:
+    known = {entry.id: entry for entry in entries}
+    if missing := [name for name in listed if name not in known]:
         raise InputError(
             f"Protocol superb needs the {len(listed)} utterances of its list, {len(missing)} are missing, "
             f"the first is {missing[0]}: is this the full release of IEMOCAP?"
         )
-    if differing := [name for name, emotion in listed.items() if found[name].emotion != emotion]:
+    if differing := [name for name, emotion in listed.items() if known[name].emotion != emotion]:
         first = differing[0]
         raise InputError(
             f"Protocol superb: {len(differing)} labels differ from its list, "
-            f"the first is {first}: {found[first].emotion!r}, expected {listed[first]!r}"
+            f"the first is {first}: {known[first].emotion!r}, expected {listed[first]!r}"
         )
-    if added := len(found) - len(listed):
+    if added := len(known) - len(listed):
         say(f"Protocol superb: left out {added} utterances that are not in its list")
 
-    rest = [name for name in listed if found[name].session != str(fold)]
+    rest = [name for name in listed if known[name].session != str(fold)]
     order = torch.randperm(len(rest), generator=torch.Generator().manual_seed(SUPERB_SEED)).tolist()
     train = {rest[i] for i in order[: int(SUPERB_TRAIN * len(rest))]}
     parts = {name: "train" if name in train else "dev" for name in rest}
-    return [replace(found[name], split=parts.get(name, "test")) for name in listed]
+    return [replace(known[name], split=parts.get(name, "test")) for name in listed]

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ CHANNEL = "channel"
 """A column that only the manifest of a corpus that asks for a channel has."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
+GENDERS = {"f": "female", "m": "male"}
+"""What the first letters stand for that some corpora have in their names."""
 
 
 @dataclass(frozen=True)
@@ -128,13 +130,12 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[str]
         raise InputError(f"{path}: cannot write {wrong!r}, rename the file: its name is not UTF-8") from None
 
 
-def _check_header(path: Path, header: Iterable[str], required: Iterable[str]) -> None:
-    found = list(header)
-    missing = [column for column in required if column not in found]
+def _check_header(path: Path, names: Sequence[str], required: Iterable[str]) -> None:
+    missing = [column for column in required if column not in names]
     if missing:
-        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{', '.join(found)}]")
-    if len(set(found)) < len(found):
-        double = next(column for column in found if found.count(column) > 1)
+        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{', '.join(names)}]")
+    if len(set(names)) < len(names):
+        double = next(column for column in names if names.count(column) > 1)
         raise InputError(f"{path}, line 1: has the column {double!r} twice")
 
 
@@ -160,18 +161,12 @@ def _entry(row: Row, path: Path) -> Entry:
             raise InputError(f"{path}, line {row.line}: its {column} is empty")
     if cells["split"] not in ("", *SPLITS):
         raise InputError(f"{path}, line {row.line}: {choices('split', cells['split'], (*SPLITS, 'or empty'))}")
-    return Entry(
-        id=cells["id"],
-        path=path.parent / cells["path"],
-        emotion=cells["emotion"],
-        speaker=cells["speaker"],
-        gender=cells["gender"],
-        session=cells["session"],
-        text=cells["text"],
-        duration=_duration(cells["duration"], path, row.line),
-        split=cells["split"],
-        channel=_channel(row.cells.get(CHANNEL, ""), path, row.line),
-    )
+    fields: dict[str, Any] = cells | {
+        "path": path.parent / cells["path"],
+        "duration": _duration(cells["duration"], path, row.line),
+        "channel": _channel(row.cells.get(CHANNEL, ""), path, row.line),
+    }
+    return Entry(**fields)
 
 
 def _duration(cell: str, path: Path, line: int) -> float | None:

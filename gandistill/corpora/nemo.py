@@ -10,8 +10,8 @@ from https://huggingface.co/datasets/amu-cai/nEMO. On disk:
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.audio import find_files, without_copies
 from gandistill.corpora.manifest import Entry, Row, read_table
+from gandistill.corpora.tree import find_files, without_copies
 from gandistill.errors import InputError, choices
 
 NAME = "nEMO"

@@ -66,10 +66,10 @@ def prepare(
     fold = 1 if fold is None else fold
     _check_out(out, (root, partition))
 
-    found = reader.read(root, columns) if columns else reader.read(root)
+    entries = reader.read(root, columns) if columns else reader.read(root)
     if partition is not None:
-        found = splits.with_partition(found, partition)
-    kept = splits.apply(protocol, corpus, found, fold, seed) if protocol else _unsplit(found)
+        entries = splits.with_partition(entries, partition)
+    kept = splits.apply(protocol, corpus, entries, fold, seed) if protocol else _unsplit(entries)
     if merge_dev and all(entry.split != "dev" for entry in kept):
         raise InputError(f"Protocol {protocol} leaves no dev part that could train: prepare without merging it")
     kept = splits.merge_dev(kept) if merge_dev else kept
@@ -79,7 +79,7 @@ def prepare(
     splits.check_speakers(report, protocol)
 
     write_manifest(out, usable)
-    left_out = {"protocol": _missing(found, kept), "bad audio": _missing(kept, usable)}
+    left_out = {"protocol": _missing(entries, kept), "bad audio": _missing(kept, usable)}
     origin = {"corpus": reader.NAME, "licence": reader.LICENCE}
     if protocol is not None:
         origin |= {"protocol": protocol, "fold": fold, "seed": seed} | (DEV_MERGED if merge_dev else {})

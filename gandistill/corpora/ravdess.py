@@ -10,8 +10,9 @@ https://zenodo.org/records/1188976. On disk, anywhere below ROOT:
 import re
 from pathlib import Path
 
-from gandistill.corpora.audio import SUFFIXES, find_speech
+from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import Entry
+from gandistill.corpora.tree import read_names
 
 NAME = "RAVDESS"
 LICENCE = "CC BY-NC-SA 4.0"
@@ -26,35 +27,23 @@ EMOTIONS = {
     "08": "surprise",
 }
 VIDEO = (".mp4",)
-NAMES = re.compile(r"0[1-3]-0[12]-(0[1-8])-0[12]-(0[12])-0[12]-(0[1-9]|1\d|2[0-4])")
+NAMES = re.compile(r"0[1-3]-0[12]-(?P<emotion>0[1-8])-0[12]-(?P<text>0[12])-0[12]-(?P<speaker>0[1-9]|1\d|2[0-4])")
 
 
 def read(root: Path) -> list[Entry]:
     """The speech recordings, by path. Speaker is the actor (odd: male), text the statement, 01 or 02.
 
-    Song, video and files that are not named as RAVDESS names them are left out, which is said. A second copy of the
-    same tree, which some downloads carry, is read once.
-
-    Raises InputError if there is no speech of RAVDESS below ``root``, or two files of one name differ.
+    Song and video are left out, which is said. Raises InputError as ``read_names`` does.
     """
     example = "Actor_01/03-01-05-01-02-01-01.wav"
-    speech = find_speech(root, NAME, NAMES, example, _other, SUFFIXES + VIDEO)
-    return [_entry(file, name) for file, name in speech.items()]
+    return read_names(root, NAME, NAMES, EMOTIONS, _gender, example, _other, SUFFIXES + VIDEO)
+
+
+def _gender(name: re.Match[str]) -> str:
+    return "male" if int(name["speaker"]) % 2 else "female"
 
 
 def _other(file: Path) -> str | None:
     if file.suffix.lower() in VIDEO:
         return "video files"
     return None if file.stem.startswith("03-01") else "song recordings"
-
-
-def _entry(file: Path, name: re.Match[str]) -> Entry:
-    emotion, statement, actor = name.groups()
-    return Entry(
-        id=file.stem,
-        path=file,
-        emotion=EMOTIONS[emotion],
-        speaker=actor,
-        gender="male" if int(actor) % 2 else "female",
-        text=statement,
-    )

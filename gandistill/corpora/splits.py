@@ -5,10 +5,12 @@ A protocol is a function of the utterances, a fold (1, 2, ...) and a seed, and r
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from itertools import combinations
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import SPLITS, Entry, read_table
 from gandistill.errors import InputError, choices
 
+Split = Callable[[list[Entry], int, int], list[Entry]]
+T = TypeVar("T")
 CUSTOM = "custom"
 MOST_FOLDS = 5
 DYAD_SESSIONS = ((1, 2, 3), (4, 5), (6, 7), (8, 9), (10, 11, 12))
@@ -37,7 +41,7 @@ class Protocol:
     With ``known_speakers`` its task is to name the speaker, out of those of train.
     """
 
-    split: Callable[[list[Entry], int, int], list[Entry]]
+    split: Split
     corpora: tuple[str, ...] = ()
     folds: int = 1
     parts: tuple[str, ...] = SPLITS
@@ -97,16 +101,14 @@ def ravdess_dyads(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
     Calm counts as neutral; the other classes are left out. Fold k tests on session k; its dev part is the first dyad
     of session k + 1 (cyclically), the rest of that session trains. Nothing is drawn, so ``seed`` does not count.
     """
-    session_of = {dyad: number for number, dyads in enumerate(DYAD_SESSIONS, 1) for dyad in dyads}
-    dev = DYAD_SESSIONS[fold % len(DYAD_SESSIONS)][0]
+    session_of = {dyad: str(number) for number, dyads in enumerate(DYAD_SESSIONS, 1) for dyad in dyads}
+    parts = _parts_of(DYAD_SESSIONS, fold)
     kept = []
     for entry in entries:
         if entry.emotion in DYAD_EMOTIONS:
             dyad = (int(entry.speaker) + 1) // 2
-            session = session_of[dyad]
-            split = "test" if session == fold else "dev" if dyad == dev else "train"
             emotion = DYAD_EMOTIONS[entry.emotion]
-            kept.append(replace(entry, emotion=emotion, session=str(session), split=split))
+            kept.append(replace(entry, emotion=emotion, session=session_of[dyad], split=parts[dyad]))
     if calm := sum(entry.emotion == "calm" for entry in entries):
         say(f"Protocol ravdess-dyads: {calm} utterances of calm count as neutral")
     _say_left_out("ravdess-dyads", (entry for entry in entries if entry.emotion not in DYAD_EMOTIONS))
@@ -121,14 +123,11 @@ def speaker_trios(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
 
     Raises InputError for a speaker who is in no trio, or if a part lacks a class that another has.
     """
-    trio_of = {speaker: number for number, trio in enumerate(TRIOS, 1) for speaker in trio}
-    dev = TRIOS[fold % len(TRIOS)][0]
-    split = []
+    parts = _parts_of(TRIOS, fold)
     for entry in entries:
-        if entry.speaker not in trio_of:
-            raise choices(f"speaker of {entry.id}", entry.speaker, list(trio_of))
-        part = "test" if trio_of[entry.speaker] == fold else "dev" if entry.speaker == dev else "train"
-        split.append(replace(entry, split=part))
+        if entry.speaker not in parts:
+            raise choices(f"speaker of {entry.id}", entry.speaker, list(parts))
+    split = [replace(entry, split=parts[entry.speaker]) for entry in entries]
     for part, counts in audit(split).counts.items():
         if lacking := [emotion for emotion, count in counts.items() if count == 0]:
             raise InputError(
@@ -164,12 +163,12 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
         name, part = row.cells[key].strip(), row.cells["split"].strip()
         if part not in SPLITS:
             raise InputError(f"{path}, line {row.line}: {choices('split', part, SPLITS)}")
-        found = [by_id[name]] if name in by_id else _ending_in(name, by_name)
-        if len(found) > 1:
-            raise InputError(f"{path}, line {row.line}: {name!r} fits {len(found)} utterances, name it by id or path")
-        if not found:
+        named = [by_id[name]] if name in by_id else _ending_in(name, by_name)
+        if len(named) > 1:
+            raise InputError(f"{path}, line {row.line}: {name!r} fits {len(named)} utterances, name it by id or path")
+        if not named:
             strangers.append(name)
-        elif split.setdefault(found[0].id, part) != part:
+        elif split.setdefault(named[0].id, part) != part:
             raise InputError(f"{path}, line {row.line}: puts {name!r} in {part}, an earlier line in another part")
     if strangers:
         say(f"{path}: {len(strangers)} of {len(rows)} rows name no utterance of the corpus, such as {strangers[0]!r}")
@@ -196,9 +195,9 @@ class Audit:
             rows.append((part or "not split", *map(str, numbers)))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-        for (one, other), shared in self.overlaps.items():
+        for (first, second), shared in self.overlaps.items():
             names = f"{len(shared)} ({_some(shared)})" if shared else "none"
-            lines.append(f"speakers in both {one or 'not split'} and {other or 'not split'}: {names}")
+            lines.append(f"speakers in both {first or 'not split'} and {second or 'not split'}: {names}")
         return "\n".join(lines)
 
 
@@ -227,7 +226,7 @@ def check_speakers(audit: Audit, protocol: str | None = None) -> None:
     A protocol whose task is to name the speaker turns that round: its parts share speakers, which is said, and
     InputError is raised if one of dev or test is not in train.
     """
-    if protocol in [name for name, one in PROTOCOLS.items() if one.known_speakers]:
+    if protocol in [name for name, known in PROTOCOLS.items() if known.known_speakers]:
         known = set(audit.speakers.get("train", ()))
         for part, speakers in audit.speakers.items():
             if strangers := sorted(set(speakers) - known):
@@ -243,6 +242,13 @@ def check_speakers(audit: Audit, protocol: str | None = None) -> None:
             f"{len(shared)} speakers are in both train and test ({_some(shared)}): "
             "a test on speakers that were trained on is refused, expected disjoint speakers"
         )
+
+
+def _parts_of(groups: Sequence[Sequence[T]], fold: int) -> dict[T, str]:
+    """Part of each member: group ``fold`` is test, the first of the next group (cyclically) dev, all others train."""
+    dev = groups[fold % len(groups)][0]
+    names = {member: "dev" if member == dev else "train" for group in groups for member in group}
+    return names | dict.fromkeys(groups[fold - 1], "test")
 
 
 def _group_of(entries: list[Entry]) -> Callable[[Entry], str]:
@@ -286,30 +292,21 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
-def _superb(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.iemocap import superb
+def _of_corpus(corpus: str, name: str) -> Split:
+    """A split that lives in its corpus's module, which is imported when it is asked."""
 
-    return superb(entries, fold, seed)
+    def split(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
+        return getattr(import_module(f"gandistill.corpora.{corpus}"), name)(entries, fold, seed)
 
-
-def _mtt_table1(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.demos import mtt_table1
-
-    return mtt_table1(entries, fold, seed)
-
-
-def _superb_sid(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
-    from gandistill.corpora.voxceleb1 import superb_sid
-
-    return superb_sid(entries, fold, seed)
+    return split
 
 
 PROTOCOLS = {
     "speaker-independent": Protocol(speaker_independent, folds=MOST_FOLDS),
     "ravdess-dyads": Protocol(ravdess_dyads, ("ravdess",), folds=len(DYAD_SESSIONS)),
     "speaker-trios": Protocol(speaker_trios, ("nemo",), folds=len(TRIOS)),
-    "superb": Protocol(_superb, ("iemocap",), folds=5),
-    "mtt-table1": Protocol(_mtt_table1, ("demos",)),
-    "superb-sid": Protocol(_superb_sid, ("voxceleb1",), known_speakers=True),
+    "superb": Protocol(_of_corpus("iemocap", "superb"), ("iemocap",), folds=5),
+    "mtt-table1": Protocol(_of_corpus("demos", "mtt_table1"), ("demos",)),
+    "superb-sid": Protocol(_of_corpus("voxceleb1", "superb_sid"), ("voxceleb1",), known_speakers=True),
     CUSTOM: Protocol(custom, parts=("train",)),
 }

@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 
 from gandistill import artifacts
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, find_files
-from gandistill.corpora.manifest import Entry
+from gandistill.corpora.audio import SAMPLE_RATE
+from gandistill.corpora.manifest import GENDERS, Entry
+from gandistill.corpora.tree import find_files
 from gandistill.errors import InputError
 
 NAME = "synthetic speech"
 LICENCE = "CC0-1.0"
 KIND = "synthetic corpus"
 FILE = re.compile(r"S(\d\d)([FM])_([a-z]+)_(\d\d)")
-GENDERS = {"F": "female", "M": "male"}
 SENTENCES = (
     "ma.sa.ti.lo|no.fe.ka.su",
     "lo.ne.ka|si.mu.ta.le.no",
@@ -153,16 +153,16 @@ def read(root: Path) -> list[Entry]:
 
 
 def _entry(file: Path) -> Entry:
-    found = FILE.fullmatch(file.stem)
-    if found is None:
+    name = FILE.fullmatch(file.stem)
+    if name is None:
         raise InputError(f"{file}: not a clip of a {KIND}, expected a name such as S01F_angry_03.wav")
-    session, sex, emotion, number = found.groups()
+    session, sex, emotion, number = name.groups()
     return Entry(
         id=file.stem,
         path=file,
         emotion=emotion,
         speaker=f"S{session}{sex}",
-        gender=GENDERS[sex],
+        gender=GENDERS[sex.lower()],
         session=str(int(session)),
         text=str(int(number) % len(SENTENCES)),
     )
@@ -174,7 +174,7 @@ def synthesise(root: Path, sessions: int = 5, per_class: int = 14, seed: int = 0
     The same arguments give the same files, however many threads work. Raises InputError if ``root`` holds anything
     but an earlier synthetic corpus, which is replaced.
     """
-    voices = [(session, sex) for session in range(1, sessions + 1) for sex in GENDERS]
+    voices = [(session, sex) for session in range(1, sessions + 1) for sex in "FM"]
     clips = [(*clip, seed) for clip in product(voices, EMOTIONS, range(per_class))]
     with artifacts.new_artifact(root, KIND) as folder, ThreadPool() as pool:
         for session in range(1, sessions + 1):

@@ -19,8 +19,9 @@ from collections import Counter
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.audio import SUFFIXES, find_files, without_copies
+from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import SPLITS, Entry
+from gandistill.corpora.tree import find_files, without_copies
 from gandistill.errors import InputError
 from gandistill.files import read_text
 
@@ -64,12 +65,12 @@ def read(root: Path) -> list[Entry]:
     if others:
         say(f"{NAME}: left out {len(others)} files not named as {NAME} names them, the first is {others[0]}")
     split = _split(lists)
-    found = {speech[file]: file for file in without_copies(speech, speech.__getitem__)}
-    if missing := sorted(split.keys() - found.keys()):
+    files = {speech[file]: file for file in without_copies(speech, speech.__getitem__)}
+    if missing := sorted(split.keys() - files.keys()):
         say(f"{NAME}: {len(missing)} of {len(split)} utterances of the split have no audio, the first is {missing[0]}")
     folder = min(file.parents[2] for file in speech)
-    found |= {name: folder / f"{name}.wav" for name in missing}
-    return [_entry(name, file, split.get(name, "")) for name, file in sorted(found.items())]
+    files |= {name: folder / f"{name}.wav" for name in missing}
+    return [_entry(name, file, split.get(name, "")) for name, file in sorted(files.items())]
 
 
 def read_split(path: Path) -> dict[str, str]:
@@ -82,10 +83,10 @@ def read_split(path: Path) -> dict[str, str]:
     for number, line in enumerate(read_text(path).removeprefix("\ufeff").split("\n"), 1):
         if not line.strip():
             continue
-        found = LINE.fullmatch(line.strip())
-        if found is None:
+        words = LINE.fullmatch(line.strip())
+        if words is None:
             raise InputError(f"{path}, line {number}: expected 1, 2 or 3 and a name: '1 id10001/1zcIwhmdeo4/00001.wav'")
-        part, name = found[1], found[2]
+        part, name = words[1], words[2]
         if name in lines:
             raise InputError(f"{path}, line {number}: {name}.wav is already on line {lines[name]}")
         lines[name], split[name] = number, PARTS[part]

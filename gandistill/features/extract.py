@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -51,11 +51,13 @@ from gandistill.features.pooling import Pooled
 from gandistill.features.s3prl import S3prl, S3prlConfig
 from gandistill.features.upstreams import Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
-from gandistill.files import dump_compact
+from gandistill.files import dump_compact, lock_of
 from gandistill.numerics import one_thread
 
 S3PRL = "s3prl:"
-UPSTREAMS = ("logmel", "hubert", "whisper", S3PRL + "NAME")
+OWN = {"logmel": LogMel, "hubert": Hubert, "whisper": Whisper}
+"""Upstreams that have a section of their own name in the config."""
+UPSTREAMS = (*OWN, S3PRL + "NAME")
 HEADER = "extraction"  # one key: safetensors writes several in random order, and shards must be equal to the byte
 FINAL = (artifacts.CONFIG, INDEX, artifacts.CARD, artifacts.SUMS)
 ADVICE = "choose another --out or remove it"
@@ -93,7 +95,7 @@ class ExtractConfig(Config):
     @field_validator("upstream")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in UPSTREAMS[:-1] or (name.startswith(S3PRL) and name != S3PRL):
+        if name in OWN or (name.startswith(S3PRL) and name != S3PRL):
             return name
         raise choices("upstream", name, UPSTREAMS)
 
@@ -147,7 +149,7 @@ def extract(
     _check_out(out)
     entries = read_manifest(manifest)
     labels = sorted({entry.emotion for entry in entries})
-    upstream = make_upstream(config, device)
+    upstream = load_upstream(config, device)
     entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least())
     shards = _shards(entries, upstream, config.shard)
     facts = _facts(upstream, labels, read_origin(manifest), shards)
@@ -168,17 +170,13 @@ def extract(
         lock.unlink(missing_ok=True)
 
 
-def make_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
+def load_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
     """The upstream that the config names, clips and frames prepared as it says.
 
     Raises InputError if it cannot be had here, or gives no frame of clips as short as the config has them.
     """
-    if config.upstream == "logmel":
-        upstream = LogMel(config.logmel, device)
-    elif config.upstream == "hubert":
-        upstream = Hubert(config.hubert, device)
-    elif config.upstream == "whisper":
-        upstream = Whisper(config.whisper, device)
+    if config.upstream in OWN:
+        upstream = OWN[config.upstream](getattr(config, config.upstream), device)
     else:
         upstream = S3prl(config.upstream.removeprefix(S3PRL), config.s3prl, device)
     if config.clip:
@@ -203,14 +201,12 @@ def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
     shards, description = [], upstream.describe()
     for number, start in enumerate(range(0, len(entries), size)):
         part = entries[start : start + size]
-        files = [_source(entry, digest) for entry, digest in zip(part, digests[start : start + size], strict=True)]
+        files = [
+            [entry.id, digest] + ([] if entry.channel is None else [f"channel {entry.channel}"])
+            for entry, digest in zip(part, digests[start : start + size], strict=True)
+        ]
         shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
     return shards
-
-
-def _source(entry: Entry, digest: str) -> list[str]:
-    """Id and hash of a file, and its channel where one was chosen."""
-    return [entry.id, digest] if entry.channel is None else [entry.id, digest, f"channel {entry.channel}"]
 
 
 def _facts(upstream: Upstream, labels: list[str], origin: dict[str, Any], shards: list[Shard]) -> dict[str, Any]:
@@ -229,10 +225,10 @@ def _facts(upstream: Upstream, labels: list[str], origin: dict[str, Any], shards
 
 def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[str, list[int]]:
     """Frame counts of the shards that are there, by shard. Raises InputError if ``out`` was made from anything else."""
-    found = artifacts.read_json(out / artifacts.CONFIG) if (out / artifacts.CONFIG).is_file() else None
-    if found is not None:
+    config = artifacts.read_json(out / artifacts.CONFIG) if (out / artifacts.CONFIG).is_file() else None
+    if config is not None:
         keys = ("upstream", "labels", *ORIGIN)
-        _require_same({key: found.get(key) for key in keys}, {key: facts.get(key) for key in keys}, out)
+        _require_same({key: config.get(key) for key in keys}, {key: facts.get(key) for key in keys}, out)
     lengths = {}
     for shard in shards:
         there = (out / shard.name).is_file()
@@ -244,7 +240,7 @@ def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[s
     others = sorted({path.name for path in out.glob("frames-*.safetensors")} - {shard.name for shard in shards})
     if others:
         raise InputError(f"{out} holds {others[0]} of a larger extraction: {ADVICE}")
-    if found is not None and found.get("fingerprint") != facts["fingerprint"]:
+    if config is not None and config.get("fingerprint") != facts["fingerprint"]:
         raise InputError(f"{out} was made from other labels, speakers, sessions or splits of the same audio: {ADVICE}")
     return lengths
 
@@ -268,14 +264,14 @@ def _difference(there: Any, here: Any, key: str = "") -> str | None:
 
 def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iterator[None]:
     """Make shards until all are there, passing once for each file, whoever computed it."""
-    with _one_thread_each(torch.get_num_threads()) as each:
+    with _one_thread_each(torch.get_num_threads()) as in_order:
         for shard, is_missing in _claims(missing, out):
             if not is_missing:
                 yield from (None for _ in shard.entries)
                 continue
             (out / artifacts.SUMS).unlink(missing_ok=True)  # of a set that was complete before it lost this shard
             frames = []
-            for features in each(lambda entry: _features(upstream, entry), shard.entries):
+            for features in in_order(lambda entry: _features(upstream, entry), shard.entries):
                 frames.append(features)
                 yield
             save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
@@ -283,7 +279,7 @@ def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iter
 
 def _claims(missing: list[Shard], out: Path) -> Iterator[tuple[Shard, bool]]:
     """Each shard once, ours until the next is asked for, and whether it is still to be made: others make some."""
-    left, told = list(missing), False
+    left, waiting = list(missing), False
     while left:
         for shard in left:
             is_made = shard.lengths(out) is not None
@@ -293,9 +289,9 @@ def _claims(missing: list[Shard], out: Path) -> Iterator[tuple[Shard, bool]]:
                     left.remove(shard)
                     break
         else:
-            if not told:
+            if not waiting:
                 console.say(f"Waiting for other workers, who hold {len(left)} of the shards")
-            told = True
+            waiting = True
             time.sleep(POLL_SECONDS)
 
 
@@ -308,10 +304,9 @@ def _lock(out: Path, name: str) -> Iterator[bool]:
     looks whether the work is done, and it is. Every worker removes all lock files as its last act, and looks for the
     work before it makes one: none is left, whoever comes last.
     """
-    # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
-    lock = FileLock(out / f".{name}.lock", blocking=False, fallback_to_soft=False)
+    lock = lock_of(out / f".{name}.lock")
     try:
-        lock.acquire()
+        lock.acquire(blocking=False)
     except Timeout:
         yield False
         return

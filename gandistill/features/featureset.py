@@ -132,8 +132,8 @@ class FeatureSet:
         """The utterances of one split. Raises InputError naming the splits there are."""
         chosen = (self.index["split"] == split).to_numpy()
         if not chosen.any():
-            found = sorted(set(self.index["split"]) - {""})
-            raise InputError(f"{self.folder} has no {split!r} part; its splits are [{', '.join(found) or 'none'}]")
+            splits = sorted(set(self.index["split"]) - {""})
+            raise InputError(f"{self.folder} has no {split!r} part; its splits are [{', '.join(splits) or 'none'}]")
         return self.rows(chosen)
 
     def training_part(self) -> "FeatureSet":
@@ -457,11 +457,11 @@ def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> 
     protocol, whose test speakers ``what`` has met; or the same fold with a dev part that ``what`` was trained on too.
     Raises InputError.
     """
-    expected, found = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
-    differ = [key for key in expected if key in found and expected[key] != found[key]]
+    expected, given = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
+    differ = [key for key in expected if key in given and expected[key] != given[key]]
     if differ:
         raise InputError(
-            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {found[differ[0]]!r}, "
+            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {given[differ[0]]!r}, "
             f"expected {expected[differ[0]]!r}"
         )
     folds = origin.get("fold"), features.config.get("fold")

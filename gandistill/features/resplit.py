@@ -27,10 +27,10 @@ def resplit(features: FeatureSet, manifest: Path, out: Path) -> FeatureSet:
     missing = sorted(entries.keys() - set(index["id"]))
     if missing:
         raise InputError(f"{features.folder} has no features of {missing[0]!r}, which {manifest} names: extract anew")
-    found = [entries[name] for name in index["id"]]
-    index["label"] = [entry.emotion for entry in found]
+    chosen = [entries[name] for name in index["id"]]
+    index["label"] = [entry.emotion for entry in chosen]
     for column in ("speaker", "session", "split"):
-        index[column] = [getattr(entry, column) for entry in found]
+        index[column] = [getattr(entry, column) for entry in chosen]
     kept = {key: value for key, value in features.config.items() if key not in ("fingerprint", *SPLITTING)}
     split = {key: value for key, value in read_origin(manifest).items() if key in SPLITTING}
     facts = kept | split | {"labels": sorted(set(index["label"])), "resplit_of": features.fingerprint}

@@ -134,15 +134,15 @@ def posteriors(head: Head, features: FeatureSet, batch: int = 64) -> Tensor:
     head.eval()
     device = head.mean.device
     order = np.argsort(features.lengths, kind="stable")
-    found = torch.empty(len(features), len(head.labels))
+    probabilities = torch.empty(len(features), len(head.labels))
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         frames, lengths = features.padded(rows)
-        found[torch.from_numpy(rows)] = head(frames.to(device), lengths.to(device)).softmax(-1).cpu()
+        probabilities[torch.from_numpy(rows)] = head(frames.to(device), lengths.to(device)).softmax(-1).cpu()
     head.train(training)
-    if not found.isfinite().all():
+    if not probabilities.isfinite().all():
         raise RunError(f"This {head.kind} head gives NaN for {features.folder}: its weights are useless")
-    return found
+    return probabilities
 
 
 def save_head(out: Path, head: Head, made_by: dict[str, Any], **facts: Any) -> None:

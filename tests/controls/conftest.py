@@ -8,7 +8,7 @@ import torch
 
 from gandistill import artifacts
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
-from gandistill.heads.bank import BankConfig, build_bank
+from tests.heads.conftest import write_bank
 
 LABELS = ["calm", "happy", "angry"]
 SIZES = {"calm": 9, "happy": 5, "angry": 12}
@@ -46,7 +46,4 @@ def make() -> Callable[..., FeatureSet]:
 
 @pytest.fixture(scope="session")
 def bank(shared: FeatureSet) -> Path:
-    """Heads of two kinds, one of which sees time."""
-    config = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
-    build_bank(shared, config, shared.folder.with_name("bank"), {})
-    return shared.folder.with_name("bank")
+    return write_bank(shared)

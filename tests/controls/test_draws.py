@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import artifacts
-from gandistill.cli import main
 from gandistill.controls.draws import (
     CYCLE,
     DESIGN,
@@ -32,6 +31,7 @@ from gandistill.controls.draws import (
 from gandistill.controls.select import REAL_DESIGNED, RECENTRED, select
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.numerics import keyed
+from tests.commands import run, succeed
 
 EXACT = {8: 7, 16: 7, 32: 15, 64: 31, 128: 63, 256: 127, 512: 255}
 """In how many leading directions the rows of a rung have covariance 1."""
@@ -476,24 +476,18 @@ def test_independent_draws_differ_from_designed_ones_by_a_vector_for_each_clip(m
         assert f"Samples, {draws} draws, of a closed-form generator" in (chosen.folder / "README.md").read_text()
 
 
-def run(*words: object) -> int:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(word) for word in words])
-    return int(str(stopped.value.code))
-
-
-def test_the_command_draws_as_it_is_told(many: FeatureSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_draws_as_it_is_told(many: FeatureSet, tmp_path: Path):
     expected = select(many, "class-gaussian", dict.fromkeys(ABC, 2), 3, tmp_path / "expected", draws="independent")
     asked: tuple[Any, ...] = ("select", many.folder, "--ppc", 2, "--seed", 3, "--out", tmp_path / "out")
-    assert run(*asked, "--method", "class-gaussian", "--draws", "independent") == 0
+    succeed(*asked, "--method", "class-gaussian", "--draws", "independent")
     assert FeatureSet.open(tmp_path / "out").fingerprint == expected.fingerprint
-    capsys.readouterr()
     for words, said in (
         (("--method", "class-gaussian", "--draws", "both"), "Bad --draws 'both', expected one of [designed, ind"),
         (("--draws", "designed"), "--draws goes with --method class-gaussian or class-gaussian-mean, not random"),
         (("--method", REAL_DESIGNED, "--draws", "independent"), "not real-designed"),
     ):
-        assert run(*asked, *words) == 2
-        (line,) = capsys.readouterr().err.splitlines()
+        done = run(*asked, *words)
+        assert done.code == 2
+        (line,) = done.err.splitlines()
         assert line.startswith("gandistill: ")
         assert said in line

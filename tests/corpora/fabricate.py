@@ -5,6 +5,7 @@ under noise that depends on the name. ``limit`` keeps a tree small: at most so m
 speaker.
 """
 
+import csv
 import io
 import zlib
 from collections import Counter, defaultdict
@@ -16,6 +17,7 @@ import soundfile
 
 from gandistill.corpora import cremad, demos, emodb, emovo, iemocap
 from gandistill.corpora.audio import SAMPLE_RATE
+from gandistill.corpora.manifest import Entry
 
 SECONDS = 0.05
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
@@ -202,6 +204,32 @@ def fabricate_voxceleb1(
                 lines.append(f"{part} {name}\n")
     (root / "iden_split.txt").write_text("".join(sorted(lines, key=lambda line: zlib.crc32(line.encode()))))
     return root
+
+
+def write_names(root: Path, *names: str) -> Path:
+    """Files of these names below ``root``, each with another content, none of it audio; returns ``root``."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+Facts = tuple[Path, str, str, str, str, float]
+"""File, speaker, gender, emotion, text and seconds of an utterance."""
+
+
+def expected(root: Path) -> list[Facts]:
+    """What a correct reader finds in a real corpus, as the ``expected.csv`` beside it says."""
+    with (root / "expected.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            (root / row["path"], row["speaker"], row["gender"], row["emotion"], row["text"], float(row["seconds"]))
+            for row in csv.DictReader(file)
+        ]
+
+
+def described(entry: Entry) -> Facts:
+    """What a reader found, to be compared with that."""
+    return entry.path, entry.speaker, entry.gender, entry.emotion, entry.text, round(entry.duration or 0, 3)
 
 
 def _write(

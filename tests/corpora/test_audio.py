@@ -20,12 +20,10 @@ from gandistill.corpora.audio import (
     AudioError,
     Reason,
     check,
-    find_files,
     load,
     promised_seconds,
     scan,
     stream,
-    without_copies,
 )
 from gandistill.corpora.manifest import Entry, read_table
 from gandistill.errors import InputError
@@ -325,30 +323,3 @@ def test_no_good_file_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     entries = corpus(tmp_path, "silent.wav", "empty.wav")[1::2]
     with pytest.raises(InputError, match=r"^2 of 2 files cannot be used:\n.*silent\.wav.*\n.*empty\.wav: empty file$"):
         check(entries, skip_bad=True, quarantine=tmp_path / "quarantine.csv")
-
-
-def test_files_are_found_in_any_case_through_links_and_once(tmp_path: Path) -> None:
-    real = tmp_path / "real"
-    for name in ("corpus/b/2.WAV", "corpus/b/1.flac", "corpus/a.txt", "elsewhere/3.wav"):
-        (real / name).parent.mkdir(parents=True, exist_ok=True)
-        (real / name).touch()
-    root = real / "corpus"
-    (root / "linked").symlink_to(real / "elsewhere")
-    (root / "loop").symlink_to(root)
-    assert find_files(root) == [root / "b" / "1.flac", root / "b" / "2.WAV", root / "linked" / "3.wav"]
-    with pytest.raises(InputError, match="absent: no such folder"):
-        find_files(root / "absent")
-
-
-def test_copies_are_left_out_and_different_files_of_one_name_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = [tmp_path / name for name in ("b.wav", "x/a.wav", "a.wav")]
-    (tmp_path / "x").mkdir()
-    for each in files:
-        each.write_bytes(b"same")
-    assert without_copies(files, lambda path: path.stem) == [tmp_path / "a.wav", tmp_path / "b.wav"]
-    assert capsys.readouterr().err == f"Left out 1 files that are exact copies of others, the first is {files[1]}\n"
-    files[1].write_bytes(b"different")
-    with pytest.raises(InputError, match="are both 'a' and differ"):
-        without_copies(files, lambda path: path.stem)

@@ -1,6 +1,5 @@
 """EMOVO: the names, and that of its two microphones one is heard."""
 
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -18,37 +17,11 @@ from gandistill.features.featureset import FeatureSet
 from tests.corpora.fabricate import fabricate_emovo
 
 
-def tree(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(name.encode())
-    return folder
-
-
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     root = fabricate_emovo(tmp_path / "EMOVO", limit=1, seconds=0.3)
     prepare("emovo", root, tmp_path / "manifest.csv", protocol="speaker-independent")
     return tmp_path / "manifest.csv"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("f1/dis-f1-b1.wav", ("dis-f1-b1", "disgust", "f1", "female", "b1")),
-        ("m3/gio-m3-l4.WAV", ("gio-m3-l4", "happiness", "m3", "male", "l4")),
-        ("EMOVO/f2/rab-f2-n5.flac", ("rab-f2-n5", "anger", "f2", "female", "n5")),
-        ("m1/pau-m1-d2.wav", ("pau-m1-d2", "fear", "m1", "male", "d2")),
-        ("f3/sor-f3-b3.wav", ("sor-f3-b3", "surprise", "f3", "female", "b3")),
-        ("m2/tri-m2-n1.wav", ("tri-m2-n1", "sadness", "m2", "male", "n1")),
-        ("neu-m2-d1.wav", ("neu-m2-d1", "neutral", "m2", "male", "d1")),
-    ],
-)
-def test_a_name_is_read(tmp_path: Path, name: str, expected: tuple[str, ...]) -> None:
-    (entry,) = emovo.read(tree(tmp_path, name))
-    assert (entry.id, entry.emotion, entry.speaker, entry.gender, entry.text) == expected
-    assert entry.path == tmp_path / name
-    assert (entry.session, entry.duration, entry.split, entry.channel) == ("", None, "", 1)
 
 
 def test_the_fabricated_corpus(tmp_path: Path) -> None:
@@ -57,33 +30,6 @@ def test_the_fabricated_corpus(tmp_path: Path) -> None:
     counts = Counter(entry.emotion for entry in entries)
     assert counts == dict.fromkeys(("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"), 84)
     assert len({entry.speaker for entry in entries}) == 6
-
-
-def test_other_files_are_left_out_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = tree(
-        tmp_path, "f1/dis-f1-b1.wav", "f1/dis-f1-b4.wav", "f1/dis-f4-b1.wav", "f1/col-f1-b1.wav", "f1/._dis-f1-b1.wav"
-    )
-    assert [entry.id for entry in emovo.read(root)] == ["dis-f1-b1"]
-    assert capsys.readouterr().err == (
-        f"EMOVO: left out 4 files not named as EMOVO names them, the first is {root}/f1/._dis-f1-b1.wav\n"
-    )
-
-
-def test_a_second_copy_is_read_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = tree(tmp_path, "f1/dis-f1-b1.wav", "m1/neu-m1-l2.wav")
-    shutil.copytree(root / "f1", root / "z" / "f1")
-    assert [entry.path.parent for entry in emovo.read(root)] == [root / "f1", root / "m1"]
-    assert "Left out 1 files that are exact copies" in capsys.readouterr().err
-    (root / "z" / "f1" / "dis-f1-b1.wav").write_bytes(b"something else")
-    with pytest.raises(InputError, match="are both 'dis-f1-b1' and differ"):
-        emovo.read(root)
-
-
-def test_a_folder_without_emovo(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="absent: no such folder"):
-        emovo.read(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"no EMOVO speech found, expected files such as f1/dis-f1-b1\.wav"):
-        emovo.read(tree(tmp_path, "DEMOS/NP_f_01_col07b.wav"))
 
 
 def test_one_microphone_keeps_its_level(prepared: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gandistill.corpora import iemocap
+from gandistill.corpora import iemocap, splits
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
 from tests.corpora.fabricate import fabricate_iemocap
@@ -169,5 +169,5 @@ def test_superb_says_what_is_not_in_its_list(entries: list[Entry], capsys: pytes
 
 @pytest.mark.parametrize("fold", [0, 6])
 def test_superb_has_five_folds(entries: list[Entry], fold: int) -> None:
-    with pytest.raises(InputError, match=f"Bad fold {fold}, expected one of"):
-        iemocap.superb(entries, fold, seed=0)
+    with pytest.raises(InputError, match=f"Bad fold of superb {fold}, expected one of"):
+        splits.apply("superb", "iemocap", entries, fold)

@@ -1,4 +1,3 @@
-import csv
 from pathlib import Path
 
 import pytest
@@ -6,6 +5,7 @@ import pytest
 from gandistill.corpora import nemo
 from gandistill.corpora.audio import scan
 from gandistill.errors import InputError
+from tests.corpora.fabricate import described, expected
 
 HEADER = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"
 LISTED = (
@@ -25,14 +25,8 @@ def tree(folder: Path, *names: str, listed: tuple[str, ...] = LISTED) -> Path:
 def test_the_real_corpus_equals_expected_csv(nemo_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entries, errors = scan(nemo.read(nemo_root))
     assert errors == []
-    with (nemo_root / "expected.csv").open(encoding="utf-8", newline="") as file:
-        expected = [
-            (nemo_root / row["path"], row["speaker"], row["gender"], row["emotion"], row["text"], float(row["seconds"]))
-            for row in csv.DictReader(file)
-        ]
-    found = [(e.path, e.speaker, e.gender, e.emotion, e.text, round(e.duration or 0, 3)) for e in entries]
-    assert found == expected
-    assert len(found) == 2753
+    assert [described(entry) for entry in entries] == expected(nemo_root)
+    assert len(entries) == 2753
     assert "nEMO: 1728 of the 4481 files that data.tsv lists are not in" in capsys.readouterr().err
 
 

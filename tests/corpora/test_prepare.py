@@ -9,27 +9,20 @@ import soundfile
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
-
-
-def clip(path: Path, seconds: float = 0.1) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, round(16000 * seconds)), 16000)
+from tests.corpora.fabricate import fabricate_ravdess
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """RAVDESS's names with one utterance for each actor and emotion, and 0.1 s of noise in each."""
-    for actor in range(1, 25):
-        for emotion in range(1, 9):
-            clip(tmp_path / "corpus" / f"Actor_{actor:02d}" / f"03-01-0{emotion}-01-01-01-{actor:02d}.wav")
-    return tmp_path / "corpus"
+    return fabricate_ravdess(tmp_path / "corpus", limit=1, seconds=0.1)
 
 
 def table(folder: Path, *splits: str) -> Path:
     """A tabular corpus with an utterance of its own speaker for each split given."""
     rows = []
     for number, split in enumerate(splits):
-        clip(folder / f"{number}.wav")
+        soundfile.write(folder / f"{number}.wav", np.random.default_rng(0).normal(0, 0.1, 1600), 16000)
         rows.append(f"{number}.wav,{'happy' if number % 2 else 'sad'},s{number},{split}\n")
     (folder / "mine.csv").write_text("path,mood,speaker,split\n" + "".join(rows), encoding="utf-8")
     return folder / "mine.csv"

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gandistill.cli import main
 from gandistill.corpora import splits, voxceleb1
 from gandistill.corpora.audio import load
 from gandistill.corpora.manifest import SPLITS, Entry, read_manifest, read_origin
@@ -19,7 +18,8 @@ from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.training import HeadConfig, train_head
-from tests.corpora.fabricate import fabricate_voxceleb1
+from tests.commands import run, succeed
+from tests.corpora.fabricate import fabricate_voxceleb1, write_names
 
 NAMES = st.from_regex(voxceleb1.UTTERANCE, fullmatch=True)
 
@@ -27,13 +27,6 @@ NAMES = st.from_regex(voxceleb1.UTTERANCE, fullmatch=True)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return fabricate_voxceleb1(tmp_path / "VoxCeleb1")
-
-
-def touch(folder: Path, *names: str) -> Path:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(name.encode())
-    return folder
 
 
 def split_file(folder: Path, *lines: str, name: str = "iden_split.txt") -> Path:
@@ -61,7 +54,7 @@ def test_reads_the_folders_of_superb_and_one_merged_folder(root: Path, tmp_path:
 
 
 def test_a_name_is_read(tmp_path: Path) -> None:
-    root = touch(tmp_path, "dev/wav/id10001/1zcIwhmdeo4/00001.wav", "test/wav/id11251/-_5r0dWxy17/00023.FLAC")
+    root = write_names(tmp_path, "dev/wav/id10001/1zcIwhmdeo4/00001.wav", "test/wav/id11251/-_5r0dWxy17/00023.FLAC")
     split_file(root, "1 id10001/1zcIwhmdeo4/00001.wav", "3\tid11251/-_5r0dWxy17/00023.wav")
     assert voxceleb1.read(root) == [
         Entry(
@@ -88,14 +81,16 @@ def test_a_folder_without_voxceleb1_is_refused(tmp_path: Path) -> None:
         voxceleb1.read(tmp_path / "nowhere")
     expected = r"no VoxCeleb1 found, expected files such as dev/wav/id10001/1zcIwhmdeo4/00001\.wav"
     with pytest.raises(InputError, match=expected):
-        voxceleb1.read(touch(tmp_path / "voxceleb2", "wav/id00012/21Uxsk56VDQ/00001.wav"))
+        voxceleb1.read(write_names(tmp_path / "voxceleb2", "wav/id00012/21Uxsk56VDQ/00001.wav"))
     with pytest.raises(InputError, match=expected):
-        voxceleb1.read(touch(tmp_path / "first release", "voxceleb1_wav/A.J._Buckley/1zcIwhmdeo4/0000001.wav"))
+        voxceleb1.read(write_names(tmp_path / "first release", "voxceleb1_wav/A.J._Buckley/1zcIwhmdeo4/0000001.wav"))
 
 
 def test_other_files_are_left_out_and_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = voxceleb1.read(root)
-    touch(root, "dev/wav/id00012/21Uxsk56VDQ/00001.wav", "dev/wav/id10001/video-00010/._00001.wav", "vox1_meta.csv")
+    write_names(
+        root, "dev/wav/id00012/21Uxsk56VDQ/00001.wav", "dev/wav/id10001/video-00010/._00001.wav", "vox1_meta.csv"
+    )
     assert voxceleb1.read(root) == before
     assert capsys.readouterr().err.splitlines() == [
         "VoxCeleb1: left out 2 files not named as VoxCeleb1 names them, "
@@ -206,7 +201,7 @@ def test_superb_sid_says_what_it_leaves_out_and_how_far_it_is_from_superb(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = voxceleb1.read(root)
-    touch(root, "dev/wav/id10001/not-in-list/00001.wav", "dev/wav/id10003/not-in-list/00001.wav")
+    write_names(root, "dev/wav/id10001/not-in-list/00001.wav", "dev/wav/id10003/not-in-list/00001.wav")
     entries = voxceleb1.read(root)
     assert len(entries) == 34
     assert splits.apply("superb-sid", "voxceleb1", entries, seed=3) == before
@@ -251,20 +246,14 @@ def test_from_the_tree_to_a_feature_set(root: Path, tmp_path: Path, capsys: pyte
         train_head(features, HeadConfig())
 
 
-def test_the_audit_of_a_manifest_knows_its_protocol(
-    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_audit_of_a_manifest_knows_its_protocol(root: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.csv"
     prepare("voxceleb1", root, manifest, protocol="superb-sid")
-    with pytest.raises(SystemExit) as stopped:
-        main(["audit", str(manifest)])
-    assert stopped.value.code == 0
-    assert "speakers in both train and test: 4" in capsys.readouterr().out
+    assert "speakers in both train and test: 4" in succeed("audit", manifest).out
     manifest.with_suffix(".json").unlink()
-    with pytest.raises(SystemExit) as stopped:
-        main(["audit", str(manifest)])
-    assert stopped.value.code == 2
-    assert "4 speakers are in both train and test" in capsys.readouterr().err
+    done = run("audit", manifest)
+    assert done.code == 2
+    assert "4 speakers are in both train and test" in done.err
 
 
 def test_a_speaker_that_bad_audio_leaves_untrained_is_refused(root: Path, tmp_path: Path) -> None:

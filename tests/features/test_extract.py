@@ -106,7 +106,7 @@ def test_half_floats_are_the_upstream_run_alone(corpus, tmp_path: Path, tiny_hub
     config = ExtractConfig.load(overrides=["upstream=hubert", f"hubert.model={tiny_hubert}", "hubert.layer=1"])
     manifest = corpus(SECONDS)
     extract(manifest, config, tmp_path / "out")
-    upstream = extraction.make_upstream(config)
+    upstream = extraction.load_upstream(config)
     for id, frames in by_id(tmp_path / "out").items():
         alone = upstream(torch.from_numpy(audio.load(manifest.with_name(f"{id}.wav"))))
         assert (alone - frames).abs().max() < 1e-4 + alone.abs().max() * 2**-11
@@ -147,14 +147,16 @@ def test_other_clips_are_other_features(corpus, tmp_path: Path):
             extract(manifest, ExtractConfig.load(overrides=[*CLIPPED, f"clip={here}"]), tmp_path / str(there))
 
 
-def test_without_clips_nothing_says_so(corpus, tmp_path: Path):
+@pytest.mark.parametrize(("setting", "value", "bad"), [("clip", 8000, -1), ("pool", 2, 0)])
+def test_without_clips_or_pooling_nothing_says_so(corpus, tmp_path: Path, setting: str, value: int, bad: int):
     extract(corpus(SECONDS), LOGMEL, tmp_path / "out")
-    assert not any(b"clip" in content for content in contents(tmp_path / "out").values())
-    assert "clip" not in LOGMEL.to_dict()
-    assert ExtractConfig.load(overrides=CLIPPED).to_dict()["clip"] == 8000
+    assert not any(setting.encode() in content for content in contents(tmp_path / "out").values())
+    assert setting not in LOGMEL.to_dict()
+    assert ExtractConfig.load(overrides=[f"{setting}={value}"]).to_dict()[setting] == value
     assert ExtractConfig.build(LOGMEL.to_dict(), "test") == LOGMEL
-    with pytest.raises(InputError, match="'clip'"):
-        ExtractConfig.load(overrides=["clip=-1"])
+    assert isinstance(extraction.load_upstream(LOGMEL), LogMel)
+    with pytest.raises(InputError, match=f"'{setting}'"):
+        ExtractConfig.load(overrides=[f"{setting}={bad}"])
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -201,21 +203,12 @@ def test_pooled_frames_are_other_features(corpus, tmp_path: Path):
     extract(manifest, LOGMEL, tmp_path / "out")
     with pytest.raises(InputError, match=r"upstream\.pool is None there and 2 here; choose another --out"):
         extract(manifest, ExtractConfig.load(overrides=POOLED), tmp_path / "out")
-    assert not any(b"pool" in content for content in contents(tmp_path / "out").values())
     extract(manifest, ExtractConfig.load(overrides=POOLED), tmp_path / "pooled")
     single, pairs = FeatureSet.open(tmp_path / "out"), FeatureSet.open(tmp_path / "pooled")
     for one, other in ((single, pairs), (pairs, single)):
         with pytest.raises(InputError, match="comes from another upstream than the bank: pool is"):
             check_origin("the bank", one.config, other)
         check_origin("the bank", one.config, one)
-
-
-def test_without_pooling_nothing_says_so():
-    assert "pool" not in LOGMEL.to_dict()
-    assert ExtractConfig.load(overrides=POOLED).to_dict()["pool"] == 2
-    assert isinstance(extraction.make_upstream(LOGMEL), LogMel)
-    with pytest.raises(InputError, match="'pool'"):
-        ExtractConfig.load(overrides=["pool=0"])
 
 
 def test_clips_too_short_are_named_before_any_work(corpus, tmp_path: Path, tiny_hubert: Path, capsys):
@@ -269,7 +262,7 @@ def test_resumes_where_it_stopped(
     manifest, out = corpus(SECONDS), tmp_path / "out"
     extract(manifest, LOGMEL, tmp_path / "whole")
     with monkeypatch.context() as patch:
-        patch.setattr(extraction, "make_upstream", lambda *_: Interrupting(4))
+        patch.setattr(extraction, "load_upstream", lambda *_: Interrupting(4))
         with pytest.raises(KeyboardInterrupt):
             extract(manifest, LOGMEL, out)
     assert [path.name for path in out.iterdir() if path.suffix != ".lock"] == ["frames-00000.safetensors"]
@@ -278,7 +271,7 @@ def test_resumes_where_it_stopped(
     (out / ".frames-00001.safetensors.123.part").write_bytes(b"half a shard, left by a kill")
     first = (out / "frames-00000.safetensors").stat().st_mtime_ns
     counting = Interrupting(100)
-    monkeypatch.setattr(extraction, "make_upstream", lambda *_: counting)
+    monkeypatch.setattr(extraction, "load_upstream", lambda *_: counting)
     extract(manifest, LOGMEL, out)
     assert counting.calls == 4
     assert "1 of 3 shards are there" in capsys.readouterr().err
@@ -302,7 +295,7 @@ def test_a_set_that_loses_a_shard_is_not_complete(corpus, tmp_path: Path, monkey
     manifest, out = corpus(SECONDS), tmp_path / "out"
     extract(manifest, LOGMEL, out)
     (out / "frames-00001.safetensors").unlink()
-    monkeypatch.setattr(extraction, "make_upstream", lambda *_: Interrupting(0))
+    monkeypatch.setattr(extraction, "load_upstream", lambda *_: Interrupting(0))
     with pytest.raises(KeyboardInterrupt):
         extract(manifest, LOGMEL, out)
     with pytest.raises(InputError, match="SHA256SUMS is missing or unreadable, the artifact is incomplete"):

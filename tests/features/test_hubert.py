@@ -1,22 +1,14 @@
-import os
-import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
-import huggingface_hub
 import pytest
 import torch
 import transformers
-from huggingface_hub import HfApi
 
 from gandistill.errors import InputError
 from gandistill.features.hubert import Hubert, HubertConfig
-from gandistill.features.pretrained import least_samples
+from gandistill.features.pretrained import normalised
 
 LAYERS = 3
 TINY: dict[str, Any] = {
@@ -83,10 +75,6 @@ def noise(samples: int) -> torch.Tensor:
     return torch.randn(samples, generator=torch.Generator().manual_seed(1)) * 0.1
 
 
-def normalised(audio: torch.Tensor) -> torch.Tensor:
-    return (audio - audio.mean()) / (audio.var(correction=0) + 1e-7).sqrt()
-
-
 def hubert(path: Path, **settings: Any) -> Hubert:
     return Hubert(HubertConfig(model=str(path), **settings))
 
@@ -126,11 +114,6 @@ def test_the_shortest_clips(models, kind: str):
         upstream(noise(upstream.least() - 1))
 
 
-def test_the_shortest_clip_of_the_published_models():
-    assert least_samples(transformers.HubertConfig()) == 400
-    assert least_samples(transformers.HubertConfig(), frames=50) == 400 + 49 * 320
-
-
 @pytest.mark.parametrize(("says", "applied"), [(True, True), (False, False)])
 def test_preprocessor_decides_on_normalisation(models, tmp_path: Path, says: bool, applied: bool):
     path, model = models["wav2vec2"]
@@ -144,12 +127,6 @@ def test_preprocessor_decides_on_normalisation(models, tmp_path: Path, says: boo
     assert upstream.describe()["normalise"] is applied
     assert upstream.describe()["normalise_from"] == "preprocessor_config.json"
     assert hubert(path).describe()["normalise_from"] == "default"
-
-
-def test_normalisation_equals_transformers(models):
-    audio = noise(3000) + 0.2
-    expected = transformers.Wav2Vec2FeatureExtractor()(audio.numpy(), sampling_rate=16_000).input_values[0]
-    torch.testing.assert_close(normalised(audio), torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
 
 
 def test_description_names_content_not_place(models, tmp_path: Path):
@@ -191,131 +168,3 @@ def test_loading_says_nothing(models, capfd: pytest.CaptureFixture[str]):
 def test_what_the_model_has_not(models, settings: dict, words: str):
     with pytest.raises(InputError, match=words):
         hubert(models["hubert-group"][0], **settings)
-
-
-@pytest.mark.parametrize("overrides", [["layer=-1"], ["layer=first"], ["layer=1", "weights=[1]"], ["weights=[0, 0]"]])
-def test_impossible_choices(overrides: list[str]):
-    with pytest.raises(InputError, match="--set"):
-        HubertConfig.load(overrides=overrides)
-
-
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no network")
-
-    monkeypatch.setattr(HfApi, "model_info", refuse)
-
-
-def save_pickled(folder: Path, path: Path, model: Any) -> None:
-    """A model folder as older ones on the Hub are."""
-    folder.mkdir(parents=True)
-    shutil.copy(path / "config.json", folder)
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(folder)
-
-
-def converted(message: str, folder: Path, **environment: str) -> Path:
-    """Do word for word, in a folder, what a refusal advises."""
-    found = re.search(
-        r"only as pickle \(\.bin\)[^\n]* convert it by: python (-c '[^\n]+'), and give [^\n]+=DIR$", message
-    )
-    assert found is not None, message
-    environment = dict(os.environ) | {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error", **environment}
-    subprocess.run(f"{sys.executable} {found[1]}", shell=True, check=True, cwd=folder, env=environment)
-    return folder / "DIR"
-
-
-def test_pickled_weights_are_not_read_and_the_advice_leads_to_a_model(models, tmp_path: Path):
-    path, model = models["hubert-group"]
-    save_pickled(tmp_path / 'it\'s "old"', path, model)
-    with pytest.raises(InputError) as error:
-        hubert(tmp_path / 'it\'s "old"')
-    made = hubert(converted(str(error.value), tmp_path))
-    assert (made.normalise, made.normalise_from) == (False, "preprocessor_config.json")
-    assert made.describe()["parameters_sha256"] == hubert(path).describe()["parameters_sha256"]
-    (tmp_path / 'it\'s "old"' / "preprocessor_config.json").unlink()
-    with pytest.raises(InputError) as error:
-        hubert(tmp_path / 'it\'s "old"')
-    shutil.rmtree(tmp_path / "DIR")
-    assert hubert(converted(str(error.value), tmp_path)).normalise_from == "default"
-
-
-def test_pickled_weights_in_the_hubs_cache(models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    offline(monkeypatch)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    repository = tmp_path / "cache" / "models--nobody--old"
-    save_pickled(repository / "snapshots" / "1", *models["wav2vec2"])
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("1")
-    with pytest.raises(InputError) as error:
-        hubert(Path("nobody/old"))
-    made = hubert(converted(str(error.value), tmp_path, HF_HUB_CACHE=str(tmp_path / "cache")))
-    assert made.describe()["parameters_sha256"] == hubert(models["wav2vec2"][0]).describe()["parameters_sha256"]
-
-
-def test_pickled_weights_on_the_hub(monkeypatch: pytest.MonkeyPatch):
-    """Where transformers does not find the Hub's own conversion either."""
-    siblings = [SimpleNamespace(rfilename=name) for name in ("config.json", "pytorch_model.bin")]
-    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=siblings))
-    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", Mock(side_effect=OSError("no model.safetensors")))
-    with pytest.raises(
-        InputError, match=r"^nobody/old holds its weights only as pickle[^\n]+hubert\.model=DIR$"
-    ) as error:
-        hubert(Path("nobody/old"))
-    assert "AutoFeatureExtractor" not in str(error.value)
-    siblings.append(SimpleNamespace(rfilename="model.safetensors"))
-    with pytest.raises(InputError, match=r"^Cannot load the model nobody/old: no model\.safetensors$"):
-        hubert(Path("nobody/old"))
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [([], "has no config.json"), (["config.json"], "has no model.safetensors: the download is incomplete")],
-)
-def test_incomplete_folders(models, tmp_path: Path, files: list[str], words: str):
-    for file in files:
-        shutil.copy(models["hubert-group"][0] / file, tmp_path)
-    with pytest.raises(InputError, match=words):
-        hubert(tmp_path)
-
-
-def test_damaged_weights(models, tmp_path: Path):
-    shutil.copytree(models["hubert-group"][0], tmp_path / "model")
-    (tmp_path / "model" / "model.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(InputError, match=r"^Cannot load the model [^\n]+$"):
-        hubert(tmp_path / "model")
-
-
-def test_lacking_parameters(tmp_path: Path):
-    from safetensors.torch import load_file, save_file
-
-    make_model("hubert-group").save_pretrained(tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
-    removed = {name: tensor for name, tensor in tensors.items() if not name.startswith("encoder.layers.2")}
-    save_file(removed, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"lacks 16 parameters, the first is 'encoder\.layers\.2\."):
-        hubert(tmp_path)
-
-
-def test_another_type_of_model(tmp_path: Path):
-    config = transformers.BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
-    transformers.BertModel(config).save_pretrained(tmp_path)
-    with pytest.raises(
-        InputError, match=r"Bad model type of .* 'bert', expected one of \[hubert, wav2vec2, wavlm, data2vec-audio, "
-    ):
-        hubert(tmp_path)
-
-
-def test_missing_model_offline(monkeypatch: pytest.MonkeyPatch):
-    offline(monkeypatch)
-    with pytest.raises(InputError) as error:
-        Hubert(HubertConfig(model="nobody/has-this-model"))
-    message = str(error.value)
-    assert "\n" not in message
-    assert "hf download nobody/has-this-model --local-dir DIR" in message
-    assert "--set hubert.model=DIR (if its weights are pickle, it says what next)" in message
-
-
-def test_missing_folder():
-    with pytest.raises(InputError, match=r"No model at \./not/a/folder: no such folder"):
-        Hubert(HubertConfig(model="./not/a/folder"))

@@ -9,6 +9,7 @@ import torch
 
 from gandistill import artifacts
 from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
+from gandistill.heads.bank import BankConfig, build_bank
 
 LABELS = ["neutral", "happy", "sad"]
 DIMS = 8
@@ -39,6 +40,14 @@ def write_features(
     described = artifacts.describe("feature set", {"command": "test"}, labels=labels, dims=dims, upstream="test")
     write_feature_set(folder, utterances, described, "# Test\n")
     return FeatureSet.open(folder)
+
+
+def write_bank(features: FeatureSet) -> Path:
+    """A bank beside the features: heads of two kinds, one of which sees time."""
+    folder = features.folder.with_name("bank")
+    config = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
+    build_bank(features, config, folder, {})
+    return folder
 
 
 @pytest.fixture

@@ -5,17 +5,14 @@ import torch
 
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, Utterance
-from gandistill.heads.bank import Bank, BankConfig, build_bank
+from gandistill.heads.bank import Bank
 from gandistill.heads.soft import are_soft, soft_labelled, teacher
+from tests.heads.conftest import write_bank
 
 
 @pytest.fixture(scope="module")
-def bank(shared_features: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Heads of two kinds, one of which sees time."""
-    folder = tmp_path_factory.mktemp("soft") / "bank"
-    config = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
-    build_bank(shared_features, config, folder, {})
-    return folder
+def bank(shared_features: FeatureSet) -> Path:
+    return write_bank(shared_features)
 
 
 def test_hard_or_soft():

@@ -27,7 +27,7 @@ from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.plan import Start, StudentPlan, TrajectoryPlan
 from gandistill.experiments.trajectory.trials import ENDED, PARTS, Source, Student, Trial, run_of, teachers_of
-from gandistill.features.extract import ExtractConfig, make_upstream
+from gandistill.features.extract import ExtractConfig, load_upstream
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import BankConfig
 from gandistill.trajectory.evaluation import student_schedule
@@ -57,7 +57,7 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
     if max(plan.ppc) > trained.count(fewest):
         most = trained.count(fewest)
         raise InputError(f"Bad ppc {max(plan.ppc)}, expected at most {most}: so many clips of {fewest!r} train")
-    frames = len(make_upstream(extracting)(torch.zeros(extracting.clip)))
+    frames = len(load_upstream(extracting)(torch.zeros(extracting.clip)))
     for name in plan.generators:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
