@@ -6,8 +6,9 @@ But for costs they are the same bits whenever the same plan is run again on the 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gandistill import artifacts
 from gandistill.console import say
@@ -53,6 +54,18 @@ def as_csv(rows: Sequence[Facts]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def write_table(out: Path, stem: str, facts: Facts, rows: Sequence[Facts], text: str) -> None:
+    """Write what a table is and its rows as JSON, the rows as CSV, and what a person reads as Markdown."""
+    artifacts.write_text(out / f"{stem}.json", json.dumps(facts | {"rows": rows}, indent=1) + "\n")
+    artifacts.write_text(out / f"{stem}.csv", as_csv([flat(row) for row in rows]))
+    artifacts.write_text(out / f"{stem}.md", text.rstrip() + "\n")
+
+
+def rows_of(columns: Mapping[str, Iterable[Any]]) -> list[Facts]:
+    """Rows of columns of the same length, by name."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

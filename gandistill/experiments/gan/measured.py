@@ -26,8 +26,13 @@ from gandistill.experiments.gan.rows import (
     Fold,
     Row,
 )
+from gandistill.experiments.gan.storage import storage_rows
+from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.experiments.store import Store
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.bank import Bank
+from gandistill.precision import FULL
 
 SIGNIFICANT = 0.05
 UNBALANCED = "as many, not balanced"
@@ -219,6 +224,38 @@ def _needs_bank(facts: Facts) -> bool:
 
 def _seconds(entry: Facts) -> float:
     return entry["cost"]["head_seconds"] + entry["cost"]["drawing_seconds"]
+
+
+def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan) -> list[Facts]:
+    """What Table 1 says: as ``storage_rows``, with what forms reach that heads were trained on, as ``judged`` has it.
+
+    Features with soft labels and generators with their bank are worth what soft labels teach, others what hard ones do.
+    """
+    made = {row.facts["training set"]: row for row in rows if not row.trials}
+    inputs = folds[0].inputs
+    runs = {name: store.run(row.costs[0].source.run_facts(inputs)) for name, row in made.items()}
+    whole, bank = FeatureSet.open(inputs.features), None if inputs.bank is None else Bank.open(inputs.bank)
+    sizes = storage_rows(inputs.features.with_name(MANIFEST), whole, runs, store.folder, bank)
+    worth = {_form(row): row for row in judged([row for row in rows if row.trials], folds, store, plan)}
+    for size in sizes:
+        reached = worth.get(size["what"], {})
+        if reached.get("training set") == TIME_POOLED and reached["points"] < sum(folds[0].train.values()):
+            continue  # as many as fit, not all that are weighed here
+        size |= {key: reached[key] for key in ("uar", "low", "high", "labels", "ppc") if key in reached}
+        if size.get("generator") in made and size["form"] == FULL:
+            facts = made[size["generator"]].facts
+            size |= {key: facts[key] for key in ("kind", "start") if key in facts}
+    return sizes
+
+
+def _form(row: Facts) -> str:
+    """What of Table 1 a row of judged heads was trained on."""
+    soft = row["labels"] == "soft"
+    if "precision" in row:
+        bank = "" if soft or "losses" not in row else ", without bank"  # a closed form has none
+        return f"{row['training set']}, {row['precision']}{bank}"
+    pooled = "time-pooled, " if row["training set"] == TIME_POOLED else ""
+    return f"features, {pooled}float16{', soft labels' if soft else ''}"
 
 
 def probed(rows: Sequence[Row], store: Store) -> list[Facts]:

@@ -58,11 +58,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of every table of a plan. ``within``: bytes that the control ``pooled`` may take."""
+    """The rows of every table of a plan.
+
+    ``within``: bytes that the control ``pooled`` may take. ``asked``: the features whose speakers Table 4 asks for, if
+    not the plan's own.
+    """
 
     plan: Plan
     folds: Sequence[Fold]
     within: int
+    asked: Path | None = None
 
     @property
     def smallest(self) -> int:
@@ -159,8 +164,8 @@ class Rows:
             for facts, sources, wanted, weights in rows:
                 yield self.row(facts, head, labels, sources, wanted, weights)
 
-    def speakers(self, features: Path | None) -> Iterator[Row]:
-        """Table 4: what a first layer betrays of speakers, of ``features`` if not the plan's own, by its teaching."""
+    def speakers(self) -> Iterator[Row]:
+        """Table 4: what a first layer betrays of speakers, by its teaching."""
         plan = self.plan
         assert plan.speakers is not None
         head = HeadPlan(kind=plan.speakers.head, seeds=plan.heads[0].seeds)
@@ -181,7 +186,7 @@ class Rows:
                 systems.append((facts, "emotions", made, most))
         for facts, taught, sources, ppc in systems:
             row = self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc)
-            trials = [[[_probe(c, taught, probing, features) for c in s] for s in fold] for fold in row.trials]
+            trials = [[[_probe(c, taught, probing, self.asked) for c in s] for s in fold] for fold in row.trials]
             yield replace(row, trials=trials)
 
     def named(self, name: str, losses: str, draws: str | None = None) -> Facts:

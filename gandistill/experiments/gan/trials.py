@@ -58,7 +58,7 @@ class Source:
     precision: str = FULL
     draws: str = ""
 
-    def run(self, inputs: Inputs) -> list[Any]:
+    def run_facts(self, inputs: Inputs) -> list[Any]:
         """What decides the training of a generator, whatever precision it is stored in and however it is drawn from."""
         return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described(), self.code]
 
@@ -186,7 +186,7 @@ class _Points:
 
     def __init__(self, source: Source, inputs: Inputs, store: Store, scratch: Path) -> None:
         self.source, self.inputs, self.scratch = source, inputs, scratch
-        self.run = store.run(source.run(inputs))
+        self.run = store.run(source.run_facts(inputs))
         self.sets: dict[str, tuple[FeatureSet, float]] = {}
 
     @cached_property
