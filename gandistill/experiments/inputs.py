@@ -14,6 +14,7 @@ from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.resplit import resplit
+from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.numerics import one_thread
 
@@ -35,6 +36,10 @@ class Inputs:
     def fingerprint(self) -> str:
         """Of the features."""
         return artifacts.fingerprint(self.features)
+
+    def fill(self, config: GanConfig) -> GanConfig:
+        """The training of a generator with its features and bank named."""
+        return config.model_copy(update={"features": self.features, "bank": self.bank})
 
     @property
     def banked(self) -> dict[str, Any] | None:

@@ -16,7 +16,6 @@ from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.generator import CLOSED_FORMS as CLOSED
 from gandistill.precision import PRECISIONS
 
 TIME_POOLED = "real, time-pooled"
@@ -253,8 +252,7 @@ def _is_drawn(source: Source) -> bool:
     """Whether its seed is all that decides its points: a control by chance, a closed form, or random weights."""
     if source.config is None:
         return source.method in DRAWN
-    shape = source.config.architecture
-    return shape.kind in CLOSED or (source.kind == "start" and shape.start == "random")
+    return source.is_closed or (source.kind == "start" and source.config.architecture.start == "random")
 
 
 def _probe(trial: Trial, taught: Taught, probing: ProbeConfig, speakers: Path | None) -> Trial:

@@ -1,25 +1,22 @@
 """What leaving early is worth on test, by a rule that was learned on dev with networks that train alone has taught."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 
-from gandistill.errors import RunError
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.trials import Trial, scores_of
-from gandistill.experiments.store import Store, digest
+from gandistill.experiments.selfdistill.trials import Further, Trial, scores_of
+from gandistill.experiments.store import Store
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import learned
 from gandistill.selfdistill.inference import hear, posteriors_of
 from gandistill.selfdistill.model import load_network
 from gandistill.selfdistill.prediction import AUTO
-from gandistill.selfdistill.training import NETWORK
 from gandistill.selfdistill.work import Work
 
 
 @dataclass(frozen=True)
-class Early(Trial):
+class Early(Further):
     """The network of the trial that dev judges, not trained again, calibrated on dev and judged on ``part``, test.
 
     Dev teaches what other trials judge on test, and cannot calibrate it.
@@ -35,21 +32,19 @@ class Early(Trial):
         """The trial that trains the network."""
         return Trial(self.inputs, "dev", self.config)
 
-    @cached_property
-    def key(self) -> str:
-        """The hash of the trial's key, what judges it, and the loss."""
+    @property
+    def decides(self) -> Facts:
+        """The trial's key, what judges it, and the loss."""
         judged = self.inputs.fingerprints[self.part][1]
-        return digest({"trained": self.trained.key, "judged": judged, "uar_loss": self.uar_loss})
+        return {"trained": self.trained.key, "judged": judged, "uar_loss": self.uar_loss}
 
-    def found(self, store: Store) -> Facts:
+    def compute(self, store: Store) -> Facts:
         """Learn the rule and judge it, and the deepest exit. Raises RunError if the network was not trained.
 
         Of both also ``mean_depth``, layers run for an utterance, and ``multiply_accumulates`` for a second that is
         heard, means over utterances; of leaving early ``left``, the share of them that was answered behind each layer.
         """
-        if not store.has(self.trained):
-            raise RunError("the training that it needs failed")
-        network = load_network(self.trained.run(store) / NETWORK).to(place().device or torch.device("cpu"))
+        network = load_network(self.network(store)).to(place().device or torch.device("cpu"))
         dev, test = self.inputs.judged("dev"), self.inputs.judged(self.part)
         rule = learned(hear(network, dev), dev.targets, self.uar_loss)
         heard = hear(network, test)

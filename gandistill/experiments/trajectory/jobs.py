@@ -4,14 +4,14 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 
 from gandistill import artifacts
 from gandistill.controls.select import select
 from gandistill.experiments.inputs import Inputs
-from gandistill.experiments.jobs import Failure, Job, Trials
+from gandistill.experiments.jobs import Failure, Job, Trials, attempt
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Store, digest, peak_bytes
 from gandistill.experiments.trajectory.trials import ENDED, PARTS, Source, Trial, run_of, teachers_of
@@ -96,11 +96,8 @@ class Judging(Trials[Trial]):
                 except Exception as error:
                     failures += [Failure.of(each, error) for each in mine]
                     continue
-                for each in mine:
-                    try:
-                        store.put(each, _judged(each, training, drawing, store))
-                    except Exception as error:  # whatever it is, the others are worth computing
-                        failures.append(Failure.of(each, error))
+                judged = partial(_judged, training=training, drawing=drawing, store=store)
+                failures += [failure for trial in mine for failure in attempt(trial, store, judged)]
         return failures
 
 
@@ -141,7 +138,7 @@ class _Sets:
 
     def _sampler(self, source: Source) -> Sampler:
         assert source.generator is not None
-        config = source.generator.model_copy(update={"features": self.inputs.features, "bank": self.inputs.bank})
+        config = self.inputs.fill(source.generator)
         if source.kind == "start":
             return untrained(config)
         run = run_of(self.store, source, self.inputs)

@@ -57,7 +57,7 @@ class Source:
         return rooms | {"trajectory": trajectory.VERSION} | of_generator
 
     @property
-    def run(self) -> Facts:
+    def run_facts(self) -> Facts:
         """What decides the run that makes it, if one does."""
         if self.matched is not None:
             kept = {"keep_every": self.matched.distil.keep_every}
@@ -68,9 +68,8 @@ class Source:
         """What decides its points, beside features and bank."""
         facts = {"kind": self.kind, "ppc": self.ppc, "seed": self.seed, "method": self.method, "soft": self.soft}
         if self.matched is None:
-            return facts | self.run
-        distil = self.matched.distil.shaping()
-        return facts | {"distil": distil, "teachers": self.run["teachers"], "step": self.step}
+            return facts | self.run_facts
+        return facts | self.run_facts | {"distil": self.matched.distil.shaping(), "step": self.step}
 
     @property
     def origin(self) -> list[Any]:
@@ -81,7 +80,7 @@ class Source:
             assert self.generator is not None
             untold = {key: value for key, value in self.generator.shareable().items() if key != "training"}
             return [self.kind, untold]
-        return [self.kind, self.run]
+        return [self.kind, self.run_facts]
 
 
 @dataclass(frozen=True)
@@ -133,4 +132,4 @@ def teachers_of(store: Store, config: TeachConfig, inputs: Inputs) -> Path:
 def run_of(store: Store, source: Source, inputs: Inputs) -> Path:
     """The run folder of a distillation or a generator."""
     bank = None if source.generator is None else inputs.banked
-    return store.run([inputs.fingerprint, bank, source.run, source.code])
+    return store.run([inputs.fingerprint, bank, source.run_facts, source.code])
