@@ -12,6 +12,7 @@ from gandistill.controls.draws import DRAWS
 from gandistill.controls.select import METHODS
 from gandistill.errors import InputError
 from gandistill.evaluate.speakers import ProbeConfig
+from gandistill.experiments.plan import CorpusPlan, RecipePlan, check_distinct, seeded
 from gandistill.features.extract import ExtractConfig
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
@@ -30,15 +31,11 @@ Labels = Literal["hard", "soft"]
 Weights = Literal["none", "balanced"]
 
 
-class GeneratorPlan(Config):
+class GeneratorPlan(RecipePlan):
     """A generator that is trained with several kinds of losses, or a closed form, which has none."""
 
-    recipe: Path
-    """YAML of ``gandistill train``."""
     losses: tuple[str, ...] = tuple(LOSSES)
     """Which of the paper's kinds."""
-    settings: tuple[str, ...] = ()
-    """What differs from the recipe, as ``--set`` takes it."""
 
     @field_validator("losses")
     @classmethod
@@ -93,15 +90,9 @@ class SpeakerPlan(Config):
         return kind
 
 
-class Plan(Config):
-    """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
+class Plan(CorpusPlan):
+    """What is run and how often."""
 
-    note: str = ""
-    """What every table says of itself first."""
-    corpus: str
-    """A reader of ``gandistill prepare``."""
-    protocol: str
-    """A protocol of that corpus."""
     folds: tuple[PositiveInt, ...] = (1,)
     """Folds of the protocol: UARs are means over them, tests are on their pooled predictions."""
     extract: Path
@@ -145,18 +136,8 @@ class Plan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        lists = {
-            "folds": self.folds,
-            "ppc": self.ppc,
-            "labels": self.labels,
-            "controls": self.controls,
-            "draws": self.draws,
-        }
-        lists["heads"] = tuple(head.kind for head in self.heads)
-        for name, values in lists.items():
-            twice = [value for place, value in enumerate(values) if value in values[:place]]
-            if twice:  # the same row twice would count twice in Holm's correction
-                raise ValueError(f"{name}: {twice[0]!r} is named twice")
+        lists = {name: getattr(self, name) for name in ("folds", "ppc", "labels", "controls", "draws")}
+        check_distinct(lists | {"heads": tuple(head.kind for head in self.heads)})
         if self.balanced not in self.generators:
             raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")
         without = [name for name, each in self.generators.items() if "both" not in each.losses]
@@ -184,9 +165,7 @@ class Plan(Config):
         any work.
         """
         paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
-        generators = {
-            name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
-        }
+        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
         speakers = self.speakers
         if speakers is not None and speakers.config is not None:
             speakers = speakers.model_copy(update={"config": recipes / speakers.config})
@@ -241,10 +220,9 @@ class Plan(Config):
 
     def generator_config(self, name: str, losses: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""
-        config = self._generators[name]
+        config = seeded(self._generators[name], seed)
         weights = config.losses.model_copy(update=dict.fromkeys(LOSSES[losses], 0.0))
-        training = config.training.model_copy(update={"seed": seed})
-        return config.model_copy(update={"losses": weights, "training": training, "features": None, "bank": None})
+        return config.model_copy(update={"losses": weights})
 
     def head_config(self, kind: str, seed: int, labels: Labels, weights: Weights) -> HeadConfig:
         """The training of one head."""
@@ -257,4 +235,4 @@ class Plan(Config):
 
     @cached_property
     def _generators(self) -> dict[str, GanConfig]:
-        return {name: GanConfig.load(each.recipe, each.settings) for name, each in self.generators.items()}
+        return {name: generator.config() for name, generator in self.generators.items()}

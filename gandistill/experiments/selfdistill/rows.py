@@ -16,9 +16,8 @@ import numpy as np
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.differences import Floats, spread, uar_beyond, uar_difference
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.early import Early
+from gandistill.experiments.selfdistill.further import Early, Stored
 from gandistill.experiments.selfdistill.plan import Block, ExitPlan, Similarity
-from gandistill.experiments.selfdistill.precisions import Stored
 from gandistill.experiments.selfdistill.trials import ExitInputs, Trial
 from gandistill.experiments.store import Store
 from gandistill.precision import FULL

@@ -16,7 +16,6 @@ from gandistill import artifacts, evaluate, experiments, selfdistill
 from gandistill.corpora.manifest import origin_path, read_manifest, read_origin, write_manifest
 from gandistill.corpora.prepare import DEV_MERGED, prepare
 from gandistill.corpora.splits import merge_dev
-from gandistill.errors import RunError
 from gandistill.evaluate.predict import class_scores
 from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.jobs import Trials
@@ -154,22 +153,6 @@ class Trial:
             "config": self.config.shareable(),
             "utterances": network.facts["trained"]["utterances"],
         }
-
-
-@dataclass(frozen=True)
-class Further(Trial):
-    """What else is asked of a network that the trial ``trained`` has trained, not trained again."""
-
-    @property
-    def trained(self) -> Trial:
-        """The trial that trains the network."""
-        return Trial(self.inputs, self.part, self.config)
-
-    def network(self, store: Store) -> Path:
-        """The network's folder. Raises RunError if it was not trained."""
-        if not store.has(self.trained):
-            raise RunError("the training that it needs failed")
-        return self.trained.run(store) / NETWORK
 
 
 def answers(network: Network, judged: Utterances) -> dict[str, Facts]:

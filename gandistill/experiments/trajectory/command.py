@@ -8,9 +8,9 @@ from gandistill.experiments.command import answer, parser_of
 from gandistill.experiments.jobs import compute
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.files import write
-from gandistill.experiments.trajectory.jobs import jobs_of
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import Rows, inputs_of, measured
+from gandistill.experiments.trajectory.trials import jobs_of
 from gandistill.features.featureset import FeatureSet
 
 

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from gandistill.config import Config
 from gandistill.controls.select import METHODS, POOLED
 from gandistill.errors import InputError
+from gandistill.experiments.plan import CorpusPlan, RecipePlan, check_distinct, seeded
 from gandistill.features.extract import ExtractConfig
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
@@ -37,13 +38,9 @@ class MatchedPlan(Config):
     """Judge every set that is kept on the way, and not only the first and the last."""
 
 
-class GeneratedPlan(Config):
+class GeneratedPlan(RecipePlan):
     """A generator whose samples are judged at equal points per class."""
 
-    recipe: Path
-    """YAML of ``gandistill train``."""
-    settings: tuple[str, ...] = ()
-    """What differs from the recipe, as ``--set`` takes it."""
     seeds: PositiveInt = 1
     """Trainings."""
 
@@ -58,15 +55,9 @@ class StudentPlan(Config):
     in other rows, so that no row has fewer students than another."""
 
 
-class TrajectoryPlan(Config):
-    """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
+class TrajectoryPlan(CorpusPlan):
+    """What is run and how often."""
 
-    note: str = ""
-    """What every table says of itself first."""
-    corpus: str
-    """A reader of ``gandistill prepare``."""
-    protocol: str
-    """A protocol of that corpus."""
     fold: PositiveInt = 1
     """Fold of the protocol."""
     merge_dev: bool = False
@@ -104,10 +95,7 @@ class TrajectoryPlan(Config):
         guides = {f"guides of {name}": each.guides for name, each in self.matched.items()}
         kinds = {"students": tuple(student.kind for student in self.students)} | guides
         lists = {"ppc": self.ppc, "controls": self.controls, "soft_controls": self.soft_controls, "starts": self.starts}
-        for name, values in (lists | kinds).items():
-            twice = [value for place, value in enumerate(values) if value in values[:place]]
-            if twice:
-                raise ValueError(f"{name}: {twice[0]!r} is named twice")
+        check_distinct(lists | kinds)
         for name, values in kinds.items():
             if unknown := [kind for kind in values if kind not in MODELS]:
                 raise ValueError(f"{name}: bad head {unknown[0]!r}, expected some of [{', '.join(MODELS)}]")
@@ -132,9 +120,7 @@ class TrajectoryPlan(Config):
             name: each if each.recipe is None else each.model_copy(update={"recipe": recipes / each.recipe})
             for name, each in self.matched.items()
         }
-        generators = {
-            name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
-        }
+        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
         plan = self.model_copy(update=paths | {"matched": matched, "generators": generators})
         plan._check_recipes()
         return plan
@@ -200,9 +186,7 @@ class TrajectoryPlan(Config):
 
     def generator_config(self, name: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""
-        config = self._generators[name]
-        training = config.training.model_copy(update={"seed": seed})
-        return config.model_copy(update={"training": training, "features": None, "bank": None})
+        return seeded(self._generators[name], seed)
 
     @cached_property
     def _matched(self) -> dict[str, TrajectoryConfig]:
@@ -213,4 +197,4 @@ class TrajectoryPlan(Config):
 
     @cached_property
     def _generators(self) -> dict[str, GanConfig]:
-        return {name: GanConfig.load(each.recipe, each.settings) for name, each in self.generators.items()}
+        return {name: generator.config() for name, generator in self.generators.items()}

@@ -22,7 +22,7 @@ from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.differences import Floats, spread, uar_difference
-from gandistill.experiments.inputs import MANIFEST, Inputs, make_inputs
+from gandistill.experiments.inputs import MANIFEST, Inputs, inputs_in
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.plan import Start, StudentPlan, TrajectoryPlan
@@ -62,8 +62,7 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
             raise InputError(f"generator {name!r} makes {made} frames, clips have {frames}: set architecture.frames")
-    banking = BankConfig.load(plan.bank)
-    return make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, banking, plan.merge_dev)
+    return inputs_in(work, extracting, BankConfig.load(plan.bank))
 
 
 @dataclass(frozen=True)

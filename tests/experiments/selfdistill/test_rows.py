@@ -13,9 +13,8 @@ from gandistill.errors import InputError
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.selfdistill import files
 from gandistill.experiments.selfdistill.costs import depths_of, has_costs, shape_of, sizes, timed, weightless
-from gandistill.experiments.selfdistill.early import Early
+from gandistill.experiments.selfdistill.further import Early, Stored
 from gandistill.experiments.selfdistill.plan import ExitPlan
-from gandistill.experiments.selfdistill.precisions import Stored
 from gandistill.experiments.selfdistill.rows import EARLY, EXITS, LAYERS, NETWORKS, PRECISIONS, Row, Rows, measured
 from gandistill.experiments.selfdistill.trials import ExitInputs, Trial, jobs_of
 from gandistill.experiments.store import Store, digest

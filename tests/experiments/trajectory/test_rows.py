@@ -14,9 +14,9 @@ from gandistill.errors import InputError
 from gandistill.experiments.differences import uar_difference
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.store import Store
-from gandistill.experiments.trajectory.jobs import Judging, Teaching, jobs_of
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, measured
+from gandistill.experiments.trajectory.trials import Judging, Teaching, jobs_of
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
 from tests.trajectory.conftest import LABELS, clips, configured  # noqa: F401

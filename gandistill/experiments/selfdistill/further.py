@@ -1,18 +1,67 @@
-"""What leaving early is worth on test, by a rule that was learned on dev with networks that train alone has taught."""
+"""What else trained networks are asked: their exits in fewer bytes, and leaving early by a rule learned on dev."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from gandistill.console import muted
+from gandistill.errors import RunError
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.trials import Further, Trial, scores_of
+from gandistill.experiments.selfdistill.trials import Trial, answers, scores_of
 from gandistill.experiments.store import Store
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import learned
+from gandistill.selfdistill.export import export
 from gandistill.selfdistill.inference import hear, posteriors_of
 from gandistill.selfdistill.model import load_network
 from gandistill.selfdistill.prediction import AUTO
+from gandistill.selfdistill.training import NETWORK
 from gandistill.selfdistill.work import Work
+
+
+@dataclass(frozen=True)
+class Further(Trial):
+    """What else is asked of a network that the trial ``trained`` has trained, not trained again."""
+
+    @property
+    def trained(self) -> Trial:
+        """The trial that trains the network."""
+        return Trial(self.inputs, self.part, self.config)
+
+    def network(self, store: Store) -> Path:
+        """The network's folder. Raises RunError if it was not trained."""
+        if not store.has(self.trained):
+            raise RunError("the training that it needs failed")
+        return self.trained.run(store) / NETWORK
+
+
+@dataclass(frozen=True)
+class Stored(Further):
+    """A trial's network, of which each exit is exported in a precision and judged as read back."""
+
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, stored in {self.precision}"
+
+    @property
+    def decides(self) -> Facts:
+        """The trial's key and the precision."""
+        return {"trained": self.trained.key, "precision": self.precision}
+
+    def compute(self, store: Store) -> Facts:
+        """Judge every exit, and weigh its folder. Raises RunError if the network was not trained."""
+        network, exits = self.network(store), dict[str, Facts]()
+        exported = network.with_name("exported")
+        for depth in (*self.config.network.exits, self.inputs.layers):
+            with muted(True):
+                size = export(network, depth, exported, self.precision)["bytes"]
+            scores = answers(load_network(exported), self.inputs.judged(self.part))[str(depth)]
+            exits[str(depth)] = scores | {"bytes": size}
+        shutil.rmtree(exported)
+        return {"exits": exits, "part": self.part} | self.decides
 
 
 @dataclass(frozen=True)
