@@ -12,6 +12,7 @@ from typing import Any
 
 from gandistill import artifacts
 from gandistill.console import say
+from gandistill.corpora.manifest import SPLITS
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import digest
@@ -32,6 +33,12 @@ def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Chec
 def size(part: FeatureSet) -> dict[str, int]:
     """Utterances and speakers."""
     return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
+
+
+def sizes_of_parts(features: FeatureSet) -> dict[str, dict[str, int]]:
+    """Utterances and speakers of those parts that there are."""
+    there = {*features.index["split"]}
+    return {part: size(features.part(part)) for part in SPLITS if part in there}
 
 
 def flat(row: Facts, prefix: str = "") -> Facts:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts
-from gandistill.corpora.manifest import SPLITS
 from gandistill.experiments.canvas import write_figure
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan import printed, reference
@@ -17,7 +16,7 @@ from gandistill.experiments.gan.measured import Measured
 from gandistill.experiments.gan.rows import Row, Rows
 from gandistill.experiments.gan.tables import TABLES
 from gandistill.experiments.names import Facts
-from gandistill.experiments.results import as_csv, made_by, read_csv, rows_of, size, write_table
+from gandistill.experiments.results import as_csv, made_by, read_csv, rows_of, sizes_of_parts, write_table
 from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
 
@@ -58,12 +57,11 @@ def write(number: int, name: str, study: Rows, rows: Sequence[Row], store: Store
 def described(number: int, study: Rows) -> Facts:
     """What was run: corpus, protocol, folds and their parts."""
     sets = [FeatureSet.open(fold.inputs.features) for fold in study.folds]
-    parts = [{part: size(of.part(part)) for part in SPLITS if part in {*of.index["split"]}} for of in sets]
     return {
         "table": number,
         "corpus": sets[0].config["corpus"],
         "protocol": study.plan.protocol,
-        "folds": dict(zip(map(str, study.plan.folds), parts, strict=True)),
+        "folds": dict(zip(map(str, study.plan.folds), map(sizes_of_parts, sets), strict=True)),
     }
 
 

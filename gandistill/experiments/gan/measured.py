@@ -13,7 +13,7 @@ import numpy as np
 from gandistill.controls.select import CLOSED_FORMS, REAL_DESIGNED, RECENTRED
 from gandistill.evaluate.predictions import Predictions, pooled
 from gandistill.evaluate.significance import difference, holm, mcnemar
-from gandistill.experiments.differences import Floats, spread
+from gandistill.experiments.differences import Floats, predictions_of, spread
 from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import (
     ADDED,
@@ -56,8 +56,12 @@ class Measured:
         for s, trials in enumerate(row.trials[0]):
             results = [[store.result(fold[s][h]) for fold in row.trials] for h in range(len(trials))]
             uars.append([[result["uar"] for result in head] for head in results])
-            found = [[_predictions(f, r) for f, r in zip(folds, head, strict=True)] for head in results]
-            predictions.append([pooled(parts) for parts in found])
+            predictions.append(
+                [
+                    pooled([predictions_of(f.test, r["predicted"]) for f, r in zip(folds, head, strict=True)])
+                    for head in results
+                ]
+            )
         return cls(row, np.moveaxis(np.array(uars), -1, 0), predictions)
 
     @property
@@ -76,12 +80,6 @@ class Measured:
     def every(self) -> list[Predictions]:
         """Predictions of all sources and heads, one after another."""
         return [one for source in self.predictions for one in source]
-
-
-def _predictions(fold: Fold, result: dict[str, Any]) -> Predictions:
-    test = fold.test
-    ids, speakers, labels = (test.index[column].to_numpy(str) for column in ("id", "speaker", "label"))
-    return Predictions(ids, speakers, labels, np.array(test.labels)[result["predicted"]], source=str(test.folder))
 
 
 def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan) -> list[Facts]:

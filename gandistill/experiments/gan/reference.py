@@ -46,14 +46,14 @@ def of_size(row: Facts) -> Facts:
 def of_losses(row: Facts) -> Facts:
     """What Table 2 calls a row."""
     keys = {"generator": row.get("kind"), "losses": row.get("losses"), "ppc": row.get("ppc")}
-    return keys if is_published(row) else {}
+    return keys if _is_published(row) else {}
 
 
 def of_balance(row: Facts) -> Facts:
     """What Table 3 calls a row."""
     data = "real" if row["training set"] in (REAL, DRAWN["random"]) else row.get("kind")
     balance, points = "balanced" if row["balanced"] else "imbalanced", "full" if row["full_size"] else 2447
-    return {"data": data, "balance": balance, "points": points} if is_published(row) else {}
+    return {"data": data, "balance": balance, "points": points} if _is_published(row) else {}
 
 
 def of_speakers(row: Facts) -> Facts:
@@ -63,8 +63,8 @@ def of_speakers(row: Facts) -> Facts:
     return {"system": real.get(row["first layer of"]) or made.get(row.get("losses", ""))}
 
 
-def is_published(row: Facts) -> bool:
-    """Whether the paper may have such a row: its heads are ``superb``, of hard labels, and no start is closed-form."""
+def _is_published(row: Facts) -> bool:
+    # The paper's heads are ``superb``, of hard labels, and no start is closed-form.
     return (row.get("start", "random"), row["head"], row["labels"]) == ("random", "superb", "hard")
 
 
@@ -73,10 +73,8 @@ def table(found: list[Facts]) -> str:
     rows = []
     for row in found:
         if "paper" in row:
-            value, name = (
-                row["paper"],
-                next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row),
-            )
+            value = row["paper"]
+            name = next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row)
             of = {key: row[key] for key in ("ppc", "balance") if "training set" in row and row.get(key) is not None}
             measures = {f"paper's {key}": f"{value[key]:,}" for key in MEASURES if key in value}
             ours = {"ours": f"{value['ours']:.2f}"} if "ours" in value else {}

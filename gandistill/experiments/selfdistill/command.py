@@ -25,7 +25,7 @@ def make(options: argparse.Namespace) -> str:
     inputs, store = inputs_of(plan, options.corpus, options.work), Store(options.work)
     rows = Rows(plan, inputs).all()
     weights = [sizes(row, inputs) for row in rows]
-    compute(jobs_of(trial for row in rows for trial in row.of_all), store, options.jobs)
+    compute(jobs_of(trial for row in rows for trial in row.trials), store, options.jobs)
     table, times = measured(rows, store, inputs), seconds(rows, store)
     digest = write(options.plan.stem, plan, inputs, table, weights, times, options.checkout, options.out)
     say(f"Tables and figures: {options.out}")

@@ -59,9 +59,9 @@ def test_kept_plans_can_be_run(path: Path):
 def test_the_papers_networks_are_trained_once_each(inputs: ExitInputs):
     rows = Rows(planned("demos"), inputs).all()
     assert [len(of(rows, table)) for table in (EXITS, NETWORKS, LAYERS)] == [1 + 15 * 5, 1 + 4 + 3 + 4, 1 + 11 * 2]
-    series = jobs_of(trial for row in rows for trial in row.of_all)
+    series = jobs_of(trial for row in rows for trial in row.trials)
     assert len(series) == 15 + 4 + 3 + 11
-    stored = {str(row.of_all[0].config) for row in of(rows, PRECISIONS) if row.trials}
+    stored = {str(row.trials[0].config) for row in of(rows, PRECISIONS) if row.trials}
     lengths = [len(one) for one in series if str(one.trials[0].config) not in stored]
     assert lengths == [2 * 3] * (len(series) - 2), "both parts, three seeds"
     named = {str(one.trials[0]) for one in series}
@@ -105,7 +105,7 @@ def test_each_exit_of_both_competing_runs_is_stored_after_its_training(inputs: E
     wanted = (("l1", "l2+cosine"), ("3", "8", "10", "deepest"), ("float32", "float16", "int8"))
     assert named == [*product(*wanted)]
     (series,) = [
-        one for one in jobs_of(trial for row in rows for trial in row.of_all) if len(one) > 6 and "l1," in str(one)
+        one for one in jobs_of(trial for row in rows for trial in row.trials) if len(one) > 6 and "l1," in str(one)
     ]
     assert [type(trial) for trial in series.trials] == [Trial] * 6 + [Stored] * 18 + [Early] * 3
     trained = {trial.key for trial in series.trials[:6]}
@@ -167,7 +167,7 @@ def test_costs_are_those_that_the_paper_counts(inputs: ExitInputs):
             if each["network"] == row.facts["network"] and each[key] == row.facts[key]
         ]
         cost = sizes(row, inputs)
-        if row.trials is None:
+        if not row.trials:
             assert cost == {}
             continue
         assert [round(cost["parameters_paper"] / 1e6, 1)] == values
@@ -228,7 +228,7 @@ def test_fusion_costs_the_deepest_student_and_the_other_exits(inputs: ExitInputs
     frames = 149
     more = all_three["multiply_accumulates"] - one["multiply_accumulates"]
     assert more == pytest.approx(2 * (frames * recurrence + head) / 3, abs=1)
-    _, work = weightless(inputs.upstream, shape_of(tenth.of_all[0]), 7, 48_000)
+    _, work = weightless(inputs.upstream, shape_of(tenth.trials[0]), 7, 48_000)
     assert work.until(10) == pytest.approx(all_three["multiply_accumulates"], abs=1)
     assert work.until(3) == work.alone[3]
 
@@ -238,7 +238,7 @@ def test_leaving_early_is_judged_on_test_by_networks_that_train_alone_taught(inp
     rows = of(Rows(plan, inputs).all(), EARLY)
     named = [(row.facts["uar_loss"], row.answer) for row in rows[1:]]
     assert named == [(0.0, "auto"), (0.0, "12"), (0.02, "auto"), (0.02, "12")]
-    trials = [trial for row in rows for trial in row.of_all]
+    trials = [trial for row in rows for trial in row.trials]
     assert {trial.part for trial in trials} == {"test"}
     assert all(isinstance(trial, Early) and trial.trained.part == "dev" for trial in trials)
     assert len({trial.key for trial in trials}) == 2 * 3
