@@ -173,10 +173,15 @@ class Plan(CorpusPlan):
         plan._read_recipes()
         return plan
 
+    def _recipes(self) -> dict[str, Config]:
+        return {
+            "extract": ExtractConfig.load(self.extract),
+            "bank": BankConfig.load(self.bank),
+            "head": HeadConfig.load(self.head),
+        }
+
     def _read_recipes(self) -> None:
-        ExtractConfig.load(self.extract)
-        BankConfig.load(self.bank)
-        HeadConfig.load(self.head)
+        self._recipes()
         if self.speakers is not None:
             ProbeConfig.load(self.speakers.config)
         for name, each in self.generators.items():
@@ -191,12 +196,8 @@ class Plan(CorpusPlan):
             name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in each.losses}
             for name, each in self.generators.items()
         }
-        contents: dict[str, Any] = {
-            "extract": ExtractConfig.load(self.extract).to_dict(),
-            "bank": BankConfig.load(self.bank).to_dict(),
-            "head": self._head.to_dict(),
-            "generators": generators,
-        }
+        contents: dict[str, Any] = {name: config.to_dict() for name, config in self._recipes().items()}
+        contents["generators"] = generators
         if self.speakers is not None:
             probing = ProbeConfig.load(self.speakers.config)
             contents["speakers"] = self.speakers.model_dump(mode="json") | {"config": probing.to_dict()}

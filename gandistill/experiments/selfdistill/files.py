@@ -154,11 +154,9 @@ def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
         text = markdown([named(row) | uars(row, plan) | worked(row) for row in mine])
     else:
         down = ("block", "similarity") if table == EXITS else ("layer",)
-        # In Figure 2 all students share a column.
-        exits = ["student" if table == LAYERS and row["exit"] != DEEPEST else row["exit"] for row in mine]
-        cells = [
-            row | {"part": part, "exit": name} for row, name in zip(mine, exits, strict=True) for part in plan.parts
-        ]
+        if table == LAYERS:  # all students share a column
+            mine = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in mine]
+        cells = [row | {"part": part} for row in mine for part in plan.parts]
         text = markdown(wide(cells, down, ("exit", "part"), lambda cell: uar_of(cell[cell["part"]])))
     compared, over = [], set[str]()
     for row in (row for row in rows if row["network"] != CHANCE):
