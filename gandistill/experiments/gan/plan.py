@@ -84,7 +84,7 @@ class SpeakerPlan(Config):
     @field_validator("head")
     @classmethod
     def _begins_with_a_projector(cls, kind: str) -> str:
-        valid = [each for each in MODELS if sees(each) != "spectrogram"]
+        valid = [model for model in MODELS if sees(model) != "spectrogram"]
         if kind not in valid:
             raise ValueError(f"expected one of [{', '.join(valid)}]")
         return kind
@@ -140,7 +140,7 @@ class Plan(CorpusPlan):
         check_distinct(lists | {"heads": tuple(head.kind for head in self.heads)})
         if self.balanced not in self.generators:
             raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")
-        without = [name for name, each in self.generators.items() if "both" not in each.losses]
+        without = [name for name, generator in self.generators.items() if "both" not in generator.losses]
         if without:
             raise ValueError(f"generator {without[0]!r} lacks the losses 'both'")
         bad = [method for method in self.controls if method not in METHODS]
@@ -184,17 +184,17 @@ class Plan(CorpusPlan):
         self._recipes()
         if self.speakers is not None:
             ProbeConfig.load(self.speakers.config)
-        for name, each in self.generators.items():
+        for name, generator in self.generators.items():
             weights = self.generator_config(name, "both", 0).losses.to_dict()
             lacking = [term for term in LOSSES["baseline"] if not weights[term]]
             if lacking:
-                raise InputError(f"{each.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
+                raise InputError(f"{generator.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
 
     def resolved(self) -> dict[str, Any]:
         """The plan with the content of its recipes in place of their names: all that decides what is run."""
         generators = {
-            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in each.losses}
-            for name, each in self.generators.items()
+            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in generator.losses}
+            for name, generator in self.generators.items()
         }
         contents: dict[str, Any] = {name: config.to_dict() for name, config in self._recipes().items()}
         contents["generators"] = generators

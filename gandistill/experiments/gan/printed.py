@@ -83,10 +83,10 @@ def _gap(difference: Facts) -> str:
     return percent(difference["uar_difference"], *difference["interval"])
 
 
-def counted(found: Sequence[Facts]) -> str:
+def counted(rows: Sequence[Facts]) -> str:
     """In how many rows trained generators are above others, below them, or neither, by the bootstrap interval."""
     table: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for row in found:
+    for row in rows:
         if row.get("losses") in (None, UNTRAINED):
             continue
         for rival, gap in row.get("differences", {}).items():
@@ -94,24 +94,24 @@ def counted(found: Sequence[Facts]) -> str:
             sides = table.setdefault((start, row["head"]), {}).setdefault(rival, [0, 0, 0])
             low, high = gap["interval"]
             sides[0 if low > 0 else 1 if high < 0 else 2] += 1
-    rows = [
+    counts = [
         {"started from": start, "head": head} | {rival: " / ".join(map(str, n)) for rival, n in rivals.items()}
         for (start, head), rivals in table.items()
     ]
-    if not rows:
+    if not counts:
         return ""
     text = (
         "Rows of trained generators whose UAR is above / below / neither than that of others with the same head,\n"
         "labels and points, by the 95 % bootstrap interval (the trained models held fixed; not corrected for how many\n"
         "there are):"
     )
-    return f"{text}\n\n{markdown(rows)}{_tested(found)}"
+    return f"{text}\n\n{markdown(counts)}{_tested(rows)}"
 
 
-def _tested(found: Sequence[Facts]) -> str:
+def _tested(rows: Sequence[Facts]) -> str:
     """How many tests between kinds of losses are significant, and which way, for each seed of a generator."""
     seeds: dict[int, list[int]] = {}
-    for row in found:
+    for row in rows:
         for losses in (BASELINE, SML):
             for test in row.get("mcnemar", {}).get(losses, []):
                 sides = seeds.setdefault(test["seed"], [0, 0, 0])
@@ -119,14 +119,14 @@ def _tested(found: Sequence[Facts]) -> str:
                 sides[2 if not small else 0 if test["more_right"] > 0 else 1] += 1
     if not seeds:
         return ""
-    said = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
-    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {said}.\n"
+    counts = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
+    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {counts}.\n"
 
 
-def _of_head(head: str, found: Sequence[Facts], plan: Plan) -> str:
-    mine = [row for row in found if row["head"] == head]
+def _of_head(head: str, rows: Sequence[Facts], plan: Plan) -> str:
+    of_head = [row for row in rows if row["head"] == head]
     show = partial(shown, dagger_seed=plan.dagger_seed)
-    table = wide(mine, ("training set", "labels"), ("ppc", "balance"), show)
+    table = wide(of_head, ("training set", "labels"), ("ppc", "balance"), show)
     return f"Head `{head}`, UAR in per cent:\n\n{markdown(table)}"
 
 

@@ -16,7 +16,7 @@ def beside(row: Facts, keys: Facts, published: dict[str, Any], plan: Plan) -> Fa
 
     ``keys`` are what the paper's table, of which ``published`` is all that it says, calls such a row.
     """
-    values = [each for each in published["rows"] if all(each[key] == keys.get(key) for key in published["keys"])]
+    values = [entry for entry in published["rows"] if all(entry[key] == keys.get(key) for key in published["keys"])]
     if not values:
         return row
     value = {key: values[0][key] for key in MEASURES if key in values[0]}
@@ -68,10 +68,10 @@ def _is_published(row: Facts) -> bool:
     return (row.get("start", "random"), row["head"], row["labels"]) == ("random", "superb", "hard")
 
 
-def table(found: list[Facts]) -> str:
+def table(measured: list[Facts]) -> str:
     """The paper's values as Markdown; none: no table."""
     rows = []
-    for row in found:
+    for row in measured:
         if "paper" in row:
             value = row["paper"]
             name = next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row)

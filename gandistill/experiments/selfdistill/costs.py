@@ -43,19 +43,19 @@ def sizes(row: Row, inputs: ExitInputs) -> Facts:
     trial = row.trials[0]
     config, depths = trial.config, depths_of(row)
     network = config.network
-    told = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
-    (found,) = [each for each in told["exits"] if each["exit"] == depths[-1]]
-    plain = found["parameters_finetuned"]
-    block = found["parameters_paper"] - plain
+    architecture_facts = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
+    (answer,) = [each for each in architecture_facts["exits"] if each["exit"] == depths[-1]]
+    plain = answer["parameters_finetuned"]
+    block = answer["parameters_paper"] - plain
     blocks = len(config.layerwise.layers) if config.layerwise else 1 if network.exits else 0
     shape, work = weightless(inputs.upstream, shape_of(trial), len(inputs.labels), config.training.clip)
     others = [shape.exits[str(depth)] for depth in depths[:-1]]
     more = sum(tensor.nbytes for exit in others for tensor in exit.state_dict().values())
     return {
         "parameters_paper": plain + blocks * block + count(*others),
-        "parameters_deployed": found["parameters_deployed"] + count(*others),
+        "parameters_deployed": answer["parameters_deployed"] + count(*others),
         "multiply_accumulates": round(work.together(depths)),
-        "bytes": found["bytes"] + more,
+        "bytes": answer["bytes"] + more,
     }
 
 
@@ -97,8 +97,8 @@ def seconds(rows: Sequence[Row], store: Store) -> list[float | None]:
     places = [(shape_of(row.trials[0]), depths_of(row)) if has_costs(row) else None for row in rows]
     trials = {place[0]: row.trials[0] for place, row in zip(places, rows, strict=True) if place}
     networks = {shape: load_network(trial.run(store) / NETWORK) for shape, trial in trials.items()}
-    found = timed({place: (networks[place[0]], place[1]) for place in places if place})
-    return [found[place] if place else None for place in places]
+    times = timed({place: (networks[place[0]], place[1]) for place in places if place})
+    return [times[place] if place else None for place in places]
 
 
 @torch.inference_mode()

@@ -25,12 +25,12 @@ def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
     """Figure 2: a panel for each part; the student behind each layer, and its teacher."""
     figure, axes = canvas.grid(len(plan.parts), 2)
     for panel, part in zip(axes, plan.parts, strict=True):
-        mine = [row for row in rows if row["network"] != CHANCE]
+        shown = [row for row in rows if row["network"] != CHANCE]
         for name, of_teacher in (("student", False), ("its teacher", True)):
-            line = [row for row in mine if (row["exit"] == DEEPEST) == of_teacher]
+            line = [row for row in shown if (row["exit"] == DEEPEST) == of_teacher]
             canvas.points(panel, [row["layer"] for row in line], [row[part] for row in line], name)
         chance(panel, rows, part)
-        panel.set(xlabel="student's layer", ylabel=f"UAR on {part}, %", xticks=[row["layer"] for row in mine])
+        panel.set(xlabel="student's layer", ylabel=f"UAR on {part}, %", xticks=[row["layer"] for row in shown])
     canvas.legend(figure, axes)
     return figure
 

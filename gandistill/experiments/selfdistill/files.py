@@ -145,18 +145,20 @@ def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
     """A table to read, and its differences."""
     (level,) = [row for row in rows if row["network"] == CHANCE]
     chance = ", ".join(f"{uar_of(level[part])} on {part}" for part in plan.parts)
-    mine = [row for row in rows if row["network"] != CHANCE]
+    answers = [row for row in rows if row["network"] != CHANCE]
     if table == NETWORKS:
-        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in mine])
+        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in answers])
     elif table == PRECISIONS:
-        text = markdown([named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in mine])
+        text = markdown(
+            [named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in answers]
+        )
     elif table == EARLY:
-        text = markdown([named(row) | uars(row, plan) | worked(row) for row in mine])
+        text = markdown([named(row) | uars(row, plan) | worked(row) for row in answers])
     else:
         down = ("block", "similarity") if table == EXITS else ("layer",)
         if table == LAYERS:  # all students share a column
-            mine = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in mine]
-        cells = [row | {"part": part} for row in mine for part in plan.parts]
+            answers = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in answers]
+        cells = [row | {"part": part} for row in answers for part in plan.parts]
         text = markdown(wide(cells, down, ("exit", "part"), lambda cell: uar_of(cell[cell["part"]])))
     compared, over = [], set[str]()
     for row in (row for row in rows if row["network"] != CHANCE):

@@ -158,7 +158,7 @@ class Trial:
 def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
     """The scores of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
     by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
-    p = {str(depth): one for depth, one in by_depth.items()}
+    p = {str(depth): posterior for depth, posterior in by_depth.items()}
     if can_fuse(by_depth):
         p[FUSION] = fused(by_depth)
     return scores_of(p, judged)
@@ -169,10 +169,10 @@ def scores_of(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
 
     As ``class_scores`` has it, and ``predicted``, the class number of each utterance.
     """
-    predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+    predicted = {name: posterior.argmax(-1).cpu().numpy() for name, posterior in p.items()}
     return {
-        name: class_scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
-        for name, said in predicted.items()
+        name: class_scores(judged.targets, classes, judged.labels) | {"predicted": classes.tolist()}
+        for name, classes in predicted.items()
     }
 
 

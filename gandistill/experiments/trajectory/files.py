@@ -105,9 +105,9 @@ def digest(rows: Sequence[Facts]) -> str:
 
 def uars(rows: Sequence[Facts], part: str) -> str:
     """UARs on a part of students of one start: a row for each training set, a column for each student and ppc."""
-    mine = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
-    mine = [row | {"ppc": None} if "ppc" not in row else row for row in mine if "chosen" not in row]
-    table = wide(mine, ("training set", "step", "labels"), ("student", "ppc"), lambda row: uar_of(row[part]))
+    shown = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
+    shown = [row | {"ppc": None} if "ppc" not in row else row for row in shown if "chosen" not in row]
+    table = wide(shown, ("training set", "step", "labels"), ("student", "ppc"), lambda row: uar_of(row[part]))
     weights = "initial weights of their own" if rows[0]["start"] == "scratch" else "their teachers' initial weights"
     return f"UAR on {part} in per cent, students from {weights}:\n\n{markdown(table)}"
 
@@ -115,20 +115,20 @@ def uars(rows: Sequence[Facts], part: str) -> str:
 def counted(rows: Sequence[Facts]) -> str:
     """How many distilled rows after their last step are above, or below, their step 0 and random real points."""
     last = [row for row in rows if row.get("last") and row["start"] == "scratch" and "chosen" not in row]
-    said = [f"Of {len(last)} distilled rows after their last step, by their test UAR:"]
+    lines = [f"Of {len(last)} distilled rows after their last step, by their test UAR:"]
     for rival in (STEP_0, RANDOM):
         gaps = [row["differences"][rival]["test"] for row in last]
         over_sets = [(gap.get("low", -1), gap.get("high", 1)) for gap in gaps]
         held_fixed = [gap["bootstrap"]["interval"] for gap in gaps]
         name = "their own step 0" if rival == STEP_0 else rival
-        said.append(
+        lines.append(
             f"- against {name}: {_sides(over_sets)} by the t interval over sets; {_sides(held_fixed)} by the bootstrap "
             f"over {gaps[0]['bootstrap']['over']}s, the trained students held fixed"
         )
     sets = {(row["matched"], row["ppc"]): row["halvings"] for row in last}  # students judge the same sets
     rolled = [count for each in sets.values() for count in each]
-    said.append(f"- {sum(map(bool, rolled))} of their {len(rolled)} sets were rolled back on their way, rates halved")
-    return "\n".join(said)
+    lines.append(f"- {sum(map(bool, rolled))} of their {len(rolled)} sets were rolled back on their way, rates halved")
+    return "\n".join(lines)
 
 
 def _sides(intervals: Sequence[Sequence[float]]) -> str:

@@ -92,7 +92,7 @@ class TrajectoryPlan(CorpusPlan):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        guides = {f"guides of {name}": each.guides for name, each in self.matched.items()}
+        guides = {f"guides of {name}": way.guides for name, way in self.matched.items()}
         kinds = {"students": tuple(student.kind for student in self.students)} | guides
         lists = {"ppc": self.ppc, "controls": self.controls, "soft_controls": self.soft_controls, "starts": self.starts}
         check_distinct(lists | kinds)
@@ -102,8 +102,8 @@ class TrajectoryPlan(CorpusPlan):
         valid = [method for method in METHODS if method != POOLED]
         if unknown := [method for method in (*self.controls, *self.soft_controls) if method not in valid]:
             raise ValueError(f"bad control {unknown[0]!r}, expected some of [{', '.join(valid)}]")
-        for name, each in self.matched.items():
-            if not set(each.ppc or ()) <= {*self.ppc}:
+        for name, way in self.matched.items():
+            if not set(way.ppc or ()) <= {*self.ppc}:
                 raise ValueError(f"matched {name!r}: its ppc must be some of the plan's {list(self.ppc)}")
         if self.repeats < self.seeds:
             raise ValueError(f"repeats {self.repeats} are fewer than the {self.seeds} seeds, whose starts they hold")
@@ -117,8 +117,8 @@ class TrajectoryPlan(CorpusPlan):
         """The same plan, every recipe's path made whole. Raises InputError if a recipe is missing or does not fit."""
         paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "recipe")}
         matched = {
-            name: each if each.recipe is None else each.model_copy(update={"recipe": recipes / each.recipe})
-            for name, each in self.matched.items()
+            name: way if way.recipe is None else way.model_copy(update={"recipe": recipes / way.recipe})
+            for name, way in self.matched.items()
         }
         generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
         plan = self.model_copy(update=paths | {"matched": matched, "generators": generators})
@@ -147,13 +147,13 @@ class TrajectoryPlan(CorpusPlan):
             "bank": BankConfig.load(self.bank).to_dict(),
             "recipe": {"teach": teach, "evaluate": evaluate},
             "matched": {
-                name: each.model_dump(mode="json", exclude={"recipe", "settings"})
+                name: way.model_dump(mode="json", exclude={"recipe", "settings"})
                 | {"distil": self.matched_config(name, 1, 0).distil.to_dict()}
-                for name, each in self.matched.items()
+                for name, way in self.matched.items()
             },
             "generators": {
-                name: {"seeds": each.seeds} | self.generator_config(name, 0).shareable()
-                for name, each in self.generators.items()
+                name: {"seeds": generator.seeds} | self.generator_config(name, 0).shareable()
+                for name, generator in self.generators.items()
             },
         }
         return self.model_dump(mode="json") | contents
@@ -161,7 +161,7 @@ class TrajectoryPlan(CorpusPlan):
     @property
     def guides(self) -> list[str]:
         """Kinds of all networks that guide."""
-        return list(dict.fromkeys(kind for each in self.matched.values() for kind in each.guides))
+        return list(dict.fromkeys(kind for way in self.matched.values() for kind in way.guides))
 
     @cached_property
     def whole(self) -> TrajectoryConfig:
@@ -191,8 +191,8 @@ class TrajectoryPlan(CorpusPlan):
     @cached_property
     def _matched(self) -> dict[str, TrajectoryConfig]:
         return {
-            name: TrajectoryConfig.load(each.recipe or self.recipe, (*self.settings, *each.settings))
-            for name, each in self.matched.items()
+            name: TrajectoryConfig.load(way.recipe or self.recipe, (*self.settings, *way.settings))
+            for name, way in self.matched.items()
         }
 
     @cached_property

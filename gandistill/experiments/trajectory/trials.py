@@ -61,7 +61,7 @@ class Source:
 
     def __str__(self) -> str:
         """What it is, in few words, for whoever must find it."""
-        guides = " and ".join(each.head for each in self.teaching)
+        guides = " and ".join(teaching.head for teaching in self.teaching)
         name = f"distillation by {guides}" if self.kind == "distilled" else self.method or self.kind
         points = "all points" if self.ppc is None else f"{self.ppc} per class"
         return f"{name} {self.seed}, {points}" + (f", step {self.step}" if self.kind == "distilled" else "")
@@ -195,30 +195,32 @@ class Judging(Trials[Trial]):
 
     def needs(self) -> Sequence[TeachConfig]:
         """The teachers that it needs."""
-        guides = [teachers for each in self.trials for teachers in each.source.teaching]
-        starting = [each.student.teachers for each in self.trials if each.student.teachers is not None]
-        return list({digest(each.shareable()): each for each in (*guides, *starting)}.values())
+        guides = [teachers for trial in self.trials for teachers in trial.source.teaching]
+        starting = [trial.student.teachers for trial in self.trials if trial.student.teachers is not None]
+        return list({digest(teaching.shareable()): teaching for teaching in (*guides, *starting)}.values())
 
     def is_ready(self, store: Store) -> bool:
         """Whether the teachers that it needs are there."""
-        return all((teachers_of(store, each, self.inputs) / artifacts.CONFIG).is_file() for each in self.needs())
+        return all(
+            (teachers_of(store, teaching, self.inputs) / artifacts.CONFIG).is_file() for teaching in self.needs()
+        )
 
     def work(self, store: Store) -> list[Failure]:
         """Do it; give what failed."""
         failures: list[Failure] = []
         sets = _Sets(self.inputs, store)
-        for source, same in groupby(self.missing(store), key=lambda each: each.source):
+        for source, same in groupby(self.missing(store), key=lambda trial: trial.source):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
-                mine = list(same)
+                rest = list(same)
                 try:
                     start = time.process_time()
                     training = sets.made(source, Path(scratch) / "set")
                     drawing = time.process_time() - start if source.kind in ("control", "start") else 0.0
                 except Exception as error:
-                    failures += [Failure.of(each, error) for each in mine]
+                    failures += [Failure.of(trial, error) for trial in rest]
                     continue
                 judged = partial(_judged, training=training, drawing=drawing, store=store)
-                failures += [failure for trial in mine for failure in attempt(trial, store, judged)]
+                failures += [failure for trial in rest for failure in attempt(trial, store, judged)]
         return failures
 
 
@@ -252,7 +254,7 @@ class _Sets:
         run = run_of(self.store, source, self.inputs)
         kept = run / f"{DISTILLED}-{source.step:04d}"
         if not (kept / artifacts.CONFIG).is_file():
-            folders = tuple(teachers_of(self.store, each, self.inputs) for each in source.teaching)
+            folders = tuple(teachers_of(self.store, teaching, self.inputs) for teaching in source.teaching)
             config = source.matched.model_copy(update={"features": self.inputs.features, "teachers": folders})
             self._once(run, lambda begun: distil(config, run, resume=begun))
         return FeatureSet.open(kept)
@@ -294,35 +296,35 @@ def _judged(trial: Trial, training: FeatureSet, drawing: float, store: Store) ->
     for _ in fit(head, training, schedule, student.seed):
         pass
     seconds = time.process_time() - start
-    found: Facts = {"uar": {}, "accuracy": {}, "predicted": {}}
+    result: Facts = {"uar": {}, "accuracy": {}, "predicted": {}}
     for name in [part for part in PARTS if part == "test" or part in {*whole.index["split"]}]:
         part = whole.part(name)
         predicted = posteriors(head, part).argmax(1).numpy()
         judged = scores(part.targets, predicted, len(part.labels)) | {"predicted": predicted.tolist()}
         for what, value in judged.items():
-            found[what][name] = value
+            result[what][name] = value
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
     cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
     made_of = {"source": trial.source.described(), "student": student.described()}
-    said = {"points": training.class_counts, "updates": updates}
+    size = {"points": training.class_counts, "updates": updates}
     matched = trial.source.kind == "distilled"
     ended = {name: training.config["distilled_by"][name] for name in ENDED} if matched else {}
-    return made_of | said | ended | found | {"cost": cost}
+    return made_of | size | ended | result | {"cost": cost}
 
 
 def jobs_of(trials: Sequence[Trial]) -> list[Teaching | Judging]:
     """The jobs that all these trials take, each of them once, what takes longest first."""
-    distinct = list({each.key: each for each in trials}.values())
+    distinct = list({trial.key: trial for trial in trials}.values())
     groups: dict[str, list[Trial]] = {}
-    for each in distinct:
-        alone = each.student.described() if each.source.kind == "real" else each.student.teachers is not None
-        if each.source.kind in ("distilled", "generator"):
+    for trial in distinct:
+        alone = trial.student.described() if trial.source.kind == "real" else trial.student.teachers is not None
+        if trial.source.kind in ("distilled", "generator"):
             alone = None  # a run is written by one process
-        groups.setdefault(dump_compact([each.source.origin, alone]), []).append(each)
+        groups.setdefault(dump_compact([trial.source.origin, alone]), []).append(trial)
     judging = [
-        Judging(tuple(sorted(group, key=lambda each: str(each.source.described())))) for group in groups.values()
+        Judging(tuple(sorted(group, key=lambda trial: str(trial.source.described())))) for group in groups.values()
     ]
     order = ("generator", "distilled", "real", "control", "start")
     judging.sort(key=lambda job: order.index(job.trials[0].source.kind))
-    teachers = {digest(each.shareable()): each for job in judging for each in job.needs()}
-    return [*(Teaching(distinct[0].inputs, each) for each in teachers.values()), *judging]
+    teachers = {digest(teaching.shareable()): teaching for job in judging for teaching in job.needs()}
+    return [*(Teaching(distinct[0].inputs, teaching) for teaching in teachers.values()), *judging]
