@@ -6,7 +6,7 @@ But for costs they are the same bits whenever the same plan is run again on the 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,15 @@ def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Chec
     return {"plan": plan, "commit": checkout.commit(), "versions": artifacts.versions(), "computed_with": computed}
 
 
-def size(part: FeatureSet) -> dict[str, int]:
-    """Utterances and speakers."""
-    return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
+def size(speakers: Collection[str]) -> dict[str, int]:
+    """Utterances and speakers, by the speaker of each utterance."""
+    return {"utterances": len(speakers), "speakers": len({*speakers})}
 
 
 def sizes_of_parts(features: FeatureSet) -> dict[str, dict[str, int]]:
     """Utterances and speakers of those parts that there are."""
     there = {*features.index["split"]}
-    return {part: size(features.part(part)) for part in SPLITS if part in there}
+    return {part: size([*features.part(part).index["speaker"]]) for part in SPLITS if part in there}
 
 
 def flat(row: Facts, prefix: str = "") -> Facts:

@@ -20,14 +20,14 @@ def beside(row: Facts, keys: Facts, published: dict[str, Any], plan: Plan) -> Fa
     if not values:
         return row
     value = {key: values[0][key] for key in MEASURES if key in values[0]}
-    if not same_setting(published, plan):
+    if not _is_same_setting(published, plan):
         return row | {"paper": value | {"other_corpus": f"{published['corpus']}, {published['upstream']}"}}
     if "fold_uars" in row:
         value["ours"] = 100 * row["fold_uars"][plan.folds.index(published["fold"])]
     return row | {"paper": value}
 
 
-def same_setting(published: dict[str, Any], plan: Plan) -> bool:
+def _is_same_setting(published: dict[str, Any], plan: Plan) -> bool:
     """Whether a plan runs what the paper ran: corpus, protocol, fold, upstream, and speakers where it asks for them."""
     extracting = ExtractConfig.load(plan.extract)
     upstream = f"{extracting.upstream} {extracting.hubert.model}"

@@ -1,10 +1,8 @@
 """``python eval/selfdistill.py``: a plan's tables and figures, from the corpus to their files."""
 
 import argparse
-from pathlib import Path
 
 from gandistill.console import say
-from gandistill.experiments.command import answer, parser_of
 from gandistill.experiments.jobs import compute
 from gandistill.experiments.selfdistill.costs import seconds, sizes
 from gandistill.experiments.selfdistill.files import write
@@ -12,11 +10,6 @@ from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import Rows, measured
 from gandistill.experiments.selfdistill.trials import inputs_of, jobs_of
 from gandistill.experiments.store import Store
-
-
-def main(what: str | None, root: Path) -> None:
-    """Answer the command line of the script in the checkout ``root``; ``what`` it does."""
-    answer(parser_of("selfdistill", what, root, "selfdistill-"), make)
 
 
 def make(options: argparse.Namespace) -> str:

@@ -15,7 +15,7 @@ from gandistill.evaluate.predictions import file_name
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
-from gandistill.experiments.results import as_csv, made_by, rows_of, write_table
+from gandistill.experiments.results import as_csv, made_by, rows_of, size, write_table
 from gandistill.experiments.selfdistill import figures
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import (
@@ -108,9 +108,7 @@ def facts_of(plan: ExitPlan, inputs: ExitInputs) -> Facts:
     for part, manifest in inputs.manifests.items():
         entries = read_manifest(manifest)
         for role, split in (("taught by", "train"), ("judged", part)):
-            speakers = [entry.speaker for entry in entries if entry.split == split]
-            sizes = {"utterances": len(speakers), "speakers": len(set(speakers))}
-            parts.setdefault(part, {})[role] = sizes
+            parts.setdefault(part, {})[role] = size([entry.speaker for entry in entries if entry.split == split])
     origin = read_origin(next(iter(inputs.manifests.values())))
     return {
         "corpus": origin["corpus"],
@@ -145,20 +143,18 @@ def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
     """A table to read, and its differences."""
     (level,) = [row for row in rows if row["network"] == CHANCE]
     chance = ", ".join(f"{uar_of(level[part])} on {part}" for part in plan.parts)
-    answers = [row for row in rows if row["network"] != CHANCE]
+    shown = [row for row in rows if row["network"] != CHANCE]
     if table == NETWORKS:
-        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in answers])
+        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in shown])
     elif table == PRECISIONS:
-        text = markdown(
-            [named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in answers]
-        )
+        text = markdown([named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in shown])
     elif table == EARLY:
-        text = markdown([named(row) | uars(row, plan) | worked(row) for row in answers])
+        text = markdown([named(row) | uars(row, plan) | worked(row) for row in shown])
     else:
         down = ("block", "similarity") if table == EXITS else ("layer",)
         if table == LAYERS:  # all students share a column
-            answers = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in answers]
-        cells = [row | {"part": part} for row in answers for part in plan.parts]
+            shown = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in shown]
+        cells = [row | {"part": part} for row in shown for part in plan.parts]
         text = markdown(wide(cells, down, ("exit", "part"), lambda cell: uar_of(cell[cell["part"]])))
     compared, over = [], set[str]()
     for row in (row for row in rows if row["network"] != CHANCE):

@@ -1,10 +1,8 @@
 """``python eval/trajectory.py``: a plan's tables and figures, from the corpus to their files."""
 
 import argparse
-from pathlib import Path
 
 from gandistill.console import say
-from gandistill.experiments.command import answer, parser_of
 from gandistill.experiments.jobs import compute
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.files import write
@@ -12,11 +10,6 @@ from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import Rows, inputs_of, measured
 from gandistill.experiments.trajectory.trials import jobs_of
 from gandistill.features.featureset import FeatureSet
-
-
-def main(what: str | None, root: Path) -> None:
-    """Answer the command line of the script in the checkout ``root``; ``what`` it does."""
-    answer(parser_of("trajectory", what, root, "trajectory-"), make)
 
 
 def make(options: argparse.Namespace) -> str:

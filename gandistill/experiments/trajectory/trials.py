@@ -201,9 +201,8 @@ class Judging(Trials[Trial]):
 
     def is_ready(self, store: Store) -> bool:
         """Whether the teachers that it needs are there."""
-        return all(
-            (teachers_of(store, teaching, self.inputs) / artifacts.CONFIG).is_file() for teaching in self.needs()
-        )
+        folders = (teachers_of(store, teaching, self.inputs) for teaching in self.needs())
+        return all((folder / artifacts.CONFIG).is_file() for folder in folders)
 
     def work(self, store: Store) -> list[Failure]:
         """Do it; give what failed."""
