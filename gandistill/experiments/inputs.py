@@ -115,17 +115,18 @@ def inputs_in(
 
 
 def _is_split(features: Path, whole: FeatureSet, manifest: Path) -> bool:
-    if not (features / artifacts.CONFIG).is_file():
-        return False
-    config = artifacts.read_json(features / artifacts.CONFIG)
+    config = _config(features)
     same_fold = config.get("fold") == read_origin(manifest).get("fold")
     return same_fold and config.get("resplit_of") in whole.fingerprints
 
 
 def _is_built(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
-    if not (bank / artifacts.CONFIG).is_file():
-        return False
-    config, cost = artifacts.read_json(bank / artifacts.CONFIG), bank.with_name(BANK_COST)
+    config, cost = _config(bank), bank.with_name(BANK_COST)
     same_code = not cost.is_file() or VERSION.items() <= artifacts.read_json(cost).items()
     same_source = config.get("source", {}).get("fingerprint") in features.fingerprints
     return same_code and same_source and config.get("config") == banking.to_dict()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / artifacts.CONFIG
+    return artifacts.read_json(path) if path.is_file() else {}

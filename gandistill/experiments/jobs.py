@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 from multiprocessing import get_context
 from typing import Generic, Protocol, TypeVar
 
@@ -129,8 +129,8 @@ def _spread(waiting: list[tuple[Job, int]], store: Store, processes: int, failur
     with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         try:
             while waiting or running:
-                ready = [entry for entry in waiting if entry[0].is_ready(store)]
-                for entry in ready[: processes - len(running)]:
+                ready = (entry for entry in waiting if entry[0].is_ready(store))
+                for entry in [*islice(ready, processes - len(running))]:
                     waiting.remove(entry)
                     running[pool.submit(_work, entry[0], store, processes > 1)] = entry
                 if not running:
