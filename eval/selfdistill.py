@@ -10,11 +10,12 @@ The paper's values stand beside ours where corpus, split and upstream are the pa
 
 from pathlib import Path
 
-from gandistill.experiments.selfdistill import command
+from gandistill.experiments.command import answer, parser_of
+from gandistill.experiments.selfdistill.command import make
 
 
 def main() -> None:
-    command.main(__doc__, Path(__file__).parents[1])
+    answer(parser_of("selfdistill", __doc__, Path(__file__).parents[1], "selfdistill-"), make)
 
 
 if __name__ == "__main__":

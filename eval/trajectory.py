@@ -9,11 +9,12 @@ The paper's values stand beside ours where networks, points per class and steps 
 
 from pathlib import Path
 
-from gandistill.experiments.trajectory import command
+from gandistill.experiments.command import answer, parser_of
+from gandistill.experiments.trajectory.command import make
 
 
 def main() -> None:
-    command.main(__doc__, Path(__file__).parents[1])
+    answer(parser_of("trajectory", __doc__, Path(__file__).parents[1], "trajectory-"), make)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,7 @@ PACKAGE, NOTED = Path(__file__).parents[1] / "gandistill", Path(__file__).with_n
 ROOMS = {name: (f"{name}/*.py",) for name in ("heads", "controls", "gan", "trajectory", "selfdistill", "evaluate")}
 ROOMS["experiments"] = (
     "experiments/*/trials.py",
-    "experiments/trajectory/jobs.py",
-    "experiments/selfdistill/precisions.py",
-    "experiments/selfdistill/early.py",
+    "experiments/selfdistill/further.py",
     "numerics.py",
     "metrics.py",
     "precision.py",

@@ -80,21 +80,18 @@ class Predictions:
         Raises InputError naming the first utterance that only one of them has, or whose label or speaker differs.
         """
         row = {name: i for i, name in enumerate(self.ids.tolist())}
-        theirs = set(other.ids.tolist())
-        for has, lacks, strangers in (
-            (other, self, (name for name in other.ids.tolist() if name not in row)),
-            (self, other, (name for name in row if name not in theirs)),
-        ):
-            for name in strangers:
+        for has, lacks in ((other, self), (self, other)):
+            strangers = ~np.isin(has.ids, lacks.ids)
+            for name in has.ids[strangers].tolist():
                 raise InputError(
                     f"{has.source} holds the utterance {name!r}, {lacks.source} does not: expected the same"
                 )
-        found = self.take([row[name] for name in other.ids.tolist()])
-        for what, left, right in (("label", other.labels, found.labels), ("speaker", other.speakers, found.speakers)):
+        moved = self.take([row[name] for name in other.ids.tolist()])
+        for what, left, right in (("label", other.labels, moved.labels), ("speaker", other.speakers, moved.speakers)):
             for i in np.flatnonzero(left != right):
                 name, x, y = (str(column[i]) for column in (other.ids, left, right))
                 raise InputError(f"The {what} of {name!r} is {x!r} in {other.source} but {y!r} in {self.source}")
-        return found
+        return moved
 
     @classmethod
     def read(cls, path: Path) -> "Predictions":

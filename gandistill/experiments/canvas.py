@@ -1,7 +1,7 @@
 """Figures as SVG: panels, points with intervals, one legend."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,7 +22,7 @@ def write_figure(make: Callable[[], Figure], out: Path) -> None:
     artifacts.write_text(out, text.getvalue())
 
 
-def canvas(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
+def grid(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
     """A figure of so many panels in rows of so many columns."""
     rows = -(-panels // columns)
     figure = Figure(figsize=(4.5 * min(columns, panels), 3.5 * rows), layout="constrained")
@@ -37,6 +37,17 @@ def points(
     low, high = (np.array([bounds(row)[side] for row in rows]) for side in (0, 1))
     errors = np.nan_to_num(100 * np.array([mean - low, high - mean]))
     panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
+
+
+def curves(panel: Axes, lines: Mapping[str, Sequence[tuple[int, Facts]]]) -> None:
+    """UAR against points per class, a line for each name."""
+    for nth, (name, line) in enumerate(lines.items()):
+        aside = 1.02 ** (nth - len(lines) / 2)  # so that intervals do not hide each other
+        points(panel, [ppc * aside for ppc, _ in line], [row for _, row in line], name)
+    panel.set(xscale="log", xlabel="points per class", ylim=(0, 100))
+    panel.set(xticks=sorted({ppc for line in lines.values() for ppc, _ in line}))
+    panel.xaxis.set_major_formatter("{x:.0f}")
+    panel.minorticks_off()
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:

@@ -2,7 +2,6 @@
 
 import subprocess
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ class Checkout:
 
     def reference(self, name: str) -> dict[str, Any]:
         """What a paper's table says, and of which setting."""
-        return _read(self.root / "eval" / "expected" / f"{name}.yaml")
+        return yaml.safe_load((self.root / "eval" / "expected" / f"{name}.yaml").read_text(encoding="utf-8"))
 
     def put(self, maker: str, digest: str) -> None:
         """Put what of tables says most to README, if it has a place for it."""
@@ -42,14 +41,9 @@ class Checkout:
     def commit(self) -> str:
         """The commit, with a mark where there are changes; unknown where this is no checkout."""
 
-        def said(*words: str) -> str:
+        def git(*words: str) -> str:
             run = subprocess.run(["git", *words], cwd=self.root, capture_output=True, text=True, check=False)
             return run.stdout.strip()
 
-        head, changed = said("rev-parse", "HEAD"), said("status", "--porcelain", "--", *CODE)
+        head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", *CODE)
         return f"{head or 'unknown'}{', changed' if changed else ''}"
-
-
-@cache
-def _read(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -9,33 +9,40 @@ from gandistill.errors import InputError, RunError
 from gandistill.experiments.checkout import Checkout
 
 
-def parser_of(what: str | None, root: Path, work: str, out: str) -> argparse.ArgumentParser:
-    """What every script takes: a plan, its corpus, and where to work; ``work`` and ``out`` say the defaults.
+def parser_of(script: str, what: str | None, root: Path, prefix: str = "") -> argparse.ArgumentParser:
+    """What every script takes: a plan, its corpus, and where to work.
 
-    ``root`` is the checkout that the script is in.
+    ``root`` is the checkout that the script is in, ``prefix`` begins the name of the folder of results.
     """
     parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.set_defaults(checkout=Checkout(root))
+    parser.set_defaults(script=script, checkout=Checkout(root), prefix=prefix)
     parser.add_argument("plan", type=Path)
     parser.add_argument("corpus", type=Path, help="where the plan's corpus lies")
     parser.add_argument("--jobs", type=int, default=1, help="so many processes at once, each on one thread")
-    parser.add_argument("--work", type=Path, help=f"default: {work}")
-    parser.add_argument("--out", type=Path, help=f"default: {out}")
+    parser.add_argument("--work", type=Path, help=f"default: work/{script}/PLAN")
+    parser.add_argument("--out", type=Path, help=f"default: eval/results/{prefix}PLAN")
     return parser
 
 
-def answer(name: str, run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> None:
-    """Run a script's work. Exits where it cannot be done or was stopped, which keeps what is done."""
+def answer(parser: argparse.ArgumentParser, make: Callable[[argparse.Namespace], str]) -> None:
+    """Let ``make`` write a plan's files; what it gives goes to README, unless ``--out`` says where the files go.
+
+    Exits where the work cannot be done or was stopped, which keeps what is done.
+    """
+    options = parser.parse_args()
+    script, plan, is_kept = options.script, options.plan.stem, options.out is None
+    options.work = options.work or Path("work", script, plan)
+    options.out = options.out or options.checkout.results(f"{options.prefix}{plan}")
     try:
         if options.jobs < 1:
             raise InputError(f"Bad --jobs {options.jobs}, expected 1 or more")
-        run(options)
+        digest = make(options)
+        if is_kept and digest:
+            options.checkout.put(f"eval/{script}.py {plan}", digest)
+        return
     except (InputError, RunError) as error:
-        _fail(f"{name}: {error}", 2 if isinstance(error, InputError) else 1)
+        message, code = str(error), 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
-        _fail(f"{name}: stopped, what is done is kept: the same command goes on", 130)
-
-
-def _fail(message: str, code: int) -> None:
-    print(message, file=sys.stderr)
+        message, code = "stopped, what is done is kept: the same command goes on", 130
+    print(f"{script}: {message}", file=sys.stderr)
     sys.exit(code)

@@ -4,7 +4,7 @@ S sets (or trainings) of a row, H students on each.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.significance import LEVEL, difference, interval
+from gandistill.features.featureset import FeatureSet
 
 RESAMPLES = 2000
 Floats = NDArray[np.float64]
@@ -31,30 +32,35 @@ class Judged(Protocol):
         ...
 
 
-def uar_difference(one: Judged, rival: Judged, part: str, paired: bool) -> dict[str, Any]:
+def predictions_of(part: FeatureSet, predicted: Sequence[int]) -> Predictions:
+    """What one student said of the utterances of a part, by class numbers."""
+    ids, speakers, labels = (part.index[column].to_numpy(str) for column in ("id", "speaker", "label"))
+    return Predictions(ids, speakers, labels, np.array(part.labels)[predicted], source=str(part.folder))
+
+
+def uar_difference(row: Judged, rival: Judged, part: str, paired: bool) -> dict[str, Any]:
     """How much higher a row's UAR is than a rival's.
 
     ``uar_difference``, with the 95 % t interval ``low`` to ``high`` over sets (or students): of differences ``paired``
     by seed, or Welch's. On test also ``bootstrap``: the interval over speakers, or utterances, the trained students
     held fixed.
     """
-    mine, others = (each.scores("uar", part) for each in (one, rival))
-    said: dict[str, Any] = {"paired": paired}
-    if paired:
-        found = spread(mine - others)
-        said |= {"uar_difference": found.pop("uar")} | found
-    else:
-        said |= welch(_independent(mine), _independent(others))
+    a, b = row.scores("uar", part), rival.scores("uar", part)
+    gap = _beyond(a - b) if paired else welch(_independent(a), _independent(b))
     if part == "test":
-        again = difference(one.tested, rival.tested, resamples=RESAMPLES)
-        said["bootstrap"] = {"interval": again["interval"], "over": again["bootstrap"]}
-    return said
+        resampled = difference(row.tested, rival.tested, resamples=RESAMPLES)
+        gap["bootstrap"] = {"interval": resampled["interval"], "over": resampled["bootstrap"]}
+    return {"paired": paired} | gap
 
 
-def uar_beyond(one: Judged, level: float, part: str) -> dict[str, Any]:
+def uar_beyond(row: Judged, level: float, part: str) -> dict[str, Any]:
     """How much higher a row's UAR is than a fixed one, such as chance, with the t interval of one sample."""
-    found = spread(one.scores("uar", part) - level)
-    return {"uar_difference": found.pop("uar")} | found
+    return _beyond(row.scores("uar", part) - level)
+
+
+def _beyond(gaps: Floats) -> dict[str, Any]:
+    mean = spread(gaps)
+    return {"uar_difference": mean.pop("uar")} | mean
 
 
 def spread(values: Floats) -> dict[str, Any]:

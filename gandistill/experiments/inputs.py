@@ -14,6 +14,7 @@ from gandistill.errors import InputError
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.resplit import resplit
+from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.numerics import one_thread
 
@@ -36,6 +37,10 @@ class Inputs:
         """Of the features."""
         return artifacts.fingerprint(self.features)
 
+    def fill(self, config: GanConfig) -> GanConfig:
+        """The training of a generator with its features and bank named."""
+        return config.model_copy(update={"features": self.features, "bank": self.bank})
+
     @property
     def banked(self) -> dict[str, Any] | None:
         """How the bank is built, as plain values."""
@@ -49,18 +54,11 @@ class Inputs:
 
 
 def make_inputs(
-    corpus: str,
-    root: Path,
-    protocol: str,
-    fold: int,
-    place: Path,
-    extracting: ExtractConfig,
-    banking: BankConfig,
-    merge_dev: bool = False,
+    corpus: str, root: Path, protocol: str, fold: int, place: Path, extracting: ExtractConfig, banking: BankConfig
 ) -> Inputs:
     """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays."""
-    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold, merge_dev=merge_dev)
-    return _made(place, extracting, banking)
+    prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
+    return inputs_in(place, extracting, banking)
 
 
 def inputs_of_folds(
@@ -82,51 +80,53 @@ def inputs_of_folds(
     for fold, place in zip(folds, places, strict=True):
         prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)
         entries = read_manifest(place / MANIFEST)
-        missing = {one.emotion for one in entries} - {one.emotion for one in entries if one.split == "train"}
-        if missing:
-            raise InputError(
-                f"Fold {fold} of {protocol} has no utterance of [{', '.join(sorted(missing))}] to train on"
-            )
-        most = sum(entry.split == "train" for entry in entries)
-        if max(ppc, default=0) > most:
+        training = [entry for entry in entries if entry.split == "train"]
+        if missing := {entry.emotion for entry in entries} - {entry.emotion for entry in training}:
+            names = ", ".join(sorted(missing))
+            raise InputError(f"Fold {fold} of {protocol} has no utterance of [{names}] to train on")
+        if max(ppc, default=0) > (most := len(training)):
             raise InputError(
                 f"Bad ppc {max(ppc)}, expected at most {most}: so many utterances train in fold {fold} of {protocol}"
             )
-    first = _made(places[0], extracting, banking)
-    return [first, *(_made(place, extracting, banking, like=first) for place in places[1:])]
+    first = inputs_in(places[0], extracting, banking)
+    whole = FeatureSet.open(first.features)
+    return [first, *(inputs_in(place, extracting, banking, whole) for place in places[1:])]
 
 
-def _made(place: Path, extracting: ExtractConfig, banking: BankConfig | None, like: Inputs | None = None) -> Inputs:
-    """Features and bank for the manifest in ``place``; with ``like``, of another fold, its features are shared."""
+def inputs_in(
+    place: Path, extracting: ExtractConfig, banking: BankConfig | None, whole: FeatureSet | None = None
+) -> Inputs:
+    """Features and bank for the manifest in ``place``; the features are shared with the set ``whole`` of another fold,
+    if there is one."""
     manifest, features, bank = place / MANIFEST, place / "features", place / "bank"
-    if like is None:
+    if whole is None:
         extract(manifest, extracting, features)
-    else:
-        _share(FeatureSet.open(like.features), manifest, features)
+    elif not _is_split(features, whole, manifest):
+        resplit(whole, manifest, features)
     if banking is None:
         return Inputs(features, None, None)
-    whole = FeatureSet.open(features)
-    if not _made_from(bank, whole, banking):
+    source = FeatureSet.open(features)
+    if not _is_built(bank, source, banking):
         start = time.process_time()
         with one_thread():  # on any number of cores the same bits, so that shards agree
-            build_bank(whole, banking, bank, {"command": "bank"})
+            build_bank(source, banking, bank, {"command": "bank"})
         artifacts.write_json(place / BANK_COST, {"seconds": time.process_time() - start} | VERSION)
     return Inputs(features, bank, banking)
 
 
-def _share(whole: FeatureSet, manifest: Path, out: Path) -> None:
-    if (out / artifacts.CONFIG).is_file():
-        found, origin = artifacts.read_json(out / artifacts.CONFIG), read_origin(manifest)
-        if found.get("resplit_of") in whole.fingerprints and found.get("fold") == origin.get("fold"):
-            return
-    resplit(whole, manifest, out)
+def _is_split(features: Path, whole: FeatureSet, manifest: Path) -> bool:
+    config = _config(features)
+    same_fold = config.get("fold") == read_origin(manifest).get("fold")
+    return same_fold and config.get("resplit_of") in whole.fingerprints
 
 
-def _made_from(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
-    if not (bank / artifacts.CONFIG).is_file():
-        return False
-    found = artifacts.read_json(bank / artifacts.CONFIG)
-    cost = bank.with_name(BANK_COST)
+def _is_built(bank: Path, features: FeatureSet, banking: BankConfig) -> bool:
+    config, cost = _config(bank), bank.with_name(BANK_COST)
     same_code = not cost.is_file() or VERSION.items() <= artifacts.read_json(cost).items()
-    same_source = found.get("source", {}).get("fingerprint") in features.fingerprints
-    return same_code and same_source and found.get("config") == banking.to_dict()
+    same_source = config.get("source", {}).get("fingerprint") in features.fingerprints
+    return same_code and same_source and config.get("config") == banking.to_dict()
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    path = folder / artifacts.CONFIG
+    return artifacts.read_json(path) if path.is_file() else {}

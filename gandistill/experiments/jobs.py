@@ -1,17 +1,19 @@
 """How processes share the trials of tables, job by job, and how their failures are told."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice, repeat
 from multiprocessing import get_context
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 
 from gandistill.console import muted, say, track
 from gandistill.errors import InputError, RunError, killed
+from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Keyed, Store
 
 POLL_SECONDS = 1.0
@@ -20,17 +22,26 @@ T = TypeVar("T", bound=Keyed)
 
 @dataclass(frozen=True)
 class Failure:
-    """What could not be computed, why, and whether its input is to blame."""
+    """What could not be computed, why, whether its input is to blame, and how many results it has."""
 
     what: str
     message: str
     is_input: bool
+    count: int = 1
 
     @classmethod
     def of(cls, what: object, error: Exception) -> "Failure":
         """From what was raised."""
         kind = "" if isinstance(error, InputError | RunError) else f"{type(error).__name__}: "
         return cls(str(what), kind + " ".join(str(error).split()), isinstance(error, InputError))
+
+
+class Task(Keyed, Protocol):
+    """A trial that needs nothing of the others of its job."""
+
+    def compute(self, store: Store) -> Facts:
+        """Do it; give what is kept of it."""
+        ...
 
 
 class Job(ABC):
@@ -73,6 +84,19 @@ class Trials(Job, Generic[T]):
         """How many of its results are still to be found."""
         return sum(1 for _ in self.missing(store))
 
+    def work(self: "Trials[Task]", store: Store) -> list[Failure]:
+        """Do what is left; give what failed."""
+        return [f for trial in self.missing(store) for f in attempt(trial, store, lambda task: task.compute(store))]
+
+
+def attempt(trial: T, store: Store, compute: Callable[[T], Facts]) -> list[Failure]:
+    """Keep what ``compute`` finds of a trial; give what failed, whatever it is: others are worth computing."""
+    try:
+        store.put(trial, compute(trial))
+    except Exception as error:
+        return [Failure.of(trial, error)]
+    return []
+
 
 def compute(jobs: Sequence[Job], store: Store, processes: int = 1) -> None:
     """Do what is left of all jobs, ``processes`` at once, each of one thread, so that no digit depends on how many.
@@ -80,45 +104,46 @@ def compute(jobs: Sequence[Job], store: Store, processes: int = 1) -> None:
     A job begins when what it needs is there. A trial that fails is said by name and leaves the others; once they are
     done, an InputError (or a RunError, unless all inputs are to blame) says how many failed.
     """
-    total, left = sum(map(len, jobs)), _left(jobs, store)
+    left = [job.left(store) for job in jobs]
+    total, missing = sum(map(len, jobs)), sum(left)
     failures: list[Failure] = []
-    if left:
+    waiting = [(job, count) for job, count in zip(jobs, left, strict=True) if count]
+    if waiting:
         try:
-            for _ in track(_spread(jobs, store, processes, failures), "computing", total, total - left, unit="trials"):
+            steps = _spread(waiting, store, processes, failures)
+            for _ in track(steps, "computing", total, total - missing, unit="trials"):
                 pass
         finally:
             for failure in failures:
                 say(f"failed: {failure.what}: {failure.message}")
     if failures:
         error = InputError if all(failure.is_input for failure in failures) else RunError
-        raise error(f"{len(failures)} trials failed, what is done is kept; the first: {failures[0].message}")
+        count = sum(failure.count for failure in failures)
+        raise error(f"{count} trials failed, what is done is kept; the first: {failures[0].message}")
 
 
-def _left(jobs: Sequence[Job], store: Store) -> int:
-    return sum(job.left(store) for job in jobs)
-
-
-def _spread(jobs: Sequence[Job], store: Store, processes: int, failures: list[Failure]) -> Iterator[None]:
-    """Do jobs in processes of their own, passing once for each result that is there."""
-    waiting, running = [job for job in jobs if job.left(store)], dict[Future[list[Failure]], Job]()
-    left = _left(waiting, store)
-    shown = list(waiting)
+def _spread(waiting: list[tuple[Job, int]], store: Store, processes: int, failures: list[Failure]) -> Iterator[None]:
+    """Do jobs, of which so many results are missing, in processes of their own; pass once for each that is there."""
+    running = dict[Future[list[Failure]], tuple[Job, int]]()
     # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
     with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
         try:
             while waiting or running:
-                ready = [job for job in waiting if job.is_ready(store)]
-                for job in ready[: processes - len(running)]:
-                    waiting.remove(job)
-                    running[pool.submit(_work, job, store, processes > 1)] = job
+                ready = (entry for entry in waiting if entry[0].is_ready(store))
+                for entry in [*islice(ready, processes - len(running))]:
+                    waiting.remove(entry)
+                    running[pool.submit(_work, entry[0], store, processes > 1)] = entry
                 if not running:
-                    failures += [Failure(str(job), "what it needs failed", False) for job in waiting]
+                    failures += [Failure(str(job), "what it needs failed", False, count) for job, count in waiting]
                     return
-                for future in wait(running, POLL_SECONDS, FIRST_COMPLETED).done:
+                done = wait(running, POLL_SECONDS, FIRST_COMPLETED).done
+                for future, (job, count) in running.items():
+                    left = job.left(store)
+                    running[future] = job, left
+                    yield from repeat(None, count - left)
+                for future in done:
                     del running[future]
                     failures += future.result()
-                before, left = left, _left(shown, store)
-                yield from (None for _ in range(before - left))
         except BaseException as error:
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(error, BrokenProcessPool):

@@ -6,11 +6,13 @@ But for costs they are the same bits whenever the same plan is run again on the 
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gandistill import artifacts
 from gandistill.console import say
+from gandistill.corpora.manifest import SPLITS
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import digest
@@ -28,9 +30,15 @@ def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Chec
     return {"plan": plan, "commit": checkout.commit(), "versions": artifacts.versions(), "computed_with": computed}
 
 
-def size(part: FeatureSet) -> dict[str, int]:
-    """Utterances and speakers."""
-    return {"utterances": len(part), "speakers": len(set(part.index["speaker"]))}
+def size(speakers: Collection[str]) -> dict[str, int]:
+    """Utterances and speakers, by the speaker of each utterance."""
+    return {"utterances": len(speakers), "speakers": len({*speakers})}
+
+
+def sizes_of_parts(features: FeatureSet) -> dict[str, dict[str, int]]:
+    """Utterances and speakers of those parts that there are."""
+    there = {*features.index["split"]}
+    return {part: size([*features.part(part).index["speaker"]]) for part in SPLITS if part in there}
 
 
 def flat(row: Facts, prefix: str = "") -> Facts:
@@ -53,6 +61,18 @@ def as_csv(rows: Sequence[Facts]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+def write_table(out: Path, stem: str, facts: Facts, rows: Sequence[Facts], text: str) -> None:
+    """Write what a table is and its rows as JSON, the rows as CSV, and what a person reads as Markdown."""
+    artifacts.write_text(out / f"{stem}.json", json.dumps(facts | {"rows": rows}, indent=1) + "\n")
+    artifacts.write_text(out / f"{stem}.csv", as_csv([flat(row) for row in rows]))
+    artifacts.write_text(out / f"{stem}.md", text.rstrip() + "\n")
+
+
+def rows_of(columns: Mapping[str, Iterable[Any]]) -> list[Facts]:
+    """Rows of columns of the same length, by name."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

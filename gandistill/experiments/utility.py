@@ -48,11 +48,8 @@ def utility(
     """
     sets = {seed: make(seed).training_part() for seed in seeds}
     points = max(len(features) for features in sets.values())
-    measured = []
-    for head in heads:
-        uars = (_uar(sets[seed], head, seed, judged, cache) for seed in seeds)
-        measured.append(Utility(row, ppc, points, head, tuple(uars)))
-    return measured
+    uars = {head: tuple(_uar(sets[seed], head, seed, judged, cache) for seed in seeds) for head in heads}
+    return [Utility(row, ppc, points, head, of_head) for head, of_head in uars.items()]
 
 
 def _uar(features: FeatureSet, head: str, seed: int, judged: FeatureSet, cache: Path) -> float:

@@ -103,7 +103,7 @@ class Tables:
 
     def rows(self, table: int) -> list[Any]:
         rows = Rows(self.plan, self.folds, within=4000)
-        return [*{1: rows.sizes, 2: rows.losses, 3: rows.balance, 4: lambda: rows.speakers(None)}[table]()]
+        return [*{1: rows.sizes, 2: rows.losses, 3: rows.balance, 4: rows.speakers}[table]()]
 
 
 @pytest.fixture

@@ -93,3 +93,23 @@ def test_a_killed_process_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(jobs, "_work", killed)
     with pytest.raises(RunError, match=r"^A process was killed, perhaps for want of memory; .*: run this again$"):
         compute([squares(2)], Store(tmp_path))
+
+
+@dataclass(frozen=True)
+class Root(Number):
+    def compute(self, store: Store) -> dict[str, float]:
+        if self.value < 0:
+            raise ValueError("no root")
+        return {"root": self.value**0.5}
+
+
+def test_trials_that_need_nothing_of_each_other_are_done_one_by_one(tmp_path: Path):
+    store = Store(tmp_path)
+    with pytest.raises(RunError, match=r"^1 trials failed, .*: ValueError: no root$"):
+        compute([Trials((Root(-1), Root(9)))], store)
+    assert store.result(Root(9))["root"] == 3
+
+
+def test_a_job_that_waits_in_vain_is_counted_by_all_its_trials(tmp_path: Path):
+    with pytest.raises(RunError, match=r"^3 trials failed, .*: what it needs failed$"):
+        compute([squares(0, 4, 5)], Store(tmp_path))

@@ -7,16 +7,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gandistill.evaluate.predictions import Predictions
-from gandistill.experiments.canvas import canvas, legend, points
+from gandistill.experiments import canvas
 from gandistill.experiments.gan.measured import GROUPS, Measured
 from gandistill.experiments.names import REAL, Facts
 from gandistill.metrics import confusion_matrix
 
 
-def sizes(found: Sequence[Facts]) -> Figure:
+def sizes(table: Sequence[Facts]) -> Figure:
     """Bytes against UAR, where a row's form was judged."""
-    shown = [row for row in found if "uar" in row]
-    figure, (axes,) = canvas(1, 1)
+    shown = [row for row in table if "uar" in row]
+    figure, (axes,) = canvas.grid(1, 1)
     for row in shown:
         axes.plot(row["bytes"], 100 * row["uar"], "o", markersize=4)
         axes.annotate(row["what"], (row["bytes"], 100 * row["uar"]), (3, 3), textcoords="offset points", fontsize=6)
@@ -25,36 +25,33 @@ def sizes(found: Sequence[Facts]) -> Figure:
     return figure
 
 
-def curves(found: Sequence[Facts]) -> Figure:
+def curves(table: Sequence[Facts]) -> Figure:
     """UAR against points per class with intervals, all real data as a line; a panel for each head and labels."""
-    panels = list(dict.fromkeys((row["head"], row["labels"]) for row in found))
-    figure, axes = canvas(len(panels), 2)
+    panels = list(dict.fromkeys((row["head"], row["labels"]) for row in table))
+    figure, axes = canvas.grid(len(panels), 2)
     for panel, place in zip(axes, panels, strict=True):
-        mine = [row for row in found if (row["head"], row["labels"]) == place]
-        names = list(dict.fromkeys(row["training set"] for row in mine if row.get("ppc")))
-        for nth, name in enumerate(names):
-            rows = [row for row in mine if row["training set"] == name]
-            aside = 1.02 ** (nth - len(names) / 2)  # so that intervals do not hide each other
-            points(panel, [row["ppc"] * aside for row in rows], rows, name)
-        for row in mine:
+        shown = [row for row in table if (row["head"], row["labels"]) == place]
+        lines: dict[str, list[tuple[int, Facts]]] = {}
+        for row in shown:
+            if row.get("ppc"):
+                lines.setdefault(row["training set"], []).append((row["ppc"], row))
+        canvas.curves(panel, lines)
+        for row in shown:
             if row["training set"] == REAL:
                 panel.axhline(100 * row["uar"], color="black", linewidth=0.8, label=REAL)
-        panel.set(xscale="log", xlabel="points per class", ylabel="UAR, %", title=f"{place[0]}, {place[1]} labels")
-        panel.set(ylim=(0, 100), xticks=sorted({row["ppc"] for row in mine if row.get("ppc")}))
-        panel.xaxis.set_major_formatter("{x:.0f}")
-        panel.minorticks_off()
-    legend(figure, axes)
+        panel.set(ylabel="UAR, %", title=f"{place[0]}, {place[1]} labels")
+    canvas.legend(figure, axes)
     return figure
 
 
-def confusions(found: Sequence[Facts], made: Sequence[Measured]) -> Figure:
+def confusions(table: Sequence[Facts], measured: Sequence[Measured]) -> Figure:
     """What the first head takes each class for, in per cent, means over all seeds: real data beside generated."""
-    mine = [(row, one) for row, one in zip(found, made, strict=True) if row["head"] == found[0]["head"]]
-    mine = [(row, one) for row, one in mine if row["labels"] == found[0]["labels"]]
-    mine = [(row, one) for row, one in mine if row["training set"] == REAL or "generator" in row]
-    figure, axes = canvas(len(mine), 3)
-    for panel, (row, one) in zip(axes, mine, strict=True):
-        classes, shares = taken_for(one.every)
+    shown = [(row, judged) for row, judged in zip(table, measured, strict=True) if row["head"] == table[0]["head"]]
+    shown = [(row, judged) for row, judged in shown if row["labels"] == table[0]["labels"]]
+    shown = [(row, judged) for row, judged in shown if row["training set"] == REAL or "generator" in row]
+    figure, axes = canvas.grid(len(shown), 3)
+    for panel, (row, judged) in zip(axes, shown, strict=True):
+        classes, shares = taken_for(judged.every)
         panel.imshow(shares, vmin=0, vmax=100, cmap="Blues")
         for i, j in np.ndindex(shares.shape):
             panel.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", fontsize=6)
@@ -73,17 +70,17 @@ def taken_for(every: Sequence[Predictions]) -> tuple[list[str], NDArray[np.float
     return classes, 100 * shares / shares.sum(axis=1, keepdims=True).clip(min=1)  # a class may not occur
 
 
-def speakers(found: Sequence[Facts]) -> Figure:
+def speakers(table: Sequence[Facts]) -> Figure:
     """Accuracy and equal error rate of each first layer, for all, seen and unseen speakers."""
-    figure, axes = canvas(2, 2)
+    figure, axes = canvas.grid(2, 2)
     for panel, what in zip(axes, ("accuracy", "equal_error_rate"), strict=True):
         for nth, group in enumerate(GROUPS):
-            rows = [row[group][what] for row in found if group in row]
-            points(panel, [i + nth / 5 for i in range(len(rows))], rows, f"{group} speakers", "mean", "none")
-        panel.axhline(100 * found[0]["chance"][what], color="black", linewidth=0.8, label="chance")
+            rows = [row[group][what] for row in table if group in row]
+            canvas.points(panel, [i + nth / 5 for i in range(len(rows))], rows, f"{group} speakers", "mean", "none")
+        panel.axhline(100 * table[0]["chance"][what], color="black", linewidth=0.8, label="chance")
         panel.set(ylabel=f"{what.replace('_', ' ')}, %")
         panel.set_xticks(
-            range(len(found)), [row["first layer of"] for row in found], rotation=30, ha="right", fontsize=5
+            range(len(table)), [row["first layer of"] for row in table], rotation=30, ha="right", fontsize=5
         )
-    legend(figure, axes)
+    canvas.legend(figure, axes)
     return figure

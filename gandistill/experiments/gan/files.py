@@ -3,81 +3,75 @@
 But for ``costs.csv`` they are the same bits whenever the same plan is run again on the same machine.
 """
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts
-from gandistill.corpora.manifest import SPLITS
 from gandistill.experiments.canvas import write_figure
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan import printed, reference
 from gandistill.experiments.gan.measured import Measured
-from gandistill.experiments.gan.plan import Plan
-from gandistill.experiments.gan.rows import Fold, Row
-from gandistill.experiments.gan.tables import Table
+from gandistill.experiments.gan.rows import Row, Rows
+from gandistill.experiments.gan.tables import TABLES
 from gandistill.experiments.names import Facts
-from gandistill.experiments.results import as_csv, flat, made_by, read_csv, size
+from gandistill.experiments.results import as_csv, made_by, read_csv, rows_of, sizes_of_parts, write_table
+from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
 
 COSTS = "costs.csv"
 
 
-def write(
-    number: int, name: str, table: Table, rows: Sequence[Row], results: Iterable[Facts], checkout: Checkout, out: Path
-) -> str:
+def write(number: int, name: str, study: Rows, rows: Sequence[Row], store: Store, checkout: Checkout, out: Path) -> str:
     """Write the files of Table ``number`` of the plan ``name`` into ``out``; give what of it says most, for a document.
 
-    ``results`` are what its trials found.
+    ``rows`` are the table's of a ``study``, their results in the store.
     """
     out.mkdir(parents=True, exist_ok=True)
-    plan, folds, stem = table.plan, table.folds, f"table{number}"
+    table, plan, stem = TABLES[number], study.plan, f"table{number}"
     published = checkout.reference(f"gan_paper_{stem}")
-    measured = [reference.beside(row, table.words(row), published, plan) for row in table.measured(rows)]
-    predictions = table.predictions(rows)
-    kept, costs = [], []
-    for place, row in enumerate(measured):
-        kept.append({"row": place} | {key: value for key, value in row.items() if key != "cost"})
-        if "cost" in row:
-            costs.append({"table": number, "row": place} | row["cost"])
-    facts = described(number, plan, folds) | made_by(name, plan.resolved(), results, checkout)
-    artifacts.write_text(out / f"{stem}.json", json.dumps(facts | {"rows": kept}, indent=1) + "\n")
-    artifacts.write_text(out / f"{stem}.csv", as_csv([flat(row) for row in kept]))
+    measured = [
+        reference.beside(row, table.paper_key(row), published, plan)
+        for row in table.measure(rows, study.folds, store, plan)
+    ]
+    predictions = [Measured.of(row, study.folds, store) for row in rows] if table.has_predictions else []
+    kept: list[Facts] = [{"row": place} | row for place, row in enumerate(measured)]
+    costs = [{"table": number, "row": row["row"]} | row.pop("cost") for row in kept if "cost" in row]
+    results = (store.result(trial) for row in rows for trial in row.all_trials())
+    facts = described(number, study) | made_by(name, plan.resolved(), results, checkout)
     caption = printed.caption(facts, plan.note)
-    text = "\n".join([caption, table.text(measured), reference.table(measured)])
-    artifacts.write_text(out / f"{stem}.md", text.rstrip() + "\n")
+    text = "\n".join([caption, table.text(measured, plan), reference.table(measured)])
+    write_table(out, stem, facts, kept, text)
     write_figure(partial(table.figure, measured, predictions), out / f"{stem}.svg")
     if predictions:
-        artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(predictions, plan, folds)))
+        artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(predictions, study)))
     if costs:
         others = [row for row in read_csv(out / COSTS) if row["table"] != str(number)]
         together = sorted([*others, *costs], key=lambda row: (int(row["table"]), int(row["row"])))
         artifacts.write_text(out / COSTS, as_csv(together))
-    digest = table.digest(measured)
+    digest = table.digest(measured, plan)
     return f"{caption}\n{digest}" if digest else ""
 
 
-def described(number: int, plan: Plan, folds: Sequence[Fold]) -> Facts:
+def described(number: int, study: Rows) -> Facts:
     """What was run: corpus, protocol, folds and their parts."""
-    whole = [FeatureSet.open(fold.inputs.features) for fold in folds]
-    parts = [{part: size(one.part(part)) for part in SPLITS if part in {*one.index["split"]}} for one in whole]
+    sets = [FeatureSet.open(fold.inputs.features) for fold in study.folds]
     return {
         "table": number,
-        "corpus": whole[0].config["corpus"],
-        "protocol": plan.protocol,
-        "folds": dict(zip(map(str, plan.folds), parts, strict=True)),
+        "corpus": sets[0].config["corpus"],
+        "protocol": study.plan.protocol,
+        "folds": dict(zip(map(str, study.plan.folds), map(sizes_of_parts, sets), strict=True)),
     }
 
 
-def predicted(made: Sequence[Measured], plan: Plan, folds: Sequence[Fold]) -> list[Facts]:
+def predicted(measured: Sequence[Measured], study: Rows) -> list[Facts]:
     """A row for each test utterance; what each head said of it, in columns named by row, source and head: ``3.0.2``."""
-    first = made[0].every[0]
-    tested = {name: number for number, fold in zip(plan.folds, folds, strict=True) for name in fold.test.index["id"]}
-    columns: dict[str, Any] = {"id": first.ids, "fold": [tested[name] for name in first.ids]}
+    first = measured[0].every[0]
+    fold_of = {name: n for n, fold in zip(study.plan.folds, study.folds, strict=True) for name in fold.test.index["id"]}
+    columns: dict[str, Any] = {"id": first.ids, "fold": [fold_of[name] for name in first.ids]}
     columns |= {"speaker": first.speakers, "label": first.labels}
-    for place, row in enumerate(made):
+    for place, row in enumerate(measured):
         for s, heads in enumerate(row.predictions):
-            columns |= {f"{place}.{s}.{h}": one.in_order_of(first).predicted for h, one in enumerate(heads)}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            columns |= {f"{place}.{s}.{h}": head.in_order_of(first).predicted for h, head in enumerate(heads)}
+    return rows_of(columns)

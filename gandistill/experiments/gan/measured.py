@@ -5,6 +5,7 @@ S seeds of a source, H seeds of a head.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from gandistill.controls.select import CLOSED_FORMS, REAL_DESIGNED, RECENTRED
 from gandistill.evaluate.predictions import Predictions, pooled
 from gandistill.evaluate.significance import difference, holm, mcnemar
-from gandistill.experiments.differences import Floats, spread
+from gandistill.experiments.differences import Floats, predictions_of, spread
 from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import (
     ADDED,
@@ -26,8 +27,13 @@ from gandistill.experiments.gan.rows import (
     Fold,
     Row,
 )
+from gandistill.experiments.gan.storage import storage_rows
+from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.experiments.store import Store
+from gandistill.features.featureset import FeatureSet
+from gandistill.heads.bank import Bank
+from gandistill.precision import FULL
 
 SIGNIFICANT = 0.05
 UNBALANCED = "as many, not balanced"
@@ -47,12 +53,13 @@ class Measured:
     @classmethod
     def of(cls, row: Row, folds: Sequence[Fold], store: Store) -> "Measured":
         """From what the store holds of the row's trials."""
+        tests = [fold.test for fold in folds]
         uars, predictions = [], []
-        for s, trials in enumerate(row.trials[0]):
-            results = [[store.result(fold[s][h]) for fold in row.trials] for h in range(len(trials))]
+        for source in zip(*row.trials, strict=True):
+            results = [[store.result(trial) for trial in trials] for trials in zip(*source, strict=True)]  # [H][folds]
             uars.append([[result["uar"] for result in head] for head in results])
-            found = [[_predictions(f, r) for f, r in zip(folds, head, strict=True)] for head in results]
-            predictions.append([pooled(parts) for parts in found])
+            predicted = [[result["predicted"] for result in head] for head in results]
+            predictions.append([pooled([*map(predictions_of, tests, head)]) for head in predicted])
         return cls(row, np.moveaxis(np.array(uars), -1, 0), predictions)
 
     @property
@@ -64,19 +71,13 @@ class Measured:
     def by_seeds(self) -> Iterator[tuple[tuple[int, int | None], Predictions]]:
         """Seeds of source and head, and predictions, in the order of ``every``."""
         for trials, predictions in zip(self.row.trials[0], self.predictions, strict=True):
-            for trial, one in zip(trials, predictions, strict=True):
-                yield (trial.source.seed, None if trial.head is None else trial.head.seed), one
+            for trial, of_head in zip(trials, predictions, strict=True):
+                yield (trial.source.seed, None if trial.head is None else trial.head.seed), of_head
 
     @property
     def every(self) -> list[Predictions]:
         """Predictions of all sources and heads, one after another."""
-        return [one for source in self.predictions for one in source]
-
-
-def _predictions(fold: Fold, result: dict[str, Any]) -> Predictions:
-    test = fold.test
-    ids, speakers, labels = (test.index[column].to_numpy(str) for column in ("id", "speaker", "label"))
-    return Predictions(ids, speakers, labels, np.array(test.labels)[result["predicted"]], source=str(test.folder))
+        return [*chain(*self.predictions)]
 
 
 def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan) -> list[Facts]:
@@ -87,16 +88,16 @@ def judged(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan)
     in processor seconds and bytes; of what no corpus holds also ``differences`` to what it must beat, and of a trained
     generator ``mcnemar`` against the losses it adds to and against those rivals.
     """
-    found = [Measured.of(row, folds, store) for row in rows]
-    table = [_summary(one, store) for one in found]
-    named = {_place(one.row.facts): one for one in found}
-    for one, entry in zip(found, table, strict=True):
-        for rival, facts in _rivals(one.row.facts):
-            if (other := named.get(_place(one.row.facts | facts))) is not None:
+    measured = [Measured.of(row, folds, store) for row in rows]
+    table = [_summary(row, store) for row in measured]
+    named = {_place(row.row.facts): row for row in measured}
+    for row, entry in zip(measured, table, strict=True):
+        for rival, facts in _rivals(row.row.facts):
+            if (other := named.get(_place(row.row.facts | facts))) is not None:
                 margin = plan.margin if rival == REAL else None
-                compared = difference(one.every, other.every, margin=margin)
+                compared = difference(row.every, other.every, margin=margin)
                 entry.setdefault("differences", {})[rival] = compared
-    _add_tests(found, table, named, plan)
+    _add_tests(measured, table, named, plan)
     _add_returns(table)
     return table
 
@@ -128,11 +129,11 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
         *((name, {"training set": name}) for name in (*FIXED.values(), gaussian)),
         *((name, {"training set": name} | whole) for name in (REAL, WEIGHTED, TIME_POOLED)),
         (DRAWN["random-oversampled"], {"training set": DRAWN["random-oversampled"], "balance": oversampled}),
-        *((UNBALANCED, {"balance": other}) for one, other in BALANCED.items() if facts.get("balance") == one),
+        *((UNBALANCED, {"balance": natural}) for even, natural in BALANCED.items() if facts.get("balance") == even),
     ]
 
 
-def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, Measured], plan: Plan) -> None:
+def _add_tests(measured: Sequence[Measured], table: list[Facts], named: dict[Any, Measured], plan: Plan) -> None:
     """McNemar's test of each generator against its baseline and its +SML, per seed of generator and head; and against
     what it must beat.
 
@@ -140,19 +141,20 @@ def _add_tests(found: Sequence[Measured], table: list[Facts], named: dict[Any, M
     are a family of their own.
     """
     tests: dict[tuple[str, int, int], list[tuple[int, str, float, int]]] = {}
-    for number, one in enumerate(found):
-        facts = one.row.facts
+    for number, row in enumerate(measured):
+        facts = row.row.facts
+        if facts.get("losses") in (None, UNTRAINED):
+            continue
         pairs = [
             ("losses", losses, {"training set": called(f"{facts['generator']} {ADDED[losses]}", facts["draws"])})
             for losses in (BASELINE, SML)
-            if facts.get("losses") not in (None, UNTRAINED, BASELINE, losses)
+            if facts["losses"] not in (BASELINE, losses)
         ]
-        if facts.get("losses") not in (None, UNTRAINED):
-            pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
+        pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
         for family, name, differing in pairs:
             if (rival := named.get(_place(facts | differing))) is None:
                 continue
-            for s, h, a, b in _of_same_seeds(one, rival):
+            for s, h, a, b in _of_same_seeds(row, rival):
                 test = number, name, mcnemar(a, b)["p_value"], int(a.right.sum()) - int(b.right.sum())
                 tests.setdefault((family, s, h), []).append(test)
     for (_, s, h), same_seeds in sorted(tests.items()):
@@ -173,28 +175,28 @@ def _of_same_seeds(mine: Measured, rival: Measured) -> Iterator[tuple[int, int, 
             yield s, h, predictions, other
 
 
-def _summary(one: Measured, store: Store) -> Facts:
-    uars = spread(one.uars)
-    results = [store.result(trial) for fold in one.row.trials for source in fold for trial in source]
+def _summary(row: Measured, store: Store) -> Facts:
+    uars = spread(row.uars)
+    results = [store.result(trial) for source in chain(*row.row.trials) for trial in source]
     cost: Facts = {
         "head_seconds": fmean(result["cost"]["seconds"] for result in results),
         "drawing_seconds": fmean(result["cost"]["drawing_seconds"] for result in results),
         "process_peak_bytes": max(result["cost"]["peak_bytes"] for result in results),
     }
-    trained = [store.result(trial) for trial in one.row.costs]
+    trained = [store.result(trial) for trial in row.row.costs]
     if trained and all("seconds" in result for result in trained):
         cost["generator_seconds"] = fmean(result["seconds"] for result in trained)
-    banks = [fold[0][0].inputs.bank_seconds for fold in one.row.trials]
-    if _needs_bank(one.row.facts) and None not in banks:
+    banks = [fold[0][0].inputs.bank_seconds for fold in row.row.trials]
+    if _needs_bank(row.row.facts) and None not in banks:
         cost["bank_seconds"] = fmean(seconds for seconds in banks if seconds is not None)
     kept = {}
-    if "losses" in one.row.facts and trained:  # a closed form has no updates of which some could be kept
+    if "losses" in row.row.facts and trained:  # a closed form has no updates of which some could be kept
         kept = {"updates_kept": [result["trained"]["updates"] for result in trained]}
-    uars["uars"] = one.uars.tolist()
-    uars["fold_uars"] = one.fold_uars.mean(axis=(1, 2)).tolist()
+    uars["uars"] = row.uars.tolist()
+    uars["fold_uars"] = row.fold_uars.mean(axis=(1, 2)).tolist()
     points = max(sum(result["points"].values()) for result in results)
     classes = len(results[0]["points"])
-    return one.row.facts | {"points": points, "classes": classes} | kept | uars | {"cost": cost}
+    return row.row.facts | {"points": points, "classes": classes} | kept | uars | {"cost": cost}
 
 
 def _add_returns(table: list[Facts]) -> None:
@@ -221,6 +223,38 @@ def _seconds(entry: Facts) -> float:
     return entry["cost"]["head_seconds"] + entry["cost"]["drawing_seconds"]
 
 
+def weighed(rows: Sequence[Row], folds: Sequence[Fold], store: Store, plan: Plan) -> list[Facts]:
+    """What Table 1 says: as ``storage_rows``, with what forms reach that heads were trained on, as ``judged`` has it.
+
+    Features with soft labels and generators with their bank are worth what soft labels teach, others what hard ones do.
+    """
+    made = {row.facts["training set"]: row for row in rows if not row.trials}
+    inputs = folds[0].inputs
+    runs = {name: store.run(row.costs[0].source.run_facts(inputs)) for name, row in made.items()}
+    whole, bank = FeatureSet.open(inputs.features), None if inputs.bank is None else Bank.open(inputs.bank)
+    sizes = storage_rows(inputs.features.with_name(MANIFEST), whole, runs, store.folder, bank)
+    worth = {_form(row): row for row in judged([row for row in rows if row.trials], folds, store, plan)}
+    for size in sizes:
+        reached = worth.get(size["what"], {})
+        if reached.get("training set") == TIME_POOLED and reached["points"] < sum(folds[0].train.values()):
+            continue  # as many as fit, not all that are weighed here
+        size |= {key: reached[key] for key in ("uar", "low", "high", "labels", "ppc") if key in reached}
+        if size.get("generator") in made and size["form"] == FULL:
+            facts = made[size["generator"]].facts
+            size |= {key: facts[key] for key in ("kind", "start") if key in facts}
+    return sizes
+
+
+def _form(row: Facts) -> str:
+    """What of Table 1 a row of judged heads was trained on."""
+    soft = row["labels"] == "soft"
+    if "precision" in row:
+        bank = "" if soft or "losses" not in row else ", without bank"  # a closed form has none
+        return f"{row['training set']}, {row['precision']}{bank}"
+    pooled = "time-pooled, " if row["training set"] == TIME_POOLED else ""
+    return f"features, {pooled}float16{', soft labels' if soft else ''}"
+
+
 def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
     """What Table 4 says of each row: ``accuracy`` and ``equal_error_rate`` of all, of seen and of unseen speakers.
 
@@ -231,7 +265,7 @@ def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
     for row in rows:
         results = [[[store.result(trial)["speakers"] for trial in source] for source in fold] for fold in row.trials]
         entry: Facts = row.facts | {"chance": results[0][0][0]["chance"], "speakers": results[0][0][0]["speakers"]}
-        costs = [store.result(trial)["cost"] for fold in row.trials for source in fold for trial in source]
+        costs = [store.result(trial)["cost"] for source in chain(*row.trials) for trial in source]
         seconds, peak = fmean(c["seconds"] for c in costs), max(c["peak_bytes"] for c in costs)
         entry["cost"] = {"probe_seconds": seconds, "process_peak_bytes": peak}
         for group in GROUPS:
@@ -240,8 +274,8 @@ def probed(rows: Sequence[Row], store: Store) -> list[Facts]:
             for what in ("accuracy", "equal_error_rate"):
                 values = np.array([[[result[group][what] for result in source] for source in fold] for fold in results])
                 mean = values.astype(np.float64).mean(axis=0)
-                found = spread(mean)
-                said = {"mean": found.pop("uar")} | found | {"values": mean.tolist()}
-                entry.setdefault(group, {})[what] = said
+                bounds = spread(mean)
+                facts = {"mean": bounds.pop("uar")} | bounds | {"values": mean.tolist()}
+                entry.setdefault(group, {})[what] = facts
         table.append(entry)
     return table

@@ -12,6 +12,7 @@ from gandistill.controls.draws import DRAWS
 from gandistill.controls.select import METHODS
 from gandistill.errors import InputError
 from gandistill.evaluate.speakers import ProbeConfig
+from gandistill.experiments.plan import CorpusPlan, RecipePlan, check_distinct, seeded
 from gandistill.features.extract import ExtractConfig
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
@@ -30,15 +31,11 @@ Labels = Literal["hard", "soft"]
 Weights = Literal["none", "balanced"]
 
 
-class GeneratorPlan(Config):
+class GeneratorPlan(RecipePlan):
     """A generator that is trained with several kinds of losses, or a closed form, which has none."""
 
-    recipe: Path
-    """YAML of ``gandistill train``."""
     losses: tuple[str, ...] = tuple(LOSSES)
     """Which of the paper's kinds."""
-    settings: tuple[str, ...] = ()
-    """What differs from the recipe, as ``--set`` takes it."""
 
     @field_validator("losses")
     @classmethod
@@ -87,21 +84,15 @@ class SpeakerPlan(Config):
     @field_validator("head")
     @classmethod
     def _begins_with_a_projector(cls, kind: str) -> str:
-        valid = [each for each in MODELS if sees(each) != "spectrogram"]
+        valid = [model for model in MODELS if sees(model) != "spectrogram"]
         if kind not in valid:
             raise ValueError(f"expected one of [{', '.join(valid)}]")
         return kind
 
 
-class Plan(Config):
-    """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
+class Plan(CorpusPlan):
+    """What is run and how often."""
 
-    note: str = ""
-    """What every table says of itself first."""
-    corpus: str
-    """A reader of ``gandistill prepare``."""
-    protocol: str
-    """A protocol of that corpus."""
     folds: tuple[PositiveInt, ...] = (1,)
     """Folds of the protocol: UARs are means over them, tests are on their pooled predictions."""
     extract: Path
@@ -145,21 +136,11 @@ class Plan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        lists = {
-            "folds": self.folds,
-            "ppc": self.ppc,
-            "labels": self.labels,
-            "controls": self.controls,
-            "draws": self.draws,
-        }
-        lists["heads"] = tuple(head.kind for head in self.heads)
-        for name, values in lists.items():
-            twice = [value for place, value in enumerate(values) if value in values[:place]]
-            if twice:  # the same row twice would count twice in Holm's correction
-                raise ValueError(f"{name}: {twice[0]!r} is named twice")
+        lists = {name: getattr(self, name) for name in ("folds", "ppc", "labels", "controls", "draws")}
+        check_distinct(lists | {"heads": tuple(head.kind for head in self.heads)})
         if self.balanced not in self.generators:
             raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")
-        without = [name for name, each in self.generators.items() if "both" not in each.losses]
+        without = [name for name, generator in self.generators.items() if "both" not in generator.losses]
         if without:
             raise ValueError(f"generator {without[0]!r} lacks the losses 'both'")
         bad = [method for method in self.controls if method not in METHODS]
@@ -184,9 +165,7 @@ class Plan(Config):
         any work.
         """
         paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
-        generators = {
-            name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
-        }
+        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
         speakers = self.speakers
         if speakers is not None and speakers.config is not None:
             speakers = speakers.model_copy(update={"config": recipes / speakers.config})
@@ -194,30 +173,31 @@ class Plan(Config):
         plan._read_recipes()
         return plan
 
+    def _recipes(self) -> dict[str, Config]:
+        return {
+            "extract": ExtractConfig.load(self.extract),
+            "bank": BankConfig.load(self.bank),
+            "head": HeadConfig.load(self.head),
+        }
+
     def _read_recipes(self) -> None:
-        ExtractConfig.load(self.extract)
-        BankConfig.load(self.bank)
-        HeadConfig.load(self.head)
+        self._recipes()
         if self.speakers is not None:
             ProbeConfig.load(self.speakers.config)
-        for name, each in self.generators.items():
+        for name, generator in self.generators.items():
             weights = self.generator_config(name, "both", 0).losses.to_dict()
             lacking = [term for term in LOSSES["baseline"] if not weights[term]]
             if lacking:
-                raise InputError(f"{each.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
+                raise InputError(f"{generator.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
 
     def resolved(self) -> dict[str, Any]:
         """The plan with the content of its recipes in place of their names: all that decides what is run."""
         generators = {
-            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in each.losses}
-            for name, each in self.generators.items()
+            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in generator.losses}
+            for name, generator in self.generators.items()
         }
-        contents: dict[str, Any] = {
-            "extract": ExtractConfig.load(self.extract).to_dict(),
-            "bank": BankConfig.load(self.bank).to_dict(),
-            "head": self._head.to_dict(),
-            "generators": generators,
-        }
+        contents: dict[str, Any] = {name: config.to_dict() for name, config in self._recipes().items()}
+        contents["generators"] = generators
         if self.speakers is not None:
             probing = ProbeConfig.load(self.speakers.config)
             contents["speakers"] = self.speakers.model_dump(mode="json") | {"config": probing.to_dict()}
@@ -241,10 +221,9 @@ class Plan(Config):
 
     def generator_config(self, name: str, losses: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""
-        config = self._generators[name]
+        config = seeded(self._generators[name], seed)
         weights = config.losses.model_copy(update=dict.fromkeys(LOSSES[losses], 0.0))
-        training = config.training.model_copy(update={"seed": seed})
-        return config.model_copy(update={"losses": weights, "training": training, "features": None, "bank": None})
+        return config.model_copy(update={"losses": weights})
 
     def head_config(self, kind: str, seed: int, labels: Labels, weights: Weights) -> HeadConfig:
         """The training of one head."""
@@ -257,4 +236,4 @@ class Plan(Config):
 
     @cached_property
     def _generators(self) -> dict[str, GanConfig]:
-        return {name: GanConfig.load(each.recipe, each.settings) for name, each in self.generators.items()}
+        return {name: generator.config() for name, generator in self.generators.items()}

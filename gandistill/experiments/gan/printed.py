@@ -24,62 +24,69 @@ def caption(facts: Facts, note: str) -> str:
     return f"{note}\n\n{text}" if note else text
 
 
-def sizes(found: Sequence[Facts]) -> str:
+def sizes(rows: Sequence[Facts]) -> str:
     """Table 1."""
-    return markdown([_size(row) for row in found])
+    table = []
+    for row in rows:
+        shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
+        uar = {"UAR": uar_of(row) if "uar" in row else ""}
+        table.append({"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares | uar)
+    return markdown(table)
 
 
-def probed(found: Sequence[Facts]) -> str:
+def probed(rows: Sequence[Facts]) -> str:
     """Table 4."""
-    return markdown([_probe(row) for row in found])
+    table = []
+    for row in rows:
+        cells = {"first layer of": row["first layer of"], "ppc": row.get("ppc")}
+        for group in GROUPS:
+            for what, value in row.get(group, {}).items():
+                cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *bounds(value))
+        table.append(cells | {"chance": percent(row["chance"]["accuracy"])})
+    return markdown(table)
 
 
-def judged(found: Sequence[Facts], plan: Plan) -> str:
+def judged(rows: Sequence[Facts], plan: Plan) -> str:
     """Tables 2 and 3."""
-    parts = [_of_head(head, found, plan) for head in dict.fromkeys(row["head"] for row in found)]
-    versus = [_versus(row) for row in found if "differences" in row]
+    parts = [_of_head(head, rows, plan) for head in dict.fromkeys(row["head"] for row in rows)]
+    versus = [_versus(row) for row in rows if "differences" in row]
     text = (
         "UAR of what no corpus holds beyond that of other rows of the same head, labels and points, in percentage "
         "points with 95 % bootstrap intervals (the trained models held fixed); on par: within "
         f"{percent(plan.margin)} of all real data (TOST). What rows cost is in costs.csv."
     )
-    parts.append(f"{text}\n\n{markdown(versus)}\n{counted(found)}")
-    return "\n".join(parts)
+    return "\n".join([*parts, f"{text}\n\n{markdown(versus)}\n{counted(rows)}"])
 
 
-def digest(found: Sequence[Facts], plan: Plan) -> str:
+def digest(rows: Sequence[Facts], plan: Plan) -> str:
     """The rows of Table 2 that say most, and by how much what no corpus holds is above random real clips.
 
     A plan that trains generators is shown by its first head; one of closed forms, being shorter, by every head.
     """
-    warm = [name for name, each in plan.generators.items() if len(each.losses) == 1]
+    warm = [name for name, generator in plan.generators.items() if len(generator.losses) == 1]
     real, made = (REAL, TIME_POOLED), (plan.balanced, *warm)
-    shown = [
-        row for row in found if row["training set"] in real or row.get("method") in MAIN or row.get("generator") in made
+    main = [
+        row for row in rows if row["training set"] in real or row.get("method") in MAIN or row.get("generator") in made
     ]
-    trained = not all(map(plan.is_closed, plan.generators))
-    heads = [head.kind for head in plan.heads][: 1 if trained else None]
-    parts = [_of_head(head, shown, plan) for head in heads]
-    return "\n".join([*parts, counted(found) if trained else _beyond_random(shown)])
+    if not all(map(plan.is_closed, plan.generators)):
+        return f"{_of_head(plan.heads[0].kind, main, plan)}\n{counted(rows)}"
+    parts = [_of_head(head.kind, main, plan) for head in plan.heads]
+    name = DRAWN["random"]
+    gaps = [row | {"gap": row["differences"][name]} for row in main if name in row.get("differences", {})]
+    table = wide(gaps, ("training set", "labels"), ("head", "ppc"), lambda row: _gap(row["gap"]))
+    over = gaps[0]["gap"]["bootstrap"] if gaps else ""
+    text = f"UAR beyond {name}, in percentage points with 95 % bootstrap intervals over {over}s:"
+    return "\n".join([*parts, f"{text}\n\n{markdown(table)}"])
 
 
-def _beyond_random(found: Sequence[Facts]) -> str:
-    """Differences of UAR to as many random real clips, a column for each head and number of points."""
-    mine = [row for row in found if DRAWN["random"] in row.get("differences", {})]
-
-    def show(row: Facts) -> str:
-        gap = row["differences"][DRAWN["random"]]
-        return percent(gap["uar_difference"], *gap["interval"])
-
-    by = next((row["differences"][DRAWN["random"]]["bootstrap"] for row in mine), "")
-    text = f"UAR beyond {DRAWN['random']}, in percentage points with 95 % bootstrap intervals over {by}s:"
-    return f"{text}\n\n{markdown(wide(mine, ('training set', 'labels'), ('head', 'ppc'), show))}"
+def _gap(difference: Facts) -> str:
+    return percent(difference["uar_difference"], *difference["interval"])
 
 
-def counted(found: Sequence[Facts]) -> str:
+def counted(rows: Sequence[Facts]) -> str:
     """In how many rows trained generators are above others, below them, or neither, by the bootstrap interval."""
     table: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for row in found:
+    for row in rows:
         if row.get("losses") in (None, UNTRAINED):
             continue
         for rival, gap in row.get("differences", {}).items():
@@ -87,24 +94,24 @@ def counted(found: Sequence[Facts]) -> str:
             sides = table.setdefault((start, row["head"]), {}).setdefault(rival, [0, 0, 0])
             low, high = gap["interval"]
             sides[0 if low > 0 else 1 if high < 0 else 2] += 1
-    rows = [
+    counts = [
         {"started from": start, "head": head} | {rival: " / ".join(map(str, n)) for rival, n in rivals.items()}
         for (start, head), rivals in table.items()
     ]
-    if not rows:
+    if not counts:
         return ""
     text = (
         "Rows of trained generators whose UAR is above / below / neither than that of others with the same head,\n"
         "labels and points, by the 95 % bootstrap interval (the trained models held fixed; not corrected for how many\n"
         "there are):"
     )
-    return f"{text}\n\n{markdown(rows)}{_tested(found)}"
+    return f"{text}\n\n{markdown(counts)}{_tested(rows)}"
 
 
-def _tested(found: Sequence[Facts]) -> str:
+def _tested(rows: Sequence[Facts]) -> str:
     """How many tests between kinds of losses are significant, and which way, for each seed of a generator."""
     seeds: dict[int, list[int]] = {}
-    for row in found:
+    for row in rows:
         for losses in (BASELINE, SML):
             for test in row.get("mcnemar", {}).get(losses, []):
                 sides = seeds.setdefault(test["seed"], [0, 0, 0])
@@ -112,41 +119,24 @@ def _tested(found: Sequence[Facts]) -> str:
                 sides[2 if not small else 0 if test["more_right"] > 0 else 1] += 1
     if not seeds:
         return ""
-    said = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
-    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {said}.\n"
+    counts = "; ".join(f"seed {seed}: {' / '.join(map(str, sides))}" for seed, sides in sorted(seeds.items()))
+    return f"\nMcNemar's tests against the baseline and +SML, better / worse / neither after Holm: {counts}.\n"
 
 
-def _of_head(head: str, found: Sequence[Facts], plan: Plan) -> str:
-    mine = [row for row in found if row["head"] == head]
+def _of_head(head: str, rows: Sequence[Facts], plan: Plan) -> str:
+    of_head = [row for row in rows if row["head"] == head]
     show = partial(shown, dagger_seed=plan.dagger_seed)
-    table = wide(mine, ("training set", "labels"), ("ppc", "balance"), show)
+    table = wide(of_head, ("training set", "labels"), ("ppc", "balance"), show)
     return f"Head `{head}`, UAR in per cent:\n\n{markdown(table)}"
 
 
 def _versus(row: Facts) -> Facts:
     named = {key: row[key] for key in ("training set", "head", "labels", "ppc", "balance") if row.get(key) is not None}
-    gaps = {
-        f"beyond {rival}": percent(found["uar_difference"], *found["interval"])
-        for rival, found in row["differences"].items()
-    }
+    gaps = {f"beyond {rival}": _gap(difference) for rival, difference in row["differences"].items()}
     on_par = row["differences"].get(REAL, {}).get("equivalence", {}).get("equivalent")
     kept = {"updates kept": ", ".join(map(str, row["updates_kept"]))} if "updates_kept" in row else {}
     by = {"intervals by": next(iter(row["differences"].values()))["bootstrap"]}
     return named | kept | gaps | by | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
-
-
-def _size(row: Facts) -> Facts:
-    shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
-    uar = {"UAR": uar_of(row) if "uar" in row else ""}
-    return {"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares | uar
-
-
-def _probe(row: Facts) -> Facts:
-    cells = {"first layer of": row["first layer of"], "ppc": row.get("ppc")}
-    for group in GROUPS:
-        for what, value in row.get(group, {}).items():
-            cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *bounds(value))
-    return cells | {"chance": percent(row["chance"]["accuracy"])}
 
 
 def shown(entry: Facts, dagger_seed: int) -> str:

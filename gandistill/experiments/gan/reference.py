@@ -16,18 +16,18 @@ def beside(row: Facts, keys: Facts, published: dict[str, Any], plan: Plan) -> Fa
 
     ``keys`` are what the paper's table, of which ``published`` is all that it says, calls such a row.
     """
-    values = [each for each in published["rows"] if all(each[key] == keys.get(key) for key in published["keys"])]
+    values = [entry for entry in published["rows"] if all(entry[key] == keys.get(key) for key in published["keys"])]
     if not values:
         return row
     value = {key: values[0][key] for key in MEASURES if key in values[0]}
-    if not same_setting(published, plan):
+    if not _is_same_setting(published, plan):
         return row | {"paper": value | {"other_corpus": f"{published['corpus']}, {published['upstream']}"}}
     if "fold_uars" in row:
         value["ours"] = 100 * row["fold_uars"][plan.folds.index(published["fold"])]
     return row | {"paper": value}
 
 
-def same_setting(published: dict[str, Any], plan: Plan) -> bool:
+def _is_same_setting(published: dict[str, Any], plan: Plan) -> bool:
     """Whether a plan runs what the paper ran: corpus, protocol, fold, upstream, and speakers where it asks for them."""
     extracting = ExtractConfig.load(plan.extract)
     upstream = f"{extracting.upstream} {extracting.hubert.model}"
@@ -46,14 +46,14 @@ def of_size(row: Facts) -> Facts:
 def of_losses(row: Facts) -> Facts:
     """What Table 2 calls a row."""
     keys = {"generator": row.get("kind"), "losses": row.get("losses"), "ppc": row.get("ppc")}
-    return keys if is_published(row) else {}
+    return keys if _is_published(row) else {}
 
 
 def of_balance(row: Facts) -> Facts:
     """What Table 3 calls a row."""
     data = "real" if row["training set"] in (REAL, DRAWN["random"]) else row.get("kind")
     balance, points = "balanced" if row["balanced"] else "imbalanced", "full" if row["full_size"] else 2447
-    return {"data": data, "balance": balance, "points": points} if is_published(row) else {}
+    return {"data": data, "balance": balance, "points": points} if _is_published(row) else {}
 
 
 def of_speakers(row: Facts) -> Facts:
@@ -63,20 +63,18 @@ def of_speakers(row: Facts) -> Facts:
     return {"system": real.get(row["first layer of"]) or made.get(row.get("losses", ""))}
 
 
-def is_published(row: Facts) -> bool:
-    """Whether the paper may have such a row: its heads are ``superb``, of hard labels, and no start is closed-form."""
+def _is_published(row: Facts) -> bool:
+    # The paper's heads are ``superb``, of hard labels, and no start is closed-form.
     return (row.get("start", "random"), row["head"], row["labels"]) == ("random", "superb", "hard")
 
 
-def table(found: list[Facts]) -> str:
+def table(measured: list[Facts]) -> str:
     """The paper's values as Markdown; none: no table."""
     rows = []
-    for row in found:
+    for row in measured:
         if "paper" in row:
-            value, name = (
-                row["paper"],
-                next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row),
-            )
+            value = row["paper"]
+            name = next(str(row[key]) for key in ("training set", "first layer of", "what") if key in row)
             of = {key: row[key] for key in ("ppc", "balance") if "training set" in row and row.get(key) is not None}
             measures = {f"paper's {key}": f"{value[key]:,}" for key in MEASURES if key in value}
             ours = {"ours": f"{value['ours']:.2f}"} if "ours" in value else {}

@@ -5,8 +5,10 @@ S seeds of a source, H seeds of a head.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from gandistill.controls.select import CLOSED_FORMS
 from gandistill.evaluate.speakers import ProbeConfig
@@ -16,7 +18,6 @@ from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.generator import CLOSED_FORMS as CLOSED
 from gandistill.precision import PRECISIONS
 
 TIME_POOLED = "real, time-pooled"
@@ -24,6 +25,8 @@ WEIGHTED = f"{REAL}, weighted loss"
 BASELINE, SML, BOTH, UNTRAINED = "baseline", "sml", "both", "untrained"
 ADDED = {BASELINE: "baseline", "div": "+DIV", SML: "+SML", BOTH: "+both", UNTRAINED: "0 updates"}
 """What tables call the kinds of losses."""
+WHOLE = {"balance": "no", "balanced": False, "full_size": True}
+"""What Table 3 says of real data as they are."""
 Wanted = Callable[[Counts], Counts]
 
 
@@ -34,6 +37,11 @@ class Row:
     facts: Facts
     trials: list[list[list[Trial]]]
     costs: list[Trial]
+
+    def changed(self, change: Callable[[Trial], Trial], **facts: Any) -> "Row":
+        """The row of changed trials, with more facts."""
+        trials = [[[change(trial) for trial in source] for source in fold] for fold in self.trials]
+        return replace(self, facts=self.facts | facts, trials=trials)
 
     def all_trials(self) -> Iterator[Trial]:
         """Costs first: a training that a judged trial began would have no cost of its own."""
@@ -58,11 +66,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of every table of a plan. ``within``: bytes that the control ``pooled`` may take."""
+    """The rows of every table of a plan.
+
+    ``within``: bytes that the control ``pooled`` may take. ``asked``: the features whose speakers Table 4 asks for, if
+    not the plan's own.
+    """
 
     plan: Plan
     folds: Sequence[Fold]
     within: int
+    asked: Path | None = None
 
     @property
     def smallest(self) -> int:
@@ -76,18 +89,20 @@ class Rows:
         generators in every precision.
         """
         plan = self.plan
+        first, generated = plan.heads[0], set[str]()
         for name in plan.generators:
-            source = self.generator(name, BOTH, plan.dagger_seed)
-            yield Row(self.named(name, BOTH), [], [Trial("cost", self.folds[0].inputs, source)])
-        generated = {self.named(name, BOTH)["training set"] for name in plan.generators}
+            source, facts = self.generator(name, BOTH, plan.dagger_seed), self.named(name, BOTH)
+            yield Row(facts, [], [Trial("cost", self.folds[0].inputs, source)])
+            generated.add(facts["training set"])
         for row in self.losses():
-            facts = row.facts
-            most = facts.get("ppc") in (None, max(plan.heads[0].ppc or plan.ppc))
-            if most and facts["head"] == plan.heads[0].kind:
-                if facts["training set"] in (REAL, TIME_POOLED):
+            name, ppc = row.facts["training set"], row.facts.get("ppc")
+            if row.facts["head"] == first.kind and ppc in (None, max(first.ppc or plan.ppc)):
+                if name in (REAL, TIME_POOLED):
                     yield row
-                if facts["training set"] in generated:
-                    yield from (_stored(row, precision) for precision in PRECISIONS)
+                if name in generated:
+                    yield from (
+                        row.changed(partial(_stored, precision), precision=precision) for precision in PRECISIONS
+                    )
 
     def losses(self) -> Iterator[Row]:
         """Table 2: every generator with every kind of losses, beside what it must beat."""
@@ -98,20 +113,23 @@ class Rows:
                 source = Source("control", method=POOLED, within=self.within)
                 yield self.row({"training set": TIME_POOLED}, head, labels, [source])
             for ppc in head.ppc or plan.ppc:
-                points = {"ppc": ppc}
-                for method in plan.controls:
-                    if method in DRAWN:
-                        for draws in plan.draws if method in CLOSED_FORMS else ("",):
-                            facts = {"training set": called(DRAWN[method], draws), "method": method, "draws": draws}
-                            yield self.row(facts | points, head, labels, self.repeats(method, draws), ppc)
-                    elif method in FIXED:
-                        source = Source("control", method=method)
-                        yield self.row({"training set": FIXED[method]} | points, head, labels, [source], ppc)
-                for name, each in plan.generators.items():
-                    kinds = (BOTH,) if plan.is_closed(name) else (UNTRAINED, *each.losses)
-                    for losses, draws in product(kinds, plan.draws):
-                        facts = self.named(name, losses, draws) | points
-                        yield self.row(facts, head, labels, self.generators(name, losses, draws), ppc)
+                for facts, sources in self._of_points():
+                    yield self.row(facts | {"ppc": ppc}, head, labels, sources, ppc)
+
+    def _of_points(self) -> Iterator[tuple[Facts, list[Source]]]:
+        """What Table 2 has at every number of points: controls and generators."""
+        plan = self.plan
+        for method in plan.controls:
+            if method in DRAWN:
+                for draws in plan.draws if method in CLOSED_FORMS else ("",):
+                    facts = {"training set": called(DRAWN[method], draws), "method": method, "draws": draws}
+                    yield facts, self.repeats(method, draws)
+            elif method in FIXED:
+                yield {"training set": FIXED[method]}, [Source("control", method=method)]
+        for name, generator in plan.generators.items():
+            kinds = (BOTH,) if plan.is_closed(name) else (UNTRAINED, *generator.losses)
+            for losses, draws in product(kinds, plan.draws):
+                yield self.named(name, losses, draws), self.generators(name, losses, draws)
 
     def balance(self) -> Iterator[Row]:
         """Table 3: real against generated points, balanced and not, at as many points and at full size.
@@ -119,48 +137,36 @@ class Rows:
         Every control at every number of points that it can have: all real data are what there is at full size, and
         balanced there only if small classes are repeated.
         """
-        plan, each = self.plan, self.smallest
-        start = self.named(plan.balanced, UNTRAINED)
-        shapes: dict[str, Wanted | None] = {
-            "yes": _even(each),
-            "no": _as_original(each),
-            "yes, full size": _even(None),
-            "no, full size": None,
-        }
-        even, whole = (shapes["yes"], shapes["yes, full size"], _largest), (shapes["yes, full size"], None)
-        rows: list[tuple[Facts, list[Source], Wanted | None, Weights]] = []
+        for head, labels in self.plan.judges(3):
+            yield self.row({"training set": REAL} | WHOLE, head, labels, [Source("real")])
+            yield self.row({"training set": WEIGHTED} | WHOLE, head, labels, [Source("real")], weights="balanced")
+            for facts, sources, wanted in self._shaped():
+                yield self.row(facts, head, labels, sources, wanted)
 
-        def add(
-            name: str | Facts, balance: str, sources: list[Source], wanted: Wanted | None, weights: Weights = "none"
-        ) -> None:
-            named: Facts = {"training set": name} if isinstance(name, str) else name
-            shape = {"balance": balance, "balanced": wanted in even, "full_size": wanted in whole}
-            rows.append((named | shape, sources, wanted, weights))
-
-        add(REAL, "no", [Source("real")], None)
-        add(WEIGHTED, "no", [Source("real")], None, "balanced")
+    def _shaped(self) -> Iterator[tuple[Facts, list[Source], Wanted | None]]:
+        """What Table 3 has beside all real data, and how many points of each class."""
+        plan, draws, dealt = self.plan, self.plan.draws[0], self.repeats("random-oversampled")
+        even, full = {"balance": "yes", "balanced": True, "full_size": False}, _even(None)
+        evened = {"balance": "yes, full size", "balanced": True, "full_size": True}
         if POOLED in plan.controls:
-            add(TIME_POOLED, "no", [Source("control", method=POOLED, within=self.within)], None)
-        dealt = self.repeats("random-oversampled")
-        draws = plan.draws[0]
-        name = called(DRAWN["class-gaussian"], draws)
-        gaussian: Facts = {"training set": name, "method": "class-gaussian", "draws": draws}
-        add(DRAWN["random-oversampled"], "yes", dealt, _largest)
-        add(DRAWN["random-oversampled"], "yes, full size", dealt, shapes["yes, full size"])
-        for balance, wanted in shapes.items():
-            if wanted not in whole:
-                add(DRAWN["random"], balance, self.repeats("random"), wanted)
+            yield {"training set": TIME_POOLED} | WHOLE, [Source("control", method=POOLED, within=self.within)], None
+        yield {"training set": DRAWN["random-oversampled"]} | even, dealt, _largest
+        yield {"training set": DRAWN["random-oversampled"]} | evened, dealt, full
+        gaussian = {"training set": called(DRAWN["class-gaussian"], draws), "method": "class-gaussian", "draws": draws}
+        start = {"training set": self.named(plan.balanced, UNTRAINED)["training set"]}
+        natural = {"balance": "no", "balanced": False, "full_size": False}
+        counts = ((even, _even(self.smallest)), (natural, _as_original(self.smallest)), (evened, full))
+        for shape, wanted in (*counts, (WHOLE | {"balance": "no, full size"}, None)):
+            if not shape["full_size"]:
+                yield {"training set": DRAWN["random"]} | shape, self.repeats("random"), wanted
                 for method in [method for method in plan.controls if method in FIXED]:
-                    add(FIXED[method], balance, [Source("control", method=method)], wanted)
-            add(gaussian, balance, self.repeats("class-gaussian", draws), wanted)
-            add(start["training set"], balance, self.generators(plan.balanced, UNTRAINED), wanted)
-            add(self.named(plan.balanced, BOTH), balance, self.generators(plan.balanced, BOTH), wanted)
-        for head, labels in plan.judges(3):
-            for facts, sources, wanted, weights in rows:
-                yield self.row(facts, head, labels, sources, wanted, weights)
+                    yield {"training set": FIXED[method]} | shape, [Source("control", method=method)], wanted
+            yield gaussian | shape, self.repeats("class-gaussian", draws), wanted
+            yield start | shape, self.generators(plan.balanced, UNTRAINED), wanted
+            yield self.named(plan.balanced, BOTH) | shape, self.generators(plan.balanced, BOTH), wanted
 
-    def speakers(self, features: Path | None) -> Iterator[Row]:
-        """Table 4: what a first layer betrays of speakers, of ``features`` if not the plan's own, by its teaching."""
+    def speakers(self) -> Iterator[Row]:
+        """Table 4: what a first layer betrays of speakers, by its teaching."""
         plan = self.plan
         assert plan.speakers is not None
         head = HeadPlan(kind=plan.speakers.head, seeds=plan.heads[0].seeds)
@@ -180,9 +186,8 @@ class Rows:
                 facts = {"first layer of": f"emotion head, {name}", "losses": losses}
                 systems.append((facts, "emotions", made, most))
         for facts, taught, sources, ppc in systems:
-            row = self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc)
-            trials = [[[_probe(c, taught, probing, features) for c in s] for s in fold] for fold in row.trials]
-            yield replace(row, trials=trials)
+            probe = partial(_probe, taught, probing, self.asked)
+            yield self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc).changed(probe)
 
     def named(self, name: str, losses: str, draws: str | None = None) -> Facts:
         """What rows of a generator are called, with its architecture and start; without ``draws`` the plan's first.
@@ -248,21 +253,19 @@ def _is_drawn(source: Source) -> bool:
     """Whether its seed is all that decides its points: a control by chance, a closed form, or random weights."""
     if source.config is None:
         return source.method in DRAWN
-    shape = source.config.architecture
-    return shape.kind in CLOSED or (source.kind == "start" and shape.start == "random")
+    return source.is_closed or (source.kind == "start" and source.config.architecture.start == "random")
 
 
-def _probe(trial: Trial, taught: Taught, probing: ProbeConfig, speakers: Path | None) -> Trial:
+def _probe(taught: Taught, probing: ProbeConfig, speakers: Path | None, trial: Trial) -> Trial:
     """The trial of the same head asked for speakers, by the head's own seed."""
     assert trial.head is not None
     seeded = probing.model_copy(update={"seed": trial.head.seed})
     return replace(trial, task="probe", taught=taught, probing=seeded, speakers=speakers)
 
 
-def _stored(row: Row, precision: str) -> Row:
-    """The row of the same generators stored in another precision."""
-    trials = [[[replace(c, source=replace(c.source, precision=precision)) for c in s] for s in f] for f in row.trials]
-    return replace(row, facts=row.facts | {"precision": precision}, trials=trials)
+def _stored(precision: str, trial: Trial) -> Trial:
+    """The trial of the same generator stored in another precision."""
+    return replace(trial, source=replace(trial.source, precision=precision))
 
 
 def _even(each: int | None) -> Wanted:

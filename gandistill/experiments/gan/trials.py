@@ -20,7 +20,8 @@ from gandistill.console import muted
 from gandistill.controls.select import POOLED, select, select_within
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
 from gandistill.experiments.inputs import Inputs
-from gandistill.experiments.jobs import Failure, Trials
+from gandistill.experiments.jobs import Failure, Trials, attempt
+from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Store, digest, peak_bytes
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
@@ -58,9 +59,14 @@ class Source:
     precision: str = FULL
     draws: str = ""
 
-    def run(self, inputs: Inputs) -> list[Any]:
+    def run_facts(self, inputs: Inputs) -> list[Any]:
         """What decides the training of a generator, whatever precision it is stored in and however it is drawn from."""
         return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described(), self.code]
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is a closed form: fitted without a training and without a bank."""
+        return self.config is not None and self.config.architecture.kind in CLOSED_FORMS
 
     @property
     def code(self) -> dict[str, int]:
@@ -69,20 +75,16 @@ class Source:
         rooms = {"experiments": experiments.VERSION, "heads": heads.VERSION, "controls": controls.VERSION}
         return rooms | of_generator
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> Facts:
         """What decides its points, beside features, bank and counts."""
-        facts: dict[str, Any] = {"kind": self.kind, "seed": self.seed}
-        if self.method:
-            facts["method"] = self.method
-        if self.within:
-            facts["within"] = self.within
-        if self.config is not None:
-            facts["config"] = self.config.shareable()
-        if self.precision != FULL:
-            facts["precision"] = self.precision
-        if self.draws:
-            facts["draws"] = self.draws
-        return facts
+        some = {
+            "method": self.method,
+            "within": self.within,
+            "config": self.config and self.config.shareable(),
+            "precision": "" if self.precision == FULL else self.precision,
+            "draws": self.draws,
+        }
+        return {"kind": self.kind, "seed": self.seed} | {key: value for key, value in some.items() if value}
 
 
 @dataclass(frozen=True)
@@ -116,13 +118,15 @@ class Trial:
     @cached_property
     def key(self) -> str:
         """The hash of everything that decides the result, but for versions of libraries and the machine."""
-        facts: dict[str, Any] = {"task": self.task, "source": self.source.described(), "code": self.source.code}
-        facts |= {
+        facts: Facts = {
+            "task": self.task,
+            "source": self.source.described(),
+            "code": self.source.code,
             "features": self.inputs.fingerprint,
             "bank": self.inputs.banked if self.needs_bank else None,
             "counts": self.counts,
+            "head": None if self.head is None else self.head.to_dict(),
         }
-        facts["head"] = None if self.head is None else self.head.to_dict()
         if self.probing is not None:
             asked = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
             facts["probe"] = [self.taught, self.probing.to_dict(), asked, evaluate.VERSION]
@@ -131,8 +135,8 @@ class Trial:
     @property
     def needs_bank(self) -> bool:
         """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
-        config, soft = self.source.config, self.head is not None and self.head.labels == "soft"
-        return soft or (config is not None and config.architecture.kind not in CLOSED_FORMS)
+        soft = self.head is not None and self.head.labels == "soft"
+        return soft or (self.source.config is not None and not self.source.is_closed)
 
 
 @dataclass(frozen=True)
@@ -152,12 +156,9 @@ class Judging(Trials[Trial]):
                 for trial in same:
                     if store.has(trial):  # another run that shares the store has been here
                         continue
-                    try:
-                        store.put(trial, points.computed(trial) | {"source": source.described()})
-                    except Exception as error:  # whatever it is, the other trials are worth computing
-                        failures.append(Failure.of(trial, error))
-                        if trial.task == "cost":  # without the generator nothing of it can be judged
-                            return failures
+                    failures += (failed := attempt(trial, store, points.computed))
+                    if failed and trial.task == "cost":  # without the generator nothing of it can be judged
+                        return failures
         return failures
 
 
@@ -186,7 +187,7 @@ class _Points:
 
     def __init__(self, source: Source, inputs: Inputs, store: Store, scratch: Path) -> None:
         self.source, self.inputs, self.scratch = source, inputs, scratch
-        self.run = store.run(source.run(inputs))
+        self.run = store.run(source.run_facts(inputs))
         self.sets: dict[str, tuple[FeatureSet, float]] = {}
 
     @cached_property
@@ -194,29 +195,27 @@ class _Points:
         return FeatureSet.open(self.inputs.features)
 
     @cached_property
-    def config(self) -> GanConfig:
-        assert self.source.config is not None
-        named = {"features": self.inputs.features, "bank": self.inputs.bank}
-        return self.source.config.model_copy(update=named)
-
-    @cached_property
     def sampler(self) -> Sampler:
+        assert self.source.config is not None
+        config = self.inputs.fill(self.source.config)
         if self.source.kind == "start":
-            return untrained(self.config)
-        train(self.config, self.run, resume=(self.run / CONFIG).is_file())
+            return untrained(config)
+        train(config, self.run, resume=(self.run / CONFIG).is_file())
         if self.source.precision == FULL:
             return Sampler.open(self.run)
         with muted(True):  # where it lies for a moment is nothing to say
             compress(self.run, self.source.precision, self.scratch / GENERATOR)
         return Sampler.open(self.scratch / GENERATOR)
 
-    def computed(self, trial: Trial) -> dict[str, Any]:
+    def computed(self, trial: Trial) -> Facts:
         """The trial's result."""
         if trial.task == "cost":
-            return self.cost()
-        return _probed(trial, self) if trial.task == "probe" else _judged(trial, self.drawn(trial))
+            result = self.cost()
+        else:
+            result = _probed(trial, self) if trial.task == "probe" else _judged(trial, self.drawn(trial))
+        return result | {"source": self.source.described()}
 
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> Facts:
         """What training took: processor seconds, if it was not interrupted, and bytes of memory at the most."""
         begun, start = (self.run / CONFIG).is_file(), time.process_time()
         facts = self.sampler.facts["trained"]
@@ -249,7 +248,7 @@ class _Points:
         return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
 
 
-def _judged(trial: Trial, drawn: tuple[FeatureSet, float]) -> dict[str, Any]:
+def _judged(trial: Trial, drawn: tuple[FeatureSet, float]) -> Facts:
     """Train the trial's head on its points and judge it on the test part."""
     assert trial.head is not None
     points, drawing = drawn
@@ -263,7 +262,7 @@ def _judged(trial: Trial, drawn: tuple[FeatureSet, float]) -> dict[str, Any]:
     return {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
 
 
-def _probed(trial: Trial, points: _Points) -> dict[str, Any]:
+def _probed(trial: Trial, points: _Points) -> Facts:
     """Ask the first layer of the trial's head for speakers."""
     assert trial.head is not None
     assert trial.probing is not None
@@ -279,7 +278,6 @@ def _probed(trial: Trial, points: _Points) -> dict[str, Any]:
 
 def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:
     """How large the folder of a generator is, without training it: training changes weights, not their number."""
-    named = config.model_copy(update={"features": inputs.features, "bank": inputs.bank})
     with tempfile.TemporaryDirectory() as scratch:
-        untrained(named).save(Path(scratch) / GENERATOR, {}, "")
+        untrained(inputs.fill(config)).save(Path(scratch) / GENERATOR, {}, "")
         return artifacts.bytes_on_disk(Path(scratch) / GENERATOR)

@@ -40,22 +40,22 @@ def sizes(row: Row, inputs: ExitInputs) -> Facts:
     """
     if not has_costs(row):
         return {}
-    trial = row.of_all[0]
+    trial = row.trials[0]
     config, depths = trial.config, depths_of(row)
     network = config.network
-    told = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
-    (found,) = [each for each in told["exits"] if each["exit"] == depths[-1]]
-    plain = found["parameters_finetuned"]
-    block = found["parameters_paper"] - plain
+    architecture_facts = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
+    (answer,) = [each for each in architecture_facts["exits"] if each["exit"] == depths[-1]]
+    plain = answer["parameters_finetuned"]
+    block = answer["parameters_paper"] - plain
     blocks = len(config.layerwise.layers) if config.layerwise else 1 if network.exits else 0
     shape, work = weightless(inputs.upstream, shape_of(trial), len(inputs.labels), config.training.clip)
     others = [shape.exits[str(depth)] for depth in depths[:-1]]
     more = sum(tensor.nbytes for exit in others for tensor in exit.state_dict().values())
     return {
         "parameters_paper": plain + blocks * block + count(*others),
-        "parameters_deployed": found["parameters_deployed"] + count(*others),
+        "parameters_deployed": answer["parameters_deployed"] + count(*others),
         "multiply_accumulates": round(work.together(depths)),
-        "bytes": found["bytes"] + more,
+        "bytes": answer["bytes"] + more,
     }
 
 
@@ -75,12 +75,12 @@ def weightless(upstream: str, shape: Shape, classes: int, clip: int) -> tuple[Ne
 
 def has_costs(row: Row) -> bool:
     """Whether a row is an answer of a network of Table 1 or 2."""
-    return row.trials is not None and row.table in (EXITS, NETWORKS)
+    return bool(row.trials) and row.table in (EXITS, NETWORKS)
 
 
 def depths_of(row: Row) -> tuple[int, ...]:
     """Behind which layers a row's answer is given: one, or for fusion the students'."""
-    return row.of_all[0].config.network.exits if row.answer == FUSION else (int(row.answer),)
+    return row.trials[0].config.network.exits if row.answer == FUSION else (int(row.answer),)
 
 
 def shape_of(trial: Trial) -> Shape:
@@ -94,11 +94,11 @@ def seconds(rows: Sequence[Row], store: Store) -> list[float | None]:
 
     Measured anew in each call, all shapes of networks by turns, so that what slows a machine for a while slows all.
     """
-    places = [(shape_of(row.of_all[0]), depths_of(row)) if has_costs(row) else None for row in rows]
-    trials = {place[0]: row.of_all[0] for place, row in zip(places, rows, strict=True) if place}
+    places = [(shape_of(row.trials[0]), depths_of(row)) if has_costs(row) else None for row in rows]
+    trials = {place[0]: row.trials[0] for place, row in zip(places, rows, strict=True) if place}
     networks = {shape: load_network(trial.run(store) / NETWORK) for shape, trial in trials.items()}
-    found = timed({place: (networks[place[0]], place[1]) for place in places if place})
-    return [found[place] if place else None for place in places]
+    times = timed({place: (networks[place[0]], place[1]) for place in places if place})
+    return [times[place] if place else None for place in places]
 
 
 @torch.inference_mode()

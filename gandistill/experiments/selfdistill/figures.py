@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gandistill.experiments.canvas import canvas, legend, points, write_figure
+from gandistill.experiments import canvas
 from gandistill.experiments.names import Facts
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
@@ -17,21 +17,21 @@ from gandistill.selfdistill.inference import FUSION
 def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> None:
     """Write ``layers.svg``, if the plan has Figure 2, and ``cost.svg``."""
     if LAYERS in tables:
-        write_figure(partial(layers, tables[LAYERS], plan), out / "layers.svg")
-    write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
+        canvas.write_figure(partial(layers, tables[LAYERS], plan), out / "layers.svg")
+    canvas.write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
 
 
 def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
     """Figure 2: a panel for each part; the student behind each layer, and its teacher."""
-    figure, axes = canvas(len(plan.parts), 2)
+    figure, axes = canvas.grid(len(plan.parts), 2)
     for panel, part in zip(axes, plan.parts, strict=True):
-        mine = [row for row in rows if row["network"] != CHANCE]
+        shown = [row for row in rows if row["network"] != CHANCE]
         for name, of_teacher in (("student", False), ("its teacher", True)):
-            line = [row for row in mine if (row["exit"] == DEEPEST) == of_teacher]
-            points(panel, [row["layer"] for row in line], [row[part] for row in line], name)
+            line = [row for row in shown if (row["exit"] == DEEPEST) == of_teacher]
+            canvas.points(panel, [row["layer"] for row in line], [row[part] for row in line], name)
         chance(panel, rows, part)
-        panel.set(xlabel="student's layer", ylabel=f"UAR on {part}, %", xticks=[row["layer"] for row in mine])
-    legend(figure, axes)
+        panel.set(xlabel="student's layer", ylabel=f"UAR on {part}, %", xticks=[row["layer"] for row in shown])
+    canvas.legend(figure, axes)
     return figure
 
 
@@ -47,16 +47,16 @@ def cost(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
             line = lines.setdefault(", ".join([*words, *([FUSION] if row["exit"] == FUSION else [])]), [])
             if all(row["exit"] != other["exit"] for other in line):  # Table 2 takes some of Table 1's
                 line.append(row)
-    figure, axes = canvas(len(plan.parts), 2)
+    figure, axes = canvas.grid(len(plan.parts), 2)
     for panel, part in zip(axes, plan.parts, strict=True):
         for name, line in lines.items():
             rising = sorted(line, key=lambda row: row["multiply_accumulates"])
             work = [row["multiply_accumulates"] / 1e6 for row in rising]
             joined = "-" if rising[0]["network"] == SELF else ""
-            points(panel, work, [row[part] for row in rising], name, line=joined)
+            canvas.points(panel, work, [row[part] for row in rising], name, line=joined)
         chance(panel, rows, part)
         panel.set(xlabel="million multiply-accumulates per second heard", ylabel=f"UAR on {part}, %")
-    legend(figure, axes)
+    canvas.legend(figure, axes)
     return figure
 
 

@@ -3,8 +3,8 @@
 But for ``costs.csv`` and ``costs.md`` they are the same bits whenever the same plan is run again on the same machine.
 """
 
-import json
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from gandistill.evaluate.predictions import file_name
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
-from gandistill.experiments.results import as_csv, flat, made_by
+from gandistill.experiments.results import as_csv, made_by, rows_of, size, write_table
 from gandistill.experiments.selfdistill import figures
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import (
     CHANCE,
+    DEEPEST,
     EARLY,
     EXITS,
     FINE_TUNED,
@@ -62,14 +63,14 @@ RESAMPLED = {
 }
 """What is said of bootstrap intervals, by what they are over."""
 WORK = "M multiply-accumulates per second heard"
-Found = Sequence[tuple[Measured, Facts]]
+Table = Sequence[tuple[Measured, Facts]]
 
 
 def write(
     name: str,
     plan: ExitPlan,
     inputs: ExitInputs,
-    found: Found,
+    table: Table,
     weights: Sequence[Facts],
     times: Sequence[float | None],
     checkout: Checkout,
@@ -80,28 +81,25 @@ def write(
     ``weights`` are what ``sizes`` says of each row, ``times`` the seconds that its answer takes.
     """
     out.mkdir(parents=True, exist_ok=True)
-    results = [result for one, _ in found for part in one.results.values() for result in part]
+    results = [result for row, _ in table for result in chain(*row.results.values())]
     described, spent = facts_of(plan, inputs) | made_by(name, plan.resolved(), results, checkout), []
     tables: dict[str, list[Facts]] = {}
-    for (one, entry), weight, seconds in zip(found, weights, times, strict=True):
-        rows = tables.setdefault(one.row.table, [])
-        row = {"row": len(rows)} | beside(entry, one.row.table, plan, checkout) | weight
-        rows.append(row)
+    for (measured, facts), weight, seconds in zip(table, weights, times, strict=True):
+        kind = measured.row.table
+        rows = tables.setdefault(kind, [])
+        rows.append({"row": len(rows)} | beside(facts, kind, plan, checkout) | weight)
         if seconds is not None:
-            spent.append({"table": one.row.table} | row | {"seconds": seconds})
-    for table, rows in tables.items():
-        whole = {"table": table} | described | {"rows": rows}
-        artifacts.write_text(out / f"{table}.json", json.dumps(whole, indent=1) + "\n")
-        artifacts.write_text(out / f"{table}.csv", as_csv([flat(row) for row in rows]))
-        text = f"{caption(described, plan)}\n## {TITLES[table]}\n\n{READING}\n\n{said(table, rows, plan)}"
-        artifacts.write_text(out / f"{table}.md", f"{text}\n{paper(rows, plan)}".rstrip() + "\n")
+            spent.append({"table": kind} | rows[-1] | {"seconds": seconds})
+    captioned, costs = caption(described, plan), weighed(spent, plan)
+    for kind, rows in tables.items():
+        text = f"{captioned}\n## {TITLES[kind]}\n\n{READING}\n\n{read(kind, rows, plan)}\n{paper(rows, plan)}"
+        write_table(out, kind, {"table": kind} | described, rows, text)
     for part in plan.parts:
-        artifacts.write_text(out / file_name(part), as_csv(predicted(found, inputs, part)))
+        artifacts.write_text(out / file_name(part), as_csv(predicted(table, inputs, part)))
     artifacts.write_text(out / "costs.csv", as_csv([cost_of(row, plan) for row in spent]))
-    text = f"{caption(described, plan)}\n## What an answer costs\n\n{weighed(spent, plan)}"
-    artifacts.write_text(out / "costs.md", text)
+    artifacts.write_text(out / "costs.md", f"{captioned}\n## What an answer costs\n\n{costs}")
     figures.draw(tables, plan, out)
-    return f"{caption(described, plan)}\n{weighed(spent, plan)}"
+    return f"{captioned}\n{costs}"
 
 
 def facts_of(plan: ExitPlan, inputs: ExitInputs) -> Facts:
@@ -109,9 +107,8 @@ def facts_of(plan: ExitPlan, inputs: ExitInputs) -> Facts:
     parts: Facts = {}
     for part, manifest in inputs.manifests.items():
         entries = read_manifest(manifest)
-        split = {name: [each for each in entries if each.split == name] for name in ("train", part)}
-        sizes = {k: {"utterances": len(v), "speakers": len({each.speaker for each in v})} for k, v in split.items()}
-        parts[part] = {"taught by": sizes["train"], "judged": sizes[part]}
+        for role, split in (("taught by", "train"), ("judged", part)):
+            parts.setdefault(part, {})[role] = size([entry.speaker for entry in entries if entry.split == split])
     origin = read_origin(next(iter(inputs.manifests.values())))
     return {
         "corpus": origin["corpus"],
@@ -142,23 +139,25 @@ def caption(described: Facts, plan: ExitPlan) -> str:
     return "\n\n".join([*([plan.note] if plan.note else []), text]) + "\n"
 
 
-def said(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
+def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
     """A table to read, and its differences."""
     (level,) = [row for row in rows if row["network"] == CHANCE]
-    chance = ", ".join(f"{shown(level, part)} on {part}" for part in plan.parts)
-    mine = [row for row in rows if row["network"] != CHANCE]
+    chance = ", ".join(f"{uar_of(level[part])} on {part}" for part in plan.parts)
+    shown = [row for row in rows if row["network"] != CHANCE]
     if table == NETWORKS:
-        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in mine])
+        text = markdown([named(row) | uars(row, plan) | sizes(row) for row in shown])
     elif table == PRECISIONS:
-        text = markdown([named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in mine])
+        text = markdown([named(row) | {"kB on disk": f"{row['bytes'] / 1e3:,.0f}"} | uars(row, plan) for row in shown])
     elif table == EARLY:
-        text = markdown([named(row) | uars(row, plan) | worked(row) for row in mine])
+        text = markdown([named(row) | uars(row, plan) | worked(row) for row in shown])
     else:
         down = ("block", "similarity") if table == EXITS else ("layer",)
-        cells = [row | {"part": part, "exit": exit_of(row, table)} for row in mine for part in plan.parts]
-        text = markdown(wide(cells, down, ("exit", "part"), lambda cell: shown(cell, cell["part"])))
+        if table == LAYERS:  # all students share a column
+            shown = [row if row["exit"] == DEEPEST else row | {"exit": "student"} for row in shown]
+        cells = [row | {"part": part} for row in shown for part in plan.parts]
+        text = markdown(wide(cells, down, ("exit", "part"), lambda cell: uar_of(cell[cell["part"]])))
     compared, over = [], set[str]()
-    for row in mine:
+    for row in (row for row in rows if row["network"] != CHANCE):
         for part in row["trials"]:
             gaps = {rival: gap[part] for rival, gap in row["differences"].items()}
             over |= {gap["bootstrap"]["over"] for gap in gaps.values() if "bootstrap" in gap}
@@ -166,11 +165,6 @@ def said(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
     resampled = "".join(f"{RESAMPLED[each]}\n\n" for each in sorted(over))
     why = f"{ALONE}\n\n" if table == EARLY else ""
     return f"{why}Whoever says one class always has a UAR of {chance}.\n\n{text}\n{resampled}{markdown(compared)}"
-
-
-def exit_of(row: Facts, table: str) -> str:
-    """What a column of exits is called: in Figure 2 all students share one."""
-    return "student" if table == LAYERS and row["exit"] == str(row["layer"]) else row["exit"]
 
 
 def named(row: Facts) -> Facts:
@@ -181,17 +175,12 @@ def named(row: Facts) -> Facts:
 
 
 def uars(row: Facts, plan: ExitPlan) -> Facts:
-    return {f"{part} UAR": shown(row, part) for part in plan.parts if part in row}
+    return {f"{part} UAR": uar_of(row[part]) for part in plan.parts if part in row}
 
 
 def worked(row: Facts) -> Facts:
-    """Mean depth and work where one leaves early."""
-    return {"mean depth": f"{row['mean_depth']:.2f}", WORK: f"{row['multiply_accumulates'] / 1e6:,.0f}"}
-
-
-def shown(row: Facts, part: str) -> str:
-    """UAR on a part in per cent with its interval."""
-    return uar_of(row[part])
+    depth = {"mean depth": f"{row['mean_depth']:.2f}"} if "mean_depth" in row else {}
+    return depth | {WORK: f"{row['multiply_accumulates'] / 1e6:,.0f}"}
 
 
 def sizes(row: Facts) -> Facts:
@@ -199,7 +188,7 @@ def sizes(row: Facts) -> Facts:
     return {
         "M parameters, as the paper counts": f"{row['parameters_paper'] / 1e6:.3g}",
         "M parameters, deployed": f"{row['parameters_deployed'] / 1e6:.3g}",
-        WORK: f"{row['multiply_accumulates'] / 1e6:,.0f}",
+        **worked(row),
         "MB": f"{row['bytes'] / 1e6:,.2f}",
     }
 
@@ -233,15 +222,15 @@ def weighed(spent: Sequence[Facts], plan: ExitPlan) -> str:
     return f"{text}\n\n{markdown(table)}"
 
 
-def predicted(found: Found, inputs: ExitInputs, part: str) -> list[Facts]:
+def predicted(table: Table, inputs: ExitInputs, part: str) -> list[Facts]:
     """A row for each utterance; what each exit of each trial said of it, as class numbers, in its own column."""
     entries = inputs.judged(part).entries
     columns: dict[str, Any] = {key: [getattr(each, key) for each in entries] for key in ("id", "speaker")}
     columns["label"] = [each.emotion for each in entries]
-    for one, entry in found:
-        for key, result in zip(entry.get("trials", {}).get(part, []), one.results.get(part, []), strict=True):
+    for measured, facts in table:
+        for key, result in zip(facts.get("trials", {}).get(part, []), measured.results.get(part, []), strict=True):
             columns |= {f"{key}.{name}": exit["predicted"] for name, exit in result["exits"].items()}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return rows_of(columns)
 
 
 def beside(row: Facts, table: str, plan: ExitPlan, checkout: Checkout) -> Facts:

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from gandistill.config import Config
 from gandistill.errors import InputError
+from gandistill.experiments.plan import CorpusPlan, check_distinct
 from gandistill.selfdistill.random_upstream import RandomUpstreamConfig
 from gandistill.selfdistill.settings import LayerwiseConfig, SelfDistilConfig
 
@@ -54,15 +55,9 @@ class CompetingPlan(Config):
     """Of the run whose deepest exit is taken."""
 
 
-class ExitPlan(Config):
-    """What is run and how often. The recipe is named relative to the folder that ``rooted`` is given."""
+class ExitPlan(CorpusPlan):
+    """What is run and how often."""
 
-    note: str = ""
-    """What every table says of itself first."""
-    corpus: str
-    """A reader of ``gandistill prepare``."""
-    protocol: str
-    """A protocol of that corpus."""
     fold: PositiveInt = 1
     """Fold of the protocol."""
     recipe: Path
@@ -93,19 +88,10 @@ class ExitPlan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        lists: dict[str, tuple[Any, ...]] = {
-            "blocks": self.blocks,
-            "similarities": self.similarities,
-            "precisions": self.precisions,
-            "uar_losses": self.uar_losses,
-            "parts": self.parts,
-            "layerwise.blocks": () if self.layerwise is None else self.layerwise.blocks,
-            "layers.layers": (self.layers and self.layers.layers) or (),
-        }
-        for name, values in lists.items():
-            twice = [value for place, value in enumerate(values) if value in values[:place]]
-            if twice:
-                raise ValueError(f"{name}: {twice[0]!r} is named twice")
+        names = ("blocks", "similarities", "precisions", "uar_losses", "parts")
+        lists: dict[str, tuple[Any, ...]] = {name: getattr(self, name) for name in names}
+        lists["layerwise.blocks"] = () if self.layerwise is None else self.layerwise.blocks
+        check_distinct(lists | {"layers.layers": (self.layers and self.layers.layers) or ()})
         taken = self.competing
         if taken.block not in self.blocks or not {taken.students, taken.teacher} <= {*self.similarities}:
             raise ValueError(

@@ -7,8 +7,9 @@ Table 1, stored in fewer bytes, and (``early``) one of them leaving early. S tra
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from statistics import fmean
 
 import numpy as np
@@ -16,9 +17,8 @@ import numpy as np
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.differences import Floats, spread, uar_beyond, uar_difference
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.early import Early
+from gandistill.experiments.selfdistill.further import Early, Stored
 from gandistill.experiments.selfdistill.plan import Block, ExitPlan, Similarity
-from gandistill.experiments.selfdistill.precisions import Stored
 from gandistill.experiments.selfdistill.trials import ExitInputs, Trial
 from gandistill.experiments.store import Store
 from gandistill.precision import FULL
@@ -37,7 +37,7 @@ AS_MANY_FINE_TUNED, ALL_FINE_TUNED = "fine-tuning of as many layers", "fine-tuni
 
 @dataclass(frozen=True)
 class Row:
-    """One row before it is measured: of which table, what it is, which answer of its trials, those [parts][S].
+    """One row before it is measured: of which table, what it is, which answer of its trials, those of each part [S].
 
     ``answer`` is a depth, ``fusion`` or ``auto``. A row without trials is chance.
     """
@@ -45,12 +45,7 @@ class Row:
     table: str
     facts: Facts
     answer: str = ""
-    trials: Mapping[str, Sequence[Trial]] | None = None
-
-    @property
-    def of_all(self) -> list[Trial]:
-        """Its trials of all parts."""
-        return [trial for some in (self.trials or {}).values() for trial in some]
+    trials: Sequence[Trial] = ()
 
 
 @dataclass(frozen=True)
@@ -66,25 +61,24 @@ class Rows:
 
     def exits(self) -> Iterator[Row]:
         """Table 1."""
-        plan = self.plan
         yield Row(EXITS, {"network": CHANCE})
-        for block in plan.blocks:
-            for similarity in plan.similarities:
-                yield from self._answers(EXITS, block, similarity, plan.whole.network.exits)
+        for block, similarity in product(self.plan.blocks, self.plan.similarities):
+            yield from self._answers(EXITS, block, similarity)
 
     def networks(self) -> Iterator[Row]:
         """Table 2."""
-        plan, taken = self.plan, self.plan.competing
+        plan, seeds = self.plan, range(self.plan.seeds)
         yield Row(NETWORKS, {"network": CHANCE})
         for depth in (*plan.whole.network.exits, None):
             facts = {"network": FINE_TUNED, "exit": str(depth or DEEPEST)}
-            yield self._row(NETWORKS, facts, depth, [plan.fine_tuning(depth, seed) for seed in range(plan.seeds)])
+            yield self._row(NETWORKS, facts, depth, [plan.fine_tuning(depth, seed) for seed in seeds])
         if plan.layerwise is not None:
             depth = plan.layerwise.depth
             for block in plan.layerwise.blocks:
                 facts = {"network": LAYER_WISE, "block": block, "exit": str(depth)}
-                configs = [plan.layer_wise(block, plan.layerwise, seed) for seed in range(plan.seeds)]
+                configs = [plan.layer_wise(block, plan.layerwise, seed) for seed in seeds]
                 yield self._row(NETWORKS, facts, depth, configs)
+        taken = plan.competing
         for row in self._competing(NETWORKS):
             if row.facts["similarity"] == (taken.teacher if row.facts["exit"] == DEEPEST else taken.students):
                 yield row
@@ -96,31 +90,24 @@ class Rows:
             yield Row(LAYERS, {"network": CHANCE})
             for layer in wanted.layers or range(1, self.inputs.layers):
                 for row in self._answers(LAYERS, wanted.block, wanted.similarity, (layer,)):
-                    yield Row(LAYERS, row.facts | {"layer": layer}, row.answer, row.trials)
+                    yield replace(row, facts=row.facts | {"layer": layer})
 
     def precisions(self) -> Iterator[Row]:
         """The exits of the runs that Table 2 takes, each stored in float32 and in fewer bytes."""
         if self.plan.precisions:
             yield Row(PRECISIONS, {"network": CHANCE})
-            for row in self._competing(PRECISIONS):
-                for precision in (FULL, *self.plan.precisions):
-                    trials = {
-                        part: [Stored(one.inputs, part, one.config, precision) for one in some]
-                        for part, some in (row.trials or {}).items()
-                    }
-                    yield Row(PRECISIONS, row.facts | {"precision": precision}, row.answer, trials)
+            for row, precision in product(self._competing(PRECISIONS), (FULL, *self.plan.precisions)):
+                stored = [Stored(trial.inputs, trial.part, trial.config, precision) for trial in row.trials]
+                yield replace(row, facts=row.facts | {"precision": precision}, trials=stored)
 
     def early(self) -> Iterator[Row]:
         """The run whose students Table 2 takes, leaving early, and the deepest exit of the same networks, on test."""
         plan, taken = self.plan, self.plan.competing
         if {"dev", "test"} <= {*plan.parts} and plan.uar_losses:
             yield Row(EARLY, {"network": CHANCE})
-            configs = [
-                plan.self_distillation(taken.block, taken.students, plan.whole.network.exits, seed)
-                for seed in range(plan.seeds)
-            ]
+            configs = self._configs(taken.block, taken.students)
             for loss in plan.uar_losses:
-                trials = {"test": [Early(self.inputs, "test", config, loss) for config in configs]}
+                trials = [Early(self.inputs, "test", config, loss) for config in configs]
                 facts = {"network": SELF, "block": taken.block, "similarity": taken.students, "uar_loss": loss}
                 for name, answer in ((AUTO, AUTO), (DEEPEST, str(self.inputs.layers))):
                     yield Row(EARLY, facts | {"exit": name}, answer, trials)
@@ -129,20 +116,25 @@ class Rows:
         """A row for each exit of both runs that Table 2 takes."""
         taken = self.plan.competing
         for similarity in dict.fromkeys((taken.students, taken.teacher)):
-            for row in self._answers(table, taken.block, similarity, self.plan.whole.network.exits):
-                if row.answer != FUSION:
-                    yield row
+            yield from (row for row in self._answers(table, taken.block, similarity) if row.answer != FUSION)
 
-    def _answers(self, table: str, block: Block, similarity: Similarity, exits: tuple[int, ...]) -> Iterator[Row]:
-        """A row for each answer of networks with students."""
-        plan = self.plan
-        configs = [plan.self_distillation(block, similarity, exits, seed) for seed in range(plan.seeds)]
+    def _answers(
+        self, table: str, block: Block, similarity: Similarity, exits: tuple[int, ...] | None = None
+    ) -> Iterator[Row]:
+        """A row for each answer of networks with students behind some layers; none given: the recipe's."""
+        configs, exits = self._configs(block, similarity, exits), exits or self.plan.whole.network.exits
         for name in (*exits, DEEPEST, *([FUSION] if len(exits) > 1 else [])):
             facts = {"network": SELF, "block": block, "similarity": similarity, "exit": str(name)}
             yield self._row(table, facts, None if name == DEEPEST else name, configs)
 
+    def _configs(
+        self, block: Block, similarity: Similarity, exits: tuple[int, ...] | None = None
+    ) -> list[SelfDistilConfig]:
+        exits = exits or self.plan.whole.network.exits
+        return [self.plan.self_distillation(block, similarity, exits, seed) for seed in range(self.plan.seeds)]
+
     def _row(self, table: str, facts: Facts, answer: int | str | None, configs: Sequence[SelfDistilConfig]) -> Row:
-        trials = {part: [Trial(self.inputs, part, config) for config in configs] for part in self.plan.parts}
+        trials = [Trial(self.inputs, part, config) for part in self.plan.parts for config in configs]
         return Row(table, facts, str(answer or self.inputs.layers), trials)
 
 
@@ -157,44 +149,49 @@ class Measured:
     @classmethod
     def of(cls, row: Row, store: Store, inputs: ExitInputs) -> "Measured":
         """From what the store holds."""
-        found = {part: [store.result(trial) for trial in some] for part, some in (row.trials or {}).items()}
-        return cls(row, found, inputs)
+        results: dict[str, list[Facts]] = {}
+        for trial in row.trials:
+            results.setdefault(trial.part, []).append(store.result(trial))
+        return cls(row, results, inputs)
+
+    def answers(self, part: str) -> list[Facts]:
+        """What the row's answer is worth on a part, by each training [S]."""
+        return [result["exits"][self.row.answer] for result in self.results[part]]
 
     def scores(self, what: str, part: str) -> Floats:
         """``uar`` or ``accuracy`` on a part [S, 1]."""
-        return np.array([[one["exits"][self.row.answer][what]] for one in self.results[part]])
-
-    def predictions(self, part: str) -> list[Predictions]:
-        """What each training says of a part [S]."""
-        judged = self.inputs.judged(part)
-        ids, speakers, emotions = np.array([(e.id, e.speaker, e.emotion) for e in judged.entries]).T
-        labels, found = np.array(judged.labels), self.results[part]
-        said = [labels[one["exits"][self.row.answer]["predicted"]] for one in found]
-        return [Predictions(ids, speakers, emotions, predicted, str(self.row.facts)) for predicted in said]
+        return np.array([[answer[what]] for answer in self.answers(part)])
 
     @cached_property
     def tested(self) -> list[Predictions]:
-        """Predictions of the test part."""
-        return self.predictions("test")
+        """Predictions of the test part [S]."""
+        judged = self.inputs.judged("test")
+        ids, speakers, emotions = np.array([(entry.id, entry.speaker, entry.emotion) for entry in judged.entries]).T
+        predicted = [np.array(judged.labels)[answer["predicted"]] for answer in self.answers("test")]
+        return [Predictions(ids, speakers, emotions, labels, str(self.row.facts)) for labels in predicted]
 
     def summary(self) -> Facts:
         """What the table says of the row, but for differences."""
-        said = dict(self.row.facts)
-        for part in self.inputs.manifests:
-            if self.row.trials is None:
-                said[part] = {"uar": 1 / len(set(self.inputs.judged(part).targets.tolist()))}
-            elif part in self.results:
-                uars = self.scores("uar", part)
-                said[part] = spread(uars) | {"uars": uars[:, 0].tolist()}
-                said[part]["accuracy"] = float(self.scores("accuracy", part).mean())
-        keys = {part: [one.key[:12] for one in some] for part, some in (self.row.trials or {}).items()}
-        if self.row.table == PRECISIONS and keys:
-            weighed = [one["exits"][self.row.answer]["bytes"] for some in self.results.values() for one in some]
-            said["bytes"] = max(weighed)
-        if self.row.table == EARLY and keys:
-            answers = [one["exits"][self.row.answer] for some in self.results.values() for one in some]
-            said |= {what: fmean(one[what] for one in answers) for what in ("mean_depth", "multiply_accumulates")}
-        return said | ({"answer": self.row.answer, "trials": keys} if keys else {})
+        facts = dict(self.row.facts)
+        if not self.results:
+            return facts | {part: {"uar": chance_on(self.inputs, part)} for part in self.inputs.manifests}
+        for part in self.results:
+            uars = self.scores("uar", part)
+            facts[part] = spread(uars) | {"uars": uars[:, 0].tolist()}
+            facts[part]["accuracy"] = float(self.scores("accuracy", part).mean())
+        answers = [answer for part in self.results for answer in self.answers(part)]
+        if self.row.table == PRECISIONS:
+            facts["bytes"] = max(answer["bytes"] for answer in answers)
+        if self.row.table == EARLY:
+            costs = ("mean_depth", "multiply_accumulates")
+            facts |= {what: fmean(answer[what] for answer in answers) for what in costs}
+        keys = {part: [trial.key[:12] for trial in self.row.trials if trial.part == part] for part in self.results}
+        return facts | {"answer": self.row.answer, "trials": keys}
+
+
+def chance_on(inputs: ExitInputs, part: str) -> float:
+    """UAR of whoever says one class always."""
+    return 1 / len(set(inputs.judged(part).targets.tolist()))
 
 
 def measured(rows: Sequence[Row], store: Store, inputs: ExitInputs) -> list[tuple[Measured, Facts]]:
@@ -206,36 +203,34 @@ def measured(rows: Sequence[Row], store: Store, inputs: ExitInputs) -> list[tupl
     to chance and its rivals: an exit to the deepest of the same training, or to itself in float32, a network of Table 2
     to plain fine-tuning.
     """
-    found = [Measured.of(row, store, inputs) for row in rows]
+    judged = [Measured.of(row, store, inputs) for row in rows]
     table = []
-    for one in found:
-        entry = one.summary()
-        if one.results:
-            chance = {part: 1 / len(set(inputs.judged(part).targets.tolist())) for part in one.results}
-            entry["differences"] = {CHANCE: {part: uar_beyond(one, level, part) for part, level in chance.items()}}
-        for name, rival in _rivals(one, found):
-            paired = name in PAIRED
-            entry["differences"][name] = {part: uar_difference(one, rival, part, paired) for part in one.results}
-        table.append((one, entry))
+    for row in judged:
+        facts = row.summary()
+        if row.results:
+            beyond = {part: uar_beyond(row, chance_on(inputs, part), part) for part in row.results}
+            facts["differences"] = {CHANCE: beyond} | {
+                name: {part: uar_difference(row, rival, part, paired=name in PAIRED) for part in row.results}
+                for name, rival in _rivals(row, judged)
+            }
+        table.append((row, facts))
     return table
 
 
-def _rivals(one: Measured, found: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
+def _rivals(row: Measured, judged: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
     """What a row is compared with, by name."""
-    mine = one.row.facts
+    mine, table = row.row.facts, row.row.table
     if mine["network"] in (CHANCE, FINE_TUNED):
         return
-    for each in found:
-        facts = each.row.facts
-        if each.row.table != one.row.table:
+    for rival in judged:
+        facts = rival.row.facts
+        if rival.row.table != table:
             continue
-        if one.row.table == NETWORKS:
-            if facts["network"] == FINE_TUNED and facts["exit"] == DEEPEST:
-                yield ALL_FINE_TUNED, each
-            elif facts["network"] == FINE_TUNED and facts["exit"] == mine["exit"]:
-                yield AS_MANY_FINE_TUNED, each
-        elif one.row.table == PRECISIONS:
+        if table == NETWORKS:
+            if facts["network"] == FINE_TUNED and facts["exit"] in (DEEPEST, mine["exit"]):
+                yield ALL_FINE_TUNED if facts["exit"] == DEEPEST else AS_MANY_FINE_TUNED, rival
+        elif table == PRECISIONS:
             if mine["precision"] != FULL and facts == mine | {"precision": FULL}:
-                yield FULL, each
-        elif mine["exit"] != DEEPEST and each.row.trials == one.row.trials and facts["exit"] == DEEPEST:
-            yield ITS_DEEPEST, each
+                yield FULL, rival
+        elif mine["exit"] != DEEPEST and rival.row.trials == row.row.trials and facts["exit"] == DEEPEST:
+            yield ITS_DEEPEST, rival

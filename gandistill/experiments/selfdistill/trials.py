@@ -18,7 +18,7 @@ from gandistill.corpora.prepare import DEV_MERGED, prepare
 from gandistill.corpora.splits import merge_dev
 from gandistill.evaluate.predict import class_scores
 from gandistill.experiments.inputs import MANIFEST
-from gandistill.experiments.jobs import Failure, Trials
+from gandistill.experiments.jobs import Trials
 from gandistill.experiments.names import Facts
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.store import Store, digest
@@ -117,18 +117,27 @@ class Trial:
             name = f"fine-tuning of {f'{network.depth} layers' if network.depth else 'all layers'}"
         return f"{name}, seed {seed}, judged on {self.part}"
 
+    @property
+    def decides(self) -> Facts:
+        """What decides it, but for versions of libraries and the machine."""
+        return {
+            "code": [experiments.VERSION, evaluate.VERSION, selfdistill.VERSION],
+            "upstream": self.inputs.upstream_sha256,
+            "part": self.part,
+            "data": self.inputs.fingerprints[self.part],
+            "config": self.config.shareable(),
+        }
+
     @cached_property
     def key(self) -> str:
-        """The hash of everything that decides it, but for versions of libraries and the machine."""
-        code = [experiments.VERSION, evaluate.VERSION, selfdistill.VERSION]
-        facts = {"code": code, "upstream": self.inputs.upstream_sha256, "part": self.part}
-        return digest(facts | {"data": self.inputs.fingerprints[self.part], "config": self.config.shareable()})
+        """The hash of everything that decides it."""
+        return digest(self.decides)
 
     def run(self, store: Store) -> Path:
         """The run folder of its training."""
-        return store.folder / "runs" / self.key[:16]
+        return store.run(self.decides)
 
-    def found(self, store: Store) -> Facts:
+    def compute(self, store: Store) -> Facts:
         """Train the network, or go on with it, and judge every exit; of the run its network stays."""
         run = self.run(store)
         if not (run / NETWORK / artifacts.CONFIG).is_file():
@@ -149,7 +158,7 @@ class Trial:
 def answers(network: Network, judged: Utterances) -> dict[str, Facts]:
     """The scores of each exit of a network, by its depth, and of ``fusion`` of two students or more."""
     by_depth = posteriors(network.to(place().device or torch.device("cpu")), judged)
-    p = {str(depth): one for depth, one in by_depth.items()}
+    p = {str(depth): posterior for depth, posterior in by_depth.items()}
     if can_fuse(by_depth):
         p[FUSION] = fused(by_depth)
     return scores_of(p, judged)
@@ -160,33 +169,21 @@ def scores_of(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
 
     As ``class_scores`` has it, and ``predicted``, the class number of each utterance.
     """
-    predicted = {name: one.argmax(-1).cpu().numpy() for name, one in p.items()}
+    predicted = {name: posterior.argmax(-1).cpu().numpy() for name, posterior in p.items()}
     return {
-        name: class_scores(judged.targets, said, judged.labels) | {"predicted": said.tolist()}
-        for name, said in predicted.items()
+        name: class_scores(judged.targets, classes, judged.labels) | {"predicted": classes.tolist()}
+        for name, classes in predicted.items()
     }
 
 
-@dataclass(frozen=True)
-class Series(Trials[Trial]):
-    """The job that trains one network by several seeds and for every part, and then stores it as asked."""
+def jobs_of(trials: Iterable[Trial]) -> list[Trials[Trial]]:
+    """The jobs that these trials take, each trial once, in their order.
 
-    def work(self, store: Store) -> list[Failure]:
-        """Do what is left; give what failed."""
-        failures = []
-        for trial in self.missing(store):
-            try:
-                store.put(trial, trial.found(store))
-            except Exception as error:  # whatever it is, the others are worth computing
-                failures.append(Failure.of(trial, error))
-        return failures
-
-
-def jobs_of(trials: Iterable[Trial]) -> list[Series]:
-    """The jobs that these trials take, each trial once, in their order."""
+    A job trains one network by several seeds and for every part, and then asks further of it.
+    """
     groups: dict[str, dict[str, Trial]] = {}
     for trial in trials:
         config = trial.config.shareable()
         del config["training"]["seed"]
         groups.setdefault(digest(config), {})[trial.key] = trial
-    return [Series(tuple(group.values())) for group in groups.values()]
+    return [Trials(tuple(group.values())) for group in groups.values()]

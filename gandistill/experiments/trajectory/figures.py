@@ -7,31 +7,31 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gandistill.experiments.canvas import canvas, legend, points, write_figure
+from gandistill.experiments import canvas
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
 
 
-def draw(found: Sequence[Facts], out: Path) -> None:
+def draw(table: Sequence[Facts], out: Path) -> None:
     """Write ``figure2-dev.svg`` and so on."""
-    rows = [row for row in found if row["start"] == "scratch" and "chosen" not in row]
+    rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
     for part in [part for part in PARTS if part in rows[0]]:
         for name, figure in (("figure2", steps), ("figure3", curves)):
-            write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
+            canvas.write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
 
 
 def steps(rows: Sequence[Facts], part: str) -> Figure:
     """A panel for each way to distil, points and student that has a curve; step 0 and random real points as bands."""
-    mine = [row for row in rows if "matched" in row]
-    named = [(row["matched"], row["ppc"], row["student"]) for row in mine]
+    shown = [row for row in rows if "matched" in row]
+    named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
     curves = [place for place in dict.fromkeys(named) if named.count(place) > 2]
-    figure, axes = canvas(max(1, len(curves)), 2)
+    figure, axes = canvas.grid(max(1, len(curves)), 2)
     for panel, (matched, ppc, student) in zip(axes, curves, strict=False):
-        curve = [row for row, place in zip(mine, named, strict=True) if place == (matched, ppc, student)]
+        curve = [row for row, place in zip(shown, named, strict=True) if place == (matched, ppc, student)]
         at = [row["step"] for row in curve]
-        points(panel, at, [row[part] for row in curve], "distilled")
+        canvas.points(panel, at, [row[part] for row in curve], "distilled")
         band(panel, curve[0][part], "step 0", "C1")
         for row in rows:
             if (row["training set"], row["labels"], row.get("ppc")) == (RANDOM, HARD, ppc) and row[
@@ -40,34 +40,29 @@ def steps(rows: Sequence[Facts], part: str) -> Figure:
                 band(panel, row[part], RANDOM, "C2")
         panel.set(xlabel="distillation step", ylabel=f"UAR on {part}, %", ylim=(0, 100))
         panel.set(title=f"distilled, {matched}, {ppc} per class; student {student}", xticks=at)
-    legend(figure, axes)
+    canvas.legend(figure, axes)
     return figure
 
 
 def curves(rows: Sequence[Facts], part: str) -> Figure:
     """UAR against points per class, a panel for each student; all real data as a line."""
     students = list(dict.fromkeys(row["student"] for row in rows))
-    figure, axes = canvas(len(students), 2)
+    figure, axes = canvas.grid(len(students), 2)
     for panel, student in zip(axes, students, strict=True):
-        mine = [row for row in rows if row["student"] == student]
+        shown = [row for row in rows if row["student"] == student]
         lines: dict[str, list[Facts]] = {}
-        for row in mine:
+        for row in shown:
             if row.get("ppc") and (name := _line(row)):
                 line = lines.setdefault(name, [])
-                if not any(row["trials"] == other["trials"] for other in line):  # several ways start alike
+                if all(row["trials"] != other["trials"] for other in line):  # several ways start alike
                     line.append(row)
-        for nth, (name, of_line) in enumerate(lines.items()):
-            aside = 1.02 ** (nth - len(lines) / 2)  # so that intervals do not hide each other
-            points(panel, [row["ppc"] * aside for row in of_line], [row[part] for row in of_line], name)
-        for row in mine:
+        canvas.curves(panel, {name: [(row["ppc"], row[part]) for row in line] for name, line in lines.items()})
+        for row in shown:
             if (name := row["training set"]) in (REAL, TAUGHT):
                 style = "-" if name == REAL else ":"
                 panel.axhline(100 * row[part]["uar"], color="black", linewidth=0.8, linestyle=style, label=name)
-        panel.set(xscale="log", xlabel="points per class", ylabel=f"UAR on {part}, %", title=f"student {student}")
-        panel.set(ylim=(0, 100), xticks=sorted({row["ppc"] for row in mine if row.get("ppc")}))
-        panel.xaxis.set_major_formatter("{x:.0f}")
-        panel.minorticks_off()
-    legend(figure, axes)
+        panel.set(ylabel=f"UAR on {part}, %", title=f"student {student}")
+    canvas.legend(figure, axes)
     return figure
 
 
@@ -80,8 +75,8 @@ def _line(row: Facts) -> str:
     return row["training set"] + soft if kept else ""
 
 
-def band(panel: Axes, found: Facts, name: str, colour: str) -> None:
+def band(panel: Axes, uar: Facts, name: str, colour: str) -> None:
     """A line in per cent with its interval."""
-    low, high = bounds(found)
-    panel.axhline(100 * found["uar"], color=colour, linewidth=0.8, linestyle="--", label=name)
+    low, high = bounds(uar)
+    panel.axhline(100 * uar["uar"], color=colour, linewidth=0.8, linestyle="--", label=name)
     panel.axhspan(100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)

@@ -3,22 +3,20 @@
 But for ``costs.csv`` they are the same bits whenever the same plan is run again on the same machine.
 """
 
-import json
 from collections.abc import Sequence
-from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts
-from gandistill.corpora.manifest import SPLITS
 from gandistill.evaluate.markdown import markdown
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
-from gandistill.experiments.results import as_csv, flat, made_by, size
+from gandistill.experiments.results import as_csv, made_by, rows_of, sizes_of_parts, write_table
 from gandistill.experiments.trajectory import figures
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
-from gandistill.experiments.trajectory.rows import DISTILLED, FULL, HARD, RANDOM, STEP_0, TABLES, Measured
+from gandistill.experiments.trajectory.rows import DISTILLED, FULL, HARD, RANDOM, STEP_0, Measured
 from gandistill.experiments.trajectory.trials import PARTS
 from gandistill.features.featureset import FeatureSet
 
@@ -32,44 +30,33 @@ speakers, the trained students held fixed. The first random sets are the step 0 
 interval beyond random points does not know, and is too wide by. Learned soft labels stand beside random real points
 with the mean posterior of the bank, whose heads are not the teachers. Steps are those that the plan names; a step
 chosen on dev says so. Nothing was chosen on test."""
-Found = Sequence[tuple[Measured, Facts]]
+Table = Sequence[tuple[Measured, Facts]]
 
 
-def write(name: str, plan: TrajectoryPlan, features: FeatureSet, found: Found, checkout: Checkout, out: Path) -> str:
+def write(name: str, plan: TrajectoryPlan, features: FeatureSet, table: Table, checkout: Checkout, out: Path) -> str:
     """Write all files into ``out``. Gives what of them says most, for a document."""
     out.mkdir(parents=True, exist_ok=True)
-    results = [one for measured, _ in found for some in measured.results for one in some]
+    results = [result for row, _ in table for result in chain(*row.results)]
     described, costs = facts_of(plan, features) | made_by(name, plan.resolved(), results, checkout), []
-    for table in TABLES:
-        published = checkout.reference(PAPER[table])
-        mine = [(one, beside(entry, table, published, plan)) for one, entry in found if one.row.table == table]
-        rows = []
-        for place, (_, entry) in enumerate(mine):
-            rows.append({"row": place} | {key: value for key, value in entry.items() if key != "cost"})
-            costs.append({"table": table, "row": place} | entry["cost"])
-        artifacts.write_text(
-            out / f"{table}.json", json.dumps({"table": table} | described | {"rows": rows}, indent=1) + "\n"
-        )
-        artifacts.write_text(out / f"{table}.csv", as_csv([flat(row) for row in rows]))
-        text = f"{caption(described, plan)}\n## {TITLES[table]}\n\n"
-        text += full(rows) if table == FULL else distilled(rows)
-        artifacts.write_text(out / f"{table}.md", f"{text}\n{paper(rows)}".rstrip() + "\n")
-    artifacts.write_text(out / "predictions.csv", as_csv(predicted(found, features)))
+    captioned = caption(described, plan)
+    for kind, show in ((FULL, full), (DISTILLED, distilled)):
+        published = checkout.reference(PAPER[kind])
+        entries = [beside(facts, kind, published, plan) for row, facts in table if row.row.table == kind]
+        rows: list[Facts] = [{"row": place} | facts for place, facts in enumerate(entries)]
+        costs += [{"table": kind, "row": row["row"]} | row.pop("cost") for row in rows]
+        text = f"{captioned}\n## {TITLES[kind]}\n\n{show(rows)}\n{paper(rows)}"
+        write_table(out, kind, {"table": kind} | described, rows, text)
+    artifacts.write_text(out / "predictions.csv", as_csv(predicted(table, features)))
     artifacts.write_text(out / "costs.csv", as_csv(costs))
-    figures.draw([entry for _, entry in found], out)
-    return f"{caption(described, plan)}\n{digest([entry for one, entry in found if one.row.table == DISTILLED])}"
+    figures.draw([facts for _, facts in table], out)
+    return f"{captioned}\n{digest([facts for row, facts in table if row.row.table == DISTILLED])}"
 
 
 def facts_of(plan: TrajectoryPlan, features: FeatureSet) -> Facts:
     """What was run: corpus, protocol, fold and parts."""
-    parts = {*features.index["split"]}
-    return {
-        "corpus": features.config["corpus"],
-        "protocol": plan.protocol,
-        "fold": plan.fold,
-        "parts": {part: size(features.part(part)) for part in SPLITS if part in parts},
-        "labels": features.labels,
-    }
+    of_plan = {"protocol": plan.protocol, "fold": plan.fold}
+    of_features = {"parts": sizes_of_parts(features), "labels": features.labels}
+    return {"corpus": features.config["corpus"]} | of_plan | of_features
 
 
 def caption(described: Facts, plan: TrajectoryPlan) -> str:
@@ -86,7 +73,7 @@ def full(rows: Sequence[Facts]) -> str:
     """Table 2: UAR of each network on each part."""
     table = [
         {"network": row["student"], "updates": f"{row['updates']:,}"}
-        | {f"{part} UAR": shown(row, part) for part in PARTS if part in row}
+        | {f"{part} UAR": uar_of(row[part]) for part in PARTS if part in row}
         for row in rows
     ]
     return f"Networks trained on all real data by the teachers' schedule, UAR in per cent:\n\n{markdown(table)}"
@@ -99,7 +86,13 @@ def distilled(rows: Sequence[Facts]) -> str:
         for start in dict.fromkeys(row["start"] for row in rows):
             text.append(uars([row for row in rows if row["start"] == start], part))
     compared = [row for row in rows if "differences" in row]
-    ahead = [_ahead(row, part) for row in compared for part in PARTS if part in next(iter(row["differences"].values()))]
+    ahead = []
+    for row, part in product(compared, PARTS):
+        if part in next(iter(row["differences"].values())):
+            name = row["training set"] + (", step chosen on dev" if "chosen" in row else "")
+            named = {"row": name} | {key: row.get(key) for key in ("step", "student", "start", "ppc")}
+            gaps = {f"beyond {rival}": beyond(gap[part]) for rival, gap in row["differences"].items()}
+            ahead.append(named | {"part": part} | gaps)
     text.append(f"{READING}\n\n{counted(rows)}\n\n{markdown(ahead)}")
     return "\n".join(text)
 
@@ -112,9 +105,9 @@ def digest(rows: Sequence[Facts]) -> str:
 
 def uars(rows: Sequence[Facts], part: str) -> str:
     """UARs on a part of students of one start: a row for each training set, a column for each student and ppc."""
-    mine = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
-    mine = [row | {"ppc": None} if "ppc" not in row else row for row in mine if "chosen" not in row]
-    table = wide(mine, ("training set", "step", "labels"), ("student", "ppc"), partial(shown, part=part))
+    shown = [row | {"step": None if row.get("step") is None else str(row["step"])} for row in rows]
+    shown = [row | {"ppc": None} if "ppc" not in row else row for row in shown if "chosen" not in row]
+    table = wide(shown, ("training set", "step", "labels"), ("student", "ppc"), lambda row: uar_of(row[part]))
     weights = "initial weights of their own" if rows[0]["start"] == "scratch" else "their teachers' initial weights"
     return f"UAR on {part} in per cent, students from {weights}:\n\n{markdown(table)}"
 
@@ -122,20 +115,20 @@ def uars(rows: Sequence[Facts], part: str) -> str:
 def counted(rows: Sequence[Facts]) -> str:
     """How many distilled rows after their last step are above, or below, their step 0 and random real points."""
     last = [row for row in rows if row.get("last") and row["start"] == "scratch" and "chosen" not in row]
-    said = [f"Of {len(last)} distilled rows after their last step, by their test UAR:"]
+    lines = [f"Of {len(last)} distilled rows after their last step, by their test UAR:"]
     for rival in (STEP_0, RANDOM):
         gaps = [row["differences"][rival]["test"] for row in last]
         over_sets = [(gap.get("low", -1), gap.get("high", 1)) for gap in gaps]
         held_fixed = [gap["bootstrap"]["interval"] for gap in gaps]
         name = "their own step 0" if rival == STEP_0 else rival
-        said.append(
+        lines.append(
             f"- against {name}: {_sides(over_sets)} by the t interval over sets; {_sides(held_fixed)} by the bootstrap "
             f"over {gaps[0]['bootstrap']['over']}s, the trained students held fixed"
         )
     sets = {(row["matched"], row["ppc"]): row["halvings"] for row in last}  # students judge the same sets
     rolled = [count for each in sets.values() for count in each]
-    said.append(f"- {sum(map(bool, rolled))} of their {len(rolled)} sets were rolled back on their way, rates halved")
-    return "\n".join(said)
+    lines.append(f"- {sum(map(bool, rolled))} of their {len(rolled)} sets were rolled back on their way, rates halved")
+    return "\n".join(lines)
 
 
 def _sides(intervals: Sequence[Sequence[float]]) -> str:
@@ -144,34 +137,19 @@ def _sides(intervals: Sequence[Sequence[float]]) -> str:
     return f"{above} above, {below} below, {len(intervals) - above - below} neither"
 
 
-def _ahead(row: Facts, part: str) -> Facts:
-    name = row["training set"] + (", step chosen on dev" if "chosen" in row else "")
-    named = {"row": name} | {key: row.get(key) for key in ("step", "student", "start", "ppc")}
-    gaps = {f"beyond {name}": beyond(found[part]) for name, found in row["differences"].items()}
-    return named | {"part": part} | gaps
-
-
-def shown(row: Facts, part: str) -> str:
-    """UAR on a part in per cent with its interval."""
-    return uar_of(row[part])
-
-
-def predicted(found: Found, features: FeatureSet) -> list[Facts]:
+def predicted(table: Table, features: FeatureSet) -> list[Facts]:
     """A row for each utterance of dev and test; what each student said of it, as class numbers, in its own column."""
-    results = {
-        one.key[:12]: result
-        for measured, _ in found
-        for some, those in zip(measured.row.trials, measured.results, strict=True)
-        for one, result in zip(some, those, strict=True)
-    }
-    table: list[Facts] = []
-    for part in found[0][0].parts:
+    results: dict[str, Facts] = {}
+    for row, _ in table:
+        keys = (trial.key[:12] for trial in chain(*row.row.trials))
+        results |= zip(keys, chain(*row.results), strict=True)
+    rows: list[Facts] = []
+    for part in table[0][0].parts:
         asked = features.part(part)
-        columns: dict[str, Any] = {name: asked.index[name] for name in ("id", "speaker", "label")}
-        columns = {"part": [part] * len(asked)} | columns
-        columns |= {key: result["predicted"][part] for key, result in results.items()}
-        table += [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return table
+        columns: dict[str, Any] = {"part": [part] * len(asked)}
+        columns |= {name: asked.index[name] for name in ("id", "speaker", "label")}
+        rows += rows_of(columns | {key: result["predicted"][part] for key, result in results.items()})
+    return rows
 
 
 def beside(row: Facts, table: str, published: dict[str, Any], plan: TrajectoryPlan) -> Facts:

@@ -12,6 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from gandistill.config import Config
 from gandistill.controls.select import METHODS, POOLED
 from gandistill.errors import InputError
+from gandistill.experiments.plan import CorpusPlan, RecipePlan, check_distinct, seeded
 from gandistill.features.extract import ExtractConfig
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
@@ -37,13 +38,9 @@ class MatchedPlan(Config):
     """Judge every set that is kept on the way, and not only the first and the last."""
 
 
-class GeneratedPlan(Config):
+class GeneratedPlan(RecipePlan):
     """A generator whose samples are judged at equal points per class."""
 
-    recipe: Path
-    """YAML of ``gandistill train``."""
-    settings: tuple[str, ...] = ()
-    """What differs from the recipe, as ``--set`` takes it."""
     seeds: PositiveInt = 1
     """Trainings."""
 
@@ -58,15 +55,9 @@ class StudentPlan(Config):
     in other rows, so that no row has fewer students than another."""
 
 
-class TrajectoryPlan(Config):
-    """What is run and how often. Recipes are named relative to the folder that ``rooted`` is given."""
+class TrajectoryPlan(CorpusPlan):
+    """What is run and how often."""
 
-    note: str = ""
-    """What every table says of itself first."""
-    corpus: str
-    """A reader of ``gandistill prepare``."""
-    protocol: str
-    """A protocol of that corpus."""
     fold: PositiveInt = 1
     """Fold of the protocol."""
     merge_dev: bool = False
@@ -101,21 +92,18 @@ class TrajectoryPlan(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        guides = {f"guides of {name}": each.guides for name, each in self.matched.items()}
+        guides = {f"guides of {name}": way.guides for name, way in self.matched.items()}
         kinds = {"students": tuple(student.kind for student in self.students)} | guides
         lists = {"ppc": self.ppc, "controls": self.controls, "soft_controls": self.soft_controls, "starts": self.starts}
-        for name, values in (lists | kinds).items():
-            twice = [value for place, value in enumerate(values) if value in values[:place]]
-            if twice:
-                raise ValueError(f"{name}: {twice[0]!r} is named twice")
+        check_distinct(lists | kinds)
         for name, values in kinds.items():
             if unknown := [kind for kind in values if kind not in MODELS]:
                 raise ValueError(f"{name}: bad head {unknown[0]!r}, expected some of [{', '.join(MODELS)}]")
         valid = [method for method in METHODS if method != POOLED]
         if unknown := [method for method in (*self.controls, *self.soft_controls) if method not in valid]:
             raise ValueError(f"bad control {unknown[0]!r}, expected some of [{', '.join(valid)}]")
-        for name, each in self.matched.items():
-            if not set(each.ppc or ()) <= {*self.ppc}:
+        for name, way in self.matched.items():
+            if not set(way.ppc or ()) <= {*self.ppc}:
                 raise ValueError(f"matched {name!r}: its ppc must be some of the plan's {list(self.ppc)}")
         if self.repeats < self.seeds:
             raise ValueError(f"repeats {self.repeats} are fewer than the {self.seeds} seeds, whose starts they hold")
@@ -129,12 +117,10 @@ class TrajectoryPlan(Config):
         """The same plan, every recipe's path made whole. Raises InputError if a recipe is missing or does not fit."""
         paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "recipe")}
         matched = {
-            name: each if each.recipe is None else each.model_copy(update={"recipe": recipes / each.recipe})
-            for name, each in self.matched.items()
+            name: way if way.recipe is None else way.model_copy(update={"recipe": recipes / way.recipe})
+            for name, way in self.matched.items()
         }
-        generators = {
-            name: each.model_copy(update={"recipe": recipes / each.recipe}) for name, each in self.generators.items()
-        }
+        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
         plan = self.model_copy(update=paths | {"matched": matched, "generators": generators})
         plan._check_recipes()
         return plan
@@ -161,13 +147,13 @@ class TrajectoryPlan(Config):
             "bank": BankConfig.load(self.bank).to_dict(),
             "recipe": {"teach": teach, "evaluate": evaluate},
             "matched": {
-                name: each.model_dump(mode="json", exclude={"recipe", "settings"})
+                name: way.model_dump(mode="json", exclude={"recipe", "settings"})
                 | {"distil": self.matched_config(name, 1, 0).distil.to_dict()}
-                for name, each in self.matched.items()
+                for name, way in self.matched.items()
             },
             "generators": {
-                name: {"seeds": each.seeds} | self.generator_config(name, 0).shareable()
-                for name, each in self.generators.items()
+                name: {"seeds": generator.seeds} | self.generator_config(name, 0).shareable()
+                for name, generator in self.generators.items()
             },
         }
         return self.model_dump(mode="json") | contents
@@ -175,7 +161,7 @@ class TrajectoryPlan(Config):
     @property
     def guides(self) -> list[str]:
         """Kinds of all networks that guide."""
-        return list(dict.fromkeys(kind for each in self.matched.values() for kind in each.guides))
+        return list(dict.fromkeys(kind for way in self.matched.values() for kind in way.guides))
 
     @cached_property
     def whole(self) -> TrajectoryConfig:
@@ -200,17 +186,15 @@ class TrajectoryPlan(Config):
 
     def generator_config(self, name: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""
-        config = self._generators[name]
-        training = config.training.model_copy(update={"seed": seed})
-        return config.model_copy(update={"training": training, "features": None, "bank": None})
+        return seeded(self._generators[name], seed)
 
     @cached_property
     def _matched(self) -> dict[str, TrajectoryConfig]:
         return {
-            name: TrajectoryConfig.load(each.recipe or self.recipe, (*self.settings, *each.settings))
-            for name, each in self.matched.items()
+            name: TrajectoryConfig.load(way.recipe or self.recipe, (*self.settings, *way.settings))
+            for name, way in self.matched.items()
         }
 
     @cached_property
     def _generators(self) -> dict[str, GanConfig]:
-        return {name: GanConfig.load(each.recipe, each.settings) for name, each in self.generators.items()}
+        return {name: generator.config() for name, generator in self.generators.items()}

@@ -9,7 +9,8 @@ S sets of a row, H students on each.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,8 +22,8 @@ from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions
-from gandistill.experiments.differences import Floats, spread, uar_difference
-from gandistill.experiments.inputs import MANIFEST, Inputs, make_inputs
+from gandistill.experiments.differences import Floats, predictions_of, spread, uar_difference
+from gandistill.experiments.inputs import MANIFEST, Inputs, inputs_in
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.plan import Start, StudentPlan, TrajectoryPlan
@@ -34,12 +35,12 @@ from gandistill.trajectory.evaluation import student_schedule
 from gandistill.trajectory.fitting import EpochSchedule
 
 FULL, DISTILLED = "full", "distilled"
-TABLES = (FULL, DISTILLED)
 TAUGHT = f"{REAL}, teachers' schedule"
 STEP_0 = "its step 0"
 HARD, SOFT, LEARNED = "hard", "the bank's soft", "learned soft"
 RANDOM = DRAWN["random"]
-CONTROLS = (RANDOM, DRAWN["real-recentred"], DRAWN["real-designed"], FIXED["herding"], DRAWN["class-gaussian"])
+NAMES = DRAWN | FIXED
+CONTROLS = [NAMES[name] for name in ("random", "real-recentred", "real-designed", "herding", "class-gaussian")]
 REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
 
@@ -62,8 +63,7 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
             raise InputError(f"generator {name!r} makes {made} frames, clips have {frames}: set architecture.frames")
-    banking = BankConfig.load(plan.bank)
-    return make_inputs(plan.corpus, root, plan.protocol, plan.fold, work, extracting, banking, plan.merge_dev)
+    return inputs_in(work, extracting, BankConfig.load(plan.bank))
 
 
 @dataclass(frozen=True)
@@ -96,37 +96,30 @@ class Rows:
 
     def distilled(self) -> Iterator[Row]:
         """Table 3, with what a distilled set must beat."""
-        plan = self.plan
-        for student in plan.students:
+        for student in self.plan.students:
             yield self.row(DISTILLED, {"training set": REAL, "labels": HARD}, [Source("real")], student)
-            for ppc in plan.ppc:
-                for soft, methods in ((False, self._controls()), (True, plan.soft_controls)):
-                    for method in methods:
-                        yield self._control(method, ppc, soft, student)
-                for name in plan.generators:
-                    for start in (True, False):
-                        yield self._generator(name, start, ppc, student)
-                for name, each in plan.matched.items():
-                    if ppc in (each.ppc or plan.ppc):
+            for ppc in self.plan.ppc:
+                for facts, sources in self.rivals(ppc):
+                    yield self.row(DISTILLED, facts, sources, student)
+                for name, way in self.plan.matched.items():
+                    if ppc in (way.ppc or self.plan.ppc):
                         yield from self._matched(name, ppc, student)
 
-    def _controls(self) -> tuple[str, ...]:
-        return ("random", *(method for method in self.plan.controls if method != "random"))
-
-    def _control(self, method: str, ppc: int, soft: bool, student: StudentPlan) -> Row:
-        drawn = method in DRAWN
-        sources = [Source("control", ppc, seed, method, soft) for seed in range(self.plan.repeats if drawn else 1)]
-        name = DRAWN[method] if drawn else FIXED[method]
-        facts = {"training set": name, "labels": SOFT if soft else HARD, "ppc": ppc}
-        return self.row(DISTILLED, facts, sources, student)
-
-    def _generator(self, name: str, start: bool, ppc: int, student: StudentPlan) -> Row:
-        seeds = range(self.plan.generators[name].seeds)
-        kind = "start" if start else "generator"
-        configs = [self.plan.generator_config(name, seed) for seed in seeds]
-        sources = [Source(kind, ppc, seed, generator=one) for seed, one in zip(seeds, configs, strict=True)]
-        facts = {"training set": f"{name}{', 0 updates' if start else ''}", "labels": HARD, "ppc": ppc}
-        return self.row(DISTILLED, facts | {"generator": name, "trained": not start}, sources, student)
+    def rivals(self, ppc: int) -> Iterator[tuple[Facts, list[Source]]]:
+        """What a distilled set must beat: controls, and generators before and after their training."""
+        plan = self.plan
+        controls = [(method, False) for method in dict.fromkeys(("random", *plan.controls))]
+        for method, soft in [*controls, *((method, True) for method in plan.soft_controls)]:
+            seeds = range(plan.repeats if method in DRAWN else 1)
+            facts = {"training set": NAMES[method], "labels": SOFT if soft else HARD, "ppc": ppc}
+            yield facts, [Source("control", ppc, seed, method, soft) for seed in seeds]
+        for name, generator in plan.generators.items():
+            configs = [plan.generator_config(name, seed) for seed in range(generator.seeds)]
+            trained = [Source("generator", ppc, seed, generator=config) for seed, config in enumerate(configs)]
+            for sources in ([replace(source, kind="start") for source in trained], trained):
+                state = "" if sources is trained else ", 0 updates"
+                facts = {"training set": name + state, "labels": HARD, "ppc": ppc}
+                yield facts | {"generator": name, "trained": sources is trained}, sources
 
     def _matched(self, name: str, ppc: int, student: StudentPlan) -> Iterator[Row]:
         """From scratch after every step that is judged; from its teachers' weights after the first and the last."""
@@ -164,15 +157,12 @@ class Rows:
         schedule: EpochSchedule | None = None,
     ) -> Row:
         """A row: students of consecutive seeds, ``student.seeds`` on each set, or all that other rows have on one."""
-        plan = self.plan
-        each = student.seeds if len(sources) > 1 else student.seeds * plan.seeds
-        learning = schedule or self._schedule
-        teachers = plan.teaching(student.kind) if start == "teacher" else None
-        judges = [
-            [Student(student.kind, s * each + h, learning, teachers) for h in range(each)] for s in range(len(sources))
-        ]
+        count = student.seeds if len(sources) > 1 else student.seeds * self.plan.seeds
+        teachers = self.plan.teaching(student.kind) if start == "teacher" else None
+        learner = partial(Student, student.kind, schedule=schedule or self._schedule, teachers=teachers)
         trials = [
-            [Trial(self.inputs, source, one) for one in some] for source, some in zip(sources, judges, strict=True)
+            [Trial(self.inputs, source, learner(seed)) for seed in range(s * count, (s + 1) * count)]
+            for s, source in enumerate(sources)
         ]
         return Row(table, {"student": student.kind, "start": start} | facts, trials)
 
@@ -188,7 +178,7 @@ class Measured:
     @classmethod
     def of(cls, row: Row, store: Store, features: FeatureSet) -> "Measured":
         """From what the store holds."""
-        return cls(row, [[store.result(one) for one in some] for some in row.trials], features)
+        return cls(row, [[store.result(trial) for trial in students] for students in row.trials], features)
 
     @property
     def parts(self) -> list[str]:
@@ -197,30 +187,23 @@ class Measured:
 
     def scores(self, what: str, part: str) -> Floats:
         """``uar`` or ``accuracy`` on a part [S, H]."""
-        return np.array([[one[what][part] for one in some] for some in self.results])
+        return np.array([[result[what][part] for result in students] for students in self.results])
 
     @cached_property
     def tested(self) -> list[Predictions]:
         """Predictions of the test part, of all students one after another."""
-        return [predictions_of(one, "test", self.features) for some in self.results for one in some]
+        test = self.features.part("test")
+        return [predictions_of(test, result["predicted"]["test"]) for result in chain(*self.results)]
 
     def summary(self) -> Facts:
         """What the table says of the row, but for differences; of distilled sets also how each one [S] ended."""
         first = self.results[0][0]
-        said: Facts = {"points": sum(first["points"].values()), "updates": first["updates"]}
+        facts = self.row.facts | {"points": sum(first["points"].values()), "updates": first["updates"]}
         for part in self.parts:
-            uars = self.scores("uar", part)
-            said[part] = spread(uars) | {"uars": uars.tolist(), "accuracy": float(self.scores("accuracy", part).mean())}
-        said |= {name: [some[0][name] for some in self.results] for name in ENDED if name in first}
-        keys = [[one.key[:12] for one in some] for some in self.row.trials]
-        return self.row.facts | said | {"trials": keys}
-
-
-def predictions_of(result: Facts, part: str, features: FeatureSet) -> Predictions:
-    """What one student said of a part."""
-    asked = features.part(part)
-    ids, speakers, labels = (asked.index[column].to_numpy(str) for column in ("id", "speaker", "label"))
-    return Predictions(ids, speakers, labels, np.array(asked.labels)[result["predicted"][part]], str(asked.folder))
+            uars, accuracies = self.scores("uar", part), self.scores("accuracy", part)
+            facts[part] = spread(uars) | {"uars": uars.tolist(), "accuracy": float(accuracies.mean())}
+        facts |= {name: [students[0][name] for students in self.results] for name in ENDED if name in first}
+        return facts | {"trials": [[trial.key[:12] for trial in students] for students in self.row.trials]}
 
 
 def measured(rows: Sequence[Row], store: Store, features: FeatureSet) -> list[tuple[Measured, Facts]]:
@@ -231,70 +214,73 @@ def measured(rows: Sequence[Row], store: Store, features: FeatureSet) -> list[tu
     ``points``, ``updates`` and ``cost``. A generator after its training, and a distilled set after its last step or the
     one chosen, also have ``differences`` to what they must beat: see ``uar_difference``.
     """
-    found = [Measured.of(row, store, features) for row in rows]
-    found += [replace(one, row=replace(one.row, facts=one.row.facts | {"chosen": "dev"})) for one in _chosen(found)]
+    judged = [Measured.of(row, store, features) for row in rows]
+    judged += [
+        replace(best, row=replace(best.row, facts=best.row.facts | {"chosen": "dev"})) for best in _chosen(judged)
+    ]
     table = []
-    for one in found:
-        entry = one.summary()
-        if any(one.row.facts.get(key) for key in REPORTED):
-            for name, rival in _rivals(one, found):
-                # The best of several on dev is above the others there by being chosen.
-                parts = [part for part in one.parts if part == "test" or "chosen" not in one.row.facts]
-                entry.setdefault("differences", {})[name] = {
-                    part: uar_difference(one, rival, part, paired=name == STEP_0) for part in parts
-                }
-        table.append((one, entry | {"cost": _cost(one, store)}))
+    for row in judged:
+        facts = row.summary()
+        if any(row.row.facts.get(key) for key in REPORTED):
+            # The best of several on dev is above the others there by being chosen.
+            parts = [part for part in row.parts if part == "test" or "chosen" not in row.row.facts]
+            facts["differences"] = {
+                name: {part: uar_difference(row, rival, part, paired=name == STEP_0) for part in parts}
+                for name, rival in _rivals(row, judged)
+            }
+        table.append((row, facts | {"cost": _cost(row, store)}))
     return table
 
 
-def _chosen(found: Sequence[Measured]) -> list[Measured]:
+def _chosen(judged: Sequence[Measured]) -> list[Measured]:
     """Of every curve of several steps the row that is best on dev, the earliest where several are."""
     curves: dict[tuple[Any, ...], list[Measured]] = {}
-    for one in found:
-        facts = one.row.facts
-        if "matched" in facts and facts["start"] == "scratch" and "dev" in one.parts:
-            curves.setdefault((facts["matched"], facts["ppc"], facts["student"]), []).append(one)
+    for row in judged:
+        facts = row.row.facts
+        if "matched" in facts and facts["start"] == "scratch" and "dev" in row.parts:
+            curves.setdefault((facts["matched"], facts["ppc"], facts["student"]), []).append(row)
     return [
-        max(curve, key=lambda one: float(one.scores("uar", "dev").mean())) for curve in curves.values() if curve[2:]
+        max(curve, key=lambda row: float(row.scores("uar", "dev").mean())) for curve in curves.values() if curve[2:]
     ]
 
 
-def _rivals(one: Measured, found: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
+def _rivals(row: Measured, judged: Sequence[Measured]) -> Iterator[tuple[str, Measured]]:
     """What a row must beat, by name."""
-    mine = one.row.facts
-    alike = [each for each in found if each.row.table == DISTILLED and "chosen" not in each.row.facts]
-    alike = [each for each in alike if each.row.facts["student"] == mine["student"]]
-    for each in alike:
-        facts = each.row.facts
-        same_points, same_start = facts.get("ppc") == mine["ppc"], facts["start"] == mine["start"]
-        if facts["training set"] == REAL and same_start:
-            yield REAL, each
-        elif not same_points or not same_start:
+    mine = row.row.facts
+    for rival in judged:
+        facts = rival.row.facts
+        if rival.row.table != DISTILLED or "chosen" in facts:
+            continue
+        if any(facts[key] != mine[key] for key in ("student", "start")):
+            continue
+        if facts["training set"] == REAL:
+            yield REAL, rival
+        elif facts.get("ppc") != mine["ppc"]:
             continue
         elif "matched" in mine and facts.get("matched") == mine["matched"] and facts["step"] == 0:
-            yield STEP_0, each
+            yield STEP_0, rival
         elif "generator" in mine and facts.get("generator") == mine["generator"] and not facts["trained"]:
-            yield "its 0 updates", each
+            yield "its 0 updates", rival
         elif "matched" in mine and facts.get("trained"):
-            yield facts["training set"], each
+            yield facts["training set"], rival
         elif facts["training set"] in CONTROLS:
-            yield facts["training set"] + ("" if facts["labels"] == HARD else f", {facts['labels']} labels"), each
+            yield facts["training set"] + ("" if facts["labels"] == HARD else f", {facts['labels']} labels"), rival
 
 
-def _cost(one: Measured, store: Store) -> Facts:
+def _cost(row: Measured, store: Store) -> Facts:
     """Processor seconds of a student, of drawing its set, and of the runs behind the row; most memory of any."""
-    results = [result for some in one.results for result in some]
+    costs = [result["cost"] for result in chain(*row.results)]
     cost: Facts = {
-        "student_seconds": fmean(result["cost"]["seconds"] for result in results),
-        "drawing_seconds": fmean(result["cost"]["drawing_seconds"] for result in results),
-        "student_peak_bytes": max(result["cost"]["peak_bytes"] for result in results),
+        "student_seconds": fmean(each["seconds"] for each in costs),
+        "drawing_seconds": fmean(each["drawing_seconds"] for each in costs),
+        "student_peak_bytes": max(each["peak_bytes"] for each in costs),
     }
-    first = one.row.trials[0][0]
-    if first.source.kind in ("distilled", "generator"):
-        runs = [store.cost(run_of(store, some[0].source, some[0].inputs)) for some in one.row.trials]
-        cost |= _summed("run", runs, fmean)
-    if first.source.teaching:
-        folders = [teachers_of(store, each, first.inputs) for each in first.source.teaching]
+    trials = [students[0] for students in row.row.trials]
+    inputs, source = trials[0].inputs, trials[0].source
+    if source.kind in ("distilled", "generator"):
+        cost |= _summed("run", [store.cost(run_of(store, trial.source, inputs)) for trial in trials], fmean)
+    if source.teaching:
+        folders = [teachers_of(store, teaching, inputs) for teaching in source.teaching]
         cost |= _summed("teachers", [store.cost(folder) for folder in folders], sum)
     return cost
 

@@ -248,28 +248,6 @@ def test_mcnemar_against_rivals_is_by_the_same_seeds_and_a_family_of_its_own(tab
         assert said == holm(p_values)
 
 
-def test_daggers_are_of_the_predeclared_seed_alone_and_point_down_where_it_is_worse():
-    def test(seed: int, head: int, holm: float, gain: int) -> dict[str, Any]:
-        return {"seed": seed, "head_seed": head, "holm": holm, "more_right": gain}
-
-    entry: dict[str, Any] = {"uar": 0.5, "low": 0.4, "high": 0.6, "points": 200, "ppc": 50, "classes": 4}
-    assert shown(entry, 0) == "50.0 [40.0, 60.0]"
-    assert shown(entry | {"points": 180}, 0) == "50.0 [40.0, 60.0] (180 points)", "a class had fewer"
-    entry["mcnemar"] = {
-        "baseline": [test(0, 0, 0.04, 3), test(0, 1, 0.5, 3), test(1, 0, 0.5, 3), test(1, 1, 0.05, 3)],
-        "sml": [test(0, 0, 0.2, -3), test(0, 1, 0.001, 3), test(1, 0, 0.001, 3), test(1, 1, 0.01, -3)],
-    }
-    assert shown(entry, 0) == "50.0 [40.0, 60.0] †"
-    assert shown(entry, 1) == "50.0 [40.0, 60.0] ‡↓", "0.05 itself is not below it"
-    entry["differences"] = {
-        "real, random": {"equivalence": {"equivalent": True}},
-        "real, all of it": {"uar_difference": 0.0, "equivalence": {"equivalent": False}},
-    }
-    assert shown(entry, 0) == "50.0 [40.0, 60.0] †", "no difference found is not on par"
-    entry["differences"]["real, all of it"]["equivalence"]["equivalent"] = True
-    assert shown(entry, 0) == "50.0 [40.0, 60.0] † ="
-
-
 def test_on_par_is_only_what_lies_within_the_margin(tables_of: TablesOf, tmp_path: Path):
     """Identical predictions differ by exactly 0 in every resample; one wrong utterance in 36 does not fit in 0.03."""
 

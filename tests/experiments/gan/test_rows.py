@@ -90,7 +90,7 @@ def test_rows_of_one_generator_differ_by_their_draws_and_share_its_training(tabl
         assert {row.facts["draws"]} == {c.source.draws for f in row.trials for s in f for c in s} == expected
     made = [row for row in rows if (row.facts.get("losses"), row.facts["head"]) == ("both", "superb")]
     store = Store(tmp_path)
-    runs = [{store.run(c.source.run(c.inputs)) for c in row.all_trials()} for row in made]
+    runs = [{store.run(c.source.run_facts(c.inputs)) for c in row.all_trials()} for row in made]
     trained = {(row.facts["generator"], *sorted(run)) for row, run in zip(made, runs, strict=True)}
     assert (len(made), len(trained)) == (2 * 2 * 2 * 2, 2), "by ppc, labels, generator and draws"
     assert all(row.costs == other.costs for row, other in zip(made[::2], made[1::2], strict=True))

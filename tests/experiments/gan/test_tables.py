@@ -5,13 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from gandistill.corpora.synthetic import synthesise
-from gandistill.evaluate.predictions import Predictions
-from gandistill.experiments.gan import figures
 from tests.experiments.conftest import Script, line_of_refusal, script_of
 
 EVAL = Path(__file__).parents[3] / "eval"
@@ -131,15 +128,3 @@ def test_table_4_of_a_plan_without_speakers_is_refused(
     plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | {"speakers": None}))
     line = line_of_refusal(script, capfd, plan, tmp_path / "corpus", "--table", 4)
     assert line == f"tables: {plan} has no 'speakers', which Table 4 needs"
-
-
-def test_a_confusion_knows_classes_that_do_not_occur():
-    """Of four calm clips one head takes two for angry, which the test part lacks, the other all for sad."""
-    labels = np.array(["calm"] * 4)
-
-    def said(*predicted: str) -> Predictions:
-        return Predictions(np.arange(4).astype(str), np.array(["s"] * 4), labels, np.array(predicted), "here")
-
-    classes, shares = figures.taken_for([said("angry", "angry", "calm", "calm"), said(*["sad"] * 4)])
-    assert classes == ["angry", "calm", "sad"]
-    assert shares.tolist() == [[0, 0, 0], [25, 25, 50], [0, 0, 0]]

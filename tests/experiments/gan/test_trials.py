@@ -253,7 +253,7 @@ def test_the_bytes_of_a_generator_are_known_before_it_is_trained(
     rows = tables.rows(1)
     compute(trials_of(rows), store)
     trial = rows[0].costs[0]
-    weighed = artifacts.bytes_on_disk(store.run(trial.source.run(trial.inputs)) / "generator")
+    weighed = artifacts.bytes_on_disk(store.run(trial.source.run_facts(trial.inputs)) / "generator")
     foreseen = bytes_of_generator(trial.inputs, tables.plan.generator_config("cold", "both", 0))
     assert 0 <= weighed - foreseen < 2000, "all but the card's words and the score on dev"
 
@@ -305,7 +305,7 @@ def test_a_killed_run_goes_on_to_the_same_results_in_any_number_of_processes(
 
     process = start(1)
     trained = next(trial for trial in trials if trial.task == "cost")
-    run = store.run(trained.source.run(trained.inputs))
+    run = store.run(trained.source.run_facts(trained.inputs))
     until = time.monotonic() + 60
     while not list((run / "checkpoints").glob("0*")) and time.monotonic() < until:
         time.sleep(0.02)

@@ -8,61 +8,20 @@ import numpy as np
 import pytest
 
 from gandistill import evaluate, experiments, selfdistill
-from gandistill.corpora.manifest import Entry
-from gandistill.errors import InputError
-from gandistill.experiments.checkout import Checkout
-from gandistill.experiments.selfdistill import files
-from gandistill.experiments.selfdistill.costs import depths_of, has_costs, shape_of, sizes, timed, weightless
-from gandistill.experiments.selfdistill.early import Early
-from gandistill.experiments.selfdistill.plan import ExitPlan
-from gandistill.experiments.selfdistill.precisions import Stored
-from gandistill.experiments.selfdistill.rows import EARLY, EXITS, LAYERS, NETWORKS, PRECISIONS, Row, Rows, measured
+from gandistill.experiments.selfdistill.costs import has_costs
+from gandistill.experiments.selfdistill.further import Early, Stored
+from gandistill.experiments.selfdistill.rows import EARLY, EXITS, LAYERS, NETWORKS, PRECISIONS, Rows, measured
 from gandistill.experiments.selfdistill.trials import ExitInputs, Trial, jobs_of
 from gandistill.experiments.store import Store, digest
-from gandistill.selfdistill.backbone import Backbone
-from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.model import Network, transformer
-from tests.selfdistill.conftest import TINY
-
-ROOT = Path(__file__).parents[3]
-PLANS = ROOT / "eval" / "plans" / "selfdistill"
-CLASSES = ["anger", "disgust", "fear", "guilt", "happiness", "sadness", "surprise"]
-
-
-@pytest.fixture
-def inputs(monkeypatch: pytest.MonkeyPatch) -> ExitInputs:
-    """As of DEMoS and wav2vec 2.0 base: seven classes, two utterances of each in a part."""
-    entries = [Entry(f"{c}{i}", Path(f"{c}{i}.wav"), c, f"s{i}") for c in CLASSES for i in (0, 1)]
-    monkeypatch.setattr(ExitInputs, "judged", lambda *_: Utterances(entries, CLASSES))
-    monkeypatch.setattr(ExitInputs, "fingerprints", {"dev": ["a", "b"], "test": ["c", "d"]})
-    manifests = {part: Path(f"{part}.csv") for part in ("dev", "test")}
-    return ExitInputs(manifests, "facebook/wav2vec2-base", 12, "0" * 64)
-
-
-def planned(name: str) -> ExitPlan:
-    return ExitPlan.load(PLANS / f"{name}.yaml").rooted(ROOT / "recipes")
-
-
-def of(rows: list[Row], table: str) -> list[Row]:
-    return [row for row in rows if row.table == table]
-
-
-@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_kept_plans_can_be_run(path: Path):
-    plan = planned(path.stem)
-    plan.check_layers(12 if plan.random is None else plan.random.settings["num_hidden_layers"])
-    assert path.read_text().startswith(f"# python eval/selfdistill.py eval/plans/selfdistill/{path.name} ")
-    assert plan.resolved()["recipe"]["training"]["select"] == "last"
-    with pytest.raises(InputError, match="is too deep"):
-        plan.check_layers(2)
+from tests.experiments.selfdistill.conftest import of, planned
 
 
 def test_the_papers_networks_are_trained_once_each(inputs: ExitInputs):
     rows = Rows(planned("demos"), inputs).all()
     assert [len(of(rows, table)) for table in (EXITS, NETWORKS, LAYERS)] == [1 + 15 * 5, 1 + 4 + 3 + 4, 1 + 11 * 2]
-    series = jobs_of(trial for row in rows for trial in row.of_all)
+    series = jobs_of(trial for row in rows for trial in row.trials)
     assert len(series) == 15 + 4 + 3 + 11
-    stored = {str(row.of_all[0].config) for row in of(rows, PRECISIONS) if row.trials}
+    stored = {str(row.trials[0].config) for row in of(rows, PRECISIONS) if row.trials}
     lengths = [len(one) for one in series if str(one.trials[0].config) not in stored]
     assert lengths == [2 * 3] * (len(series) - 2), "both parts, three seeds"
     named = {str(one.trials[0]) for one in series}
@@ -106,7 +65,7 @@ def test_each_exit_of_both_competing_runs_is_stored_after_its_training(inputs: E
     wanted = (("l1", "l2+cosine"), ("3", "8", "10", "deepest"), ("float32", "float16", "int8"))
     assert named == [*product(*wanted)]
     (series,) = [
-        one for one in jobs_of(trial for row in rows for trial in row.of_all) if len(one) > 6 and "l1," in str(one)
+        one for one in jobs_of(trial for row in rows for trial in row.trials) if len(one) > 6 and "l1," in str(one)
     ]
     assert [type(trial) for trial in series.trials] == [Trial] * 6 + [Stored] * 18 + [Early] * 3
     trained = {trial.key for trial in series.trials[:6]}
@@ -136,43 +95,6 @@ def test_what_a_precision_changes_by_hand(inputs: ExitInputs, monkeypatch: pytes
     gap = eighth["differences"]["float32"]["test"]
     assert gap["uar_difference"] == pytest.approx(-2 / 14)
     assert gap["low"] == pytest.approx(-2 / 14 - 4.302652729911275 * (1 / 14) / 3**0.5)
-
-
-def test_the_papers_values_stand_beside_ours_on_its_corpus_alone(inputs: ExitInputs):
-    plan, checkout = planned("demos"), Checkout(ROOT)
-    rows = Rows(plan, inputs).all()
-    beside = [files.beside(row.facts, row.table, plan, checkout) for row in rows]
-    found = [row["paper"] for row in beside if "paper" in row]
-    assert len(found) == 75 + 11
-    assert all(set(each) == {"dev", "test"} for each in found)
-    of_table_2 = [row for row, one in zip(beside, rows, strict=True) if one.table == NETWORKS]
-    (layer_10,) = [
-        row["paper"] for row in of_table_2 if (row["network"], row.get("exit")) == ("self-distillation", "10")
-    ]
-    assert layer_10 == {"dev": 91.8, "test": 90.5}
-    for other in ("ravdess_quick", "nemo_quick"):
-        quick = planned(other)
-        values = [files.beside(row.facts, row.table, quick, checkout).get("paper") for row in Rows(quick, inputs).all()]
-        assert any(values)
-        assert all(each["other_corpus"] == "demos, facebook/wav2vec2-base" for each in values if each)
-
-
-def test_costs_are_those_that_the_paper_counts(inputs: ExitInputs):
-    plan = planned("demos")
-    for row in of(Rows(plan, inputs).all(), NETWORKS):
-        published = Checkout(ROOT).reference(files.PAPER[NETWORKS])["rows"]
-        key = "block" if row.facts["network"].startswith("layer") else "exit"
-        values = [
-            each["parameters"]
-            for each in published
-            if each["network"] == row.facts["network"] and each[key] == row.facts[key]
-        ]
-        cost = sizes(row, inputs)
-        if row.trials is None:
-            assert cost == {}
-            continue
-        assert [round(cost["parameters_paper"] / 1e6, 1)] == values
-        assert cost["parameters_deployed"] < cost["parameters_paper"]
 
 
 def answering(count: int) -> dict[str, Any]:
@@ -207,39 +129,12 @@ def test_measured_by_hand(inputs: ExitInputs, monkeypatch: pytest.MonkeyPatch):
     assert deepest["answer"] == "12"
 
 
-def test_deeper_exits_take_longer_to_answer():
-    settings = TINY | {"hidden_size": 64, "intermediate_size": 1024, "num_hidden_layers": 6}
-    backbone = Backbone(transformer(settings, 6, "test"))
-    network = Network(backbone, {1: "cnn", 6: None}, ["a", "b"]).eval()
-    found = timed({depth: (network, [depth]) for depth in (1, 6)})
-    assert 0 < found[1] < found[6]
-
-
-def test_fusion_costs_the_deepest_student_and_the_other_exits(inputs: ExitInputs):
-    """By hand: a GRU of 768 and two linear layers behind layers 3 and 8, over a clip of 48,000 samples."""
-    plan = ExitPlan.build(planned("demos").to_dict() | {"settings": ["training.clip=48000"]}, "here")
-    rows = [row for row in of(Rows(plan, inputs).all(), EXITS)[1:] if row.facts["block"] == "gru"]
-    *_, tenth, _, fusion = rows[:5]
-    assert depths_of(fusion) == (3, 8, 10)
-    recurrence, head = 2 * 3 * 768 * 768, 768 * 256 + 256 * 7
-    parameters = 2 * (recurrence + 6 * 768 + 2 * 768 + head + 256 + 7)
-    one, all_three = sizes(tenth, inputs), sizes(fusion, inputs)
-    for key, more in (("parameters_paper", parameters), ("parameters_deployed", parameters), ("bytes", 4 * parameters)):
-        assert all_three[key] - one[key] == more
-    frames = 149
-    more = all_three["multiply_accumulates"] - one["multiply_accumulates"]
-    assert more == pytest.approx(2 * (frames * recurrence + head) / 3, abs=1)
-    _, work = weightless(inputs.upstream, shape_of(tenth.of_all[0]), 7, 48_000)
-    assert work.until(10) == pytest.approx(all_three["multiply_accumulates"], abs=1)
-    assert work.until(3) == work.alone[3]
-
-
 def test_leaving_early_is_judged_on_test_by_networks_that_train_alone_taught(inputs: ExitInputs):
     plan = planned("demos").model_copy(update={"uar_losses": (0.0, 0.02)})
     rows = of(Rows(plan, inputs).all(), EARLY)
     named = [(row.facts["uar_loss"], row.answer) for row in rows[1:]]
     assert named == [(0.0, "auto"), (0.0, "12"), (0.02, "auto"), (0.02, "12")]
-    trials = [trial for row in rows for trial in row.of_all]
+    trials = [trial for row in rows for trial in row.trials]
     assert {trial.part for trial in trials} == {"test"}
     assert all(isinstance(trial, Early) and trial.trained.part == "dev" for trial in trials)
     assert len({trial.key for trial in trials}) == 2 * 3

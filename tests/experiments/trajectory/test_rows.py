@@ -14,9 +14,9 @@ from gandistill.errors import InputError
 from gandistill.experiments.differences import uar_difference
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.store import Store
-from gandistill.experiments.trajectory.jobs import Judging, Teaching, jobs_of
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, measured
+from gandistill.experiments.trajectory.trials import Judging, Teaching, jobs_of
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
 from tests.trajectory.conftest import LABELS, clips, configured  # noqa: F401
@@ -155,7 +155,7 @@ class TestPieces:
         assert any(each.student.teachers is not None for each in one.trials), "whoever judges: one process writes it"
         assert [each.head for each in one.needs()] == ["cnn"]
         made = [piece for piece in judging if piece.trials[0].source.kind in ("distilled", "generator")]
-        runs = [str(run) for piece in made for run in {str(each.source.run) for each in piece.trials}]
+        runs = [str(run) for piece in made for run in {str(each.source.run_facts) for each in piece.trials}]
         assert len(runs) == len(set(runs)), "no run is written by two"
         controls = [piece for piece in judging if piece.trials[0].source.kind == "control"]
         assert any(not piece.needs() for piece in controls), "they need no teacher, and do not wait for one"

@@ -14,7 +14,7 @@ from gandistill.corpora.synthetic import synthesise
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.checkout import Checkout
-from gandistill.experiments.trajectory import files, jobs
+from gandistill.experiments.trajectory import files, trials
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import Bank
@@ -244,7 +244,7 @@ def test_a_trial_that_fails_is_named_and_leaves_the_others(
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no such luck")
 
-    monkeypatch.setattr(jobs, "distil", broken)
+    monkeypatch.setattr(trials, "distil", broken)
     less = {"generators": {}, "students": [{"kind": "cnn"}], "starts": ["scratch"], "soft_controls": []}
     plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | less | {"matched": {"cnn": {"guides": ["cnn"]}}}))
     with pytest.raises(SystemExit) as ended:

@@ -1,16 +1,19 @@
-"""What leaving early is worth on test, by a rule that was learned on dev with networks that train alone has taught."""
+"""What else trained networks are asked: their exits in fewer bytes, and leaving early by a rule learned on dev."""
 
+import shutil
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
 
 import torch
 
+from gandistill.console import muted
 from gandistill.errors import RunError
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.trials import Trial, scores_of
-from gandistill.experiments.store import Store, digest
+from gandistill.experiments.selfdistill.trials import Trial, answers, scores_of
+from gandistill.experiments.store import Store
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import learned
+from gandistill.selfdistill.export import export
 from gandistill.selfdistill.inference import hear, posteriors_of
 from gandistill.selfdistill.model import load_network
 from gandistill.selfdistill.prediction import AUTO
@@ -19,7 +22,50 @@ from gandistill.selfdistill.work import Work
 
 
 @dataclass(frozen=True)
-class Early(Trial):
+class Further(Trial):
+    """What else is asked of a network that the trial ``trained`` has trained, not trained again."""
+
+    @property
+    def trained(self) -> Trial:
+        """The trial that trains the network."""
+        return Trial(self.inputs, self.part, self.config)
+
+    def network(self, store: Store) -> Path:
+        """The network's folder. Raises RunError if it was not trained."""
+        if not store.has(self.trained):
+            raise RunError("the training that it needs failed")
+        return self.trained.run(store) / NETWORK
+
+
+@dataclass(frozen=True)
+class Stored(Further):
+    """A trial's network, of which each exit is exported in a precision and judged as read back."""
+
+    precision: str
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}, stored in {self.precision}"
+
+    @property
+    def decides(self) -> Facts:
+        """The trial's key and the precision."""
+        return {"trained": self.trained.key, "precision": self.precision}
+
+    def compute(self, store: Store) -> Facts:
+        """Judge every exit, and weigh its folder. Raises RunError if the network was not trained."""
+        network, exits = self.network(store), dict[str, Facts]()
+        exported = network.with_name("exported")
+        for depth in (*self.config.network.exits, self.inputs.layers):
+            with muted(True):
+                size = export(network, depth, exported, self.precision)["bytes"]
+            scores = answers(load_network(exported), self.inputs.judged(self.part))[str(depth)]
+            exits[str(depth)] = scores | {"bytes": size}
+        shutil.rmtree(exported)
+        return {"exits": exits, "part": self.part} | self.decides
+
+
+@dataclass(frozen=True)
+class Early(Further):
     """The network of the trial that dev judges, not trained again, calibrated on dev and judged on ``part``, test.
 
     Dev teaches what other trials judge on test, and cannot calibrate it.
@@ -35,21 +81,19 @@ class Early(Trial):
         """The trial that trains the network."""
         return Trial(self.inputs, "dev", self.config)
 
-    @cached_property
-    def key(self) -> str:
-        """The hash of the trial's key, what judges it, and the loss."""
+    @property
+    def decides(self) -> Facts:
+        """The trial's key, what judges it, and the loss."""
         judged = self.inputs.fingerprints[self.part][1]
-        return digest({"trained": self.trained.key, "judged": judged, "uar_loss": self.uar_loss})
+        return {"trained": self.trained.key, "judged": judged, "uar_loss": self.uar_loss}
 
-    def found(self, store: Store) -> Facts:
+    def compute(self, store: Store) -> Facts:
         """Learn the rule and judge it, and the deepest exit. Raises RunError if the network was not trained.
 
         Of both also ``mean_depth``, layers run for an utterance, and ``multiply_accumulates`` for a second that is
         heard, means over utterances; of leaving early ``left``, the share of them that was answered behind each layer.
         """
-        if not store.has(self.trained):
-            raise RunError("the training that it needs failed")
-        network = load_network(self.trained.run(store) / NETWORK).to(place().device or torch.device("cpu"))
+        network = load_network(self.network(store)).to(place().device or torch.device("cpu"))
         dev, test = self.inputs.judged("dev"), self.inputs.judged(self.part)
         rule = learned(hear(network, dev), dev.targets, self.uar_loss)
         heard = hear(network, test)
