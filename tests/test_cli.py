@@ -329,7 +329,7 @@ def test_trajectory_matching(work: Path, tmp_path: Path):
     assert (found["points"], found["split"], found["start"]) == (8, "test", "scratch")
     assert [len(student["uars"]) for student in found["students"]] == [2]
     resumed = succeed("trajectory", "distil", "--resume", *settings("distil.steps=3"), "--out", out)
-    assert f"Resuming {out} after step 1" in resumed.err
+    assert f"Resuming {out} after step 2" in resumed.err
     assert FeatureSet.open(out / "distilled").config["distilled_by"]["step"] == 3
     succeed("train-head", out / "distilled", "--head", "cnn", "--out", tmp_path / "head", *HEAD)
     assert 0 <= succeed("evaluate", tmp_path / "head", clips, "--json").json["uar"] <= 1

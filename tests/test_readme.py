@@ -135,7 +135,7 @@ def script(path: Path) -> str:
     if not path.is_file():
         return ""
     text, experiments = path.read_text(encoding="utf-8"), ROOT / "gandistill" / "experiments"
-    rooms = re.findall(r"from gandistill\.experiments\.(\w+) import command", text)
+    rooms = re.findall(r"from gandistill\.experiments\.(\w+)(?: import command|\.command import)", text)
     taken = [experiments / room / "command.py" for room in rooms] + ([experiments / "command.py"] if rooms else [])
     return text + "".join(each.read_text(encoding="utf-8") for each in taken)
 
