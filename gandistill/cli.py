@@ -179,13 +179,14 @@ def prepare(
 
 @app.command()
 def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")]) -> None:
-    """Counts per class, speakers per part and overlaps; refuses a speaker in both train and test."""
+    """Counts per class, speakers per part and overlaps; refuses a speaker or audio in both train and test."""
     from gandistill.corpora import splits
     from gandistill.corpora.manifest import read_manifest, read_origin
 
-    report = splits.audit(read_manifest(manifest))
+    entries = read_manifest(manifest)
+    report = splits.audit(entries)
     print(report)
-    splits.check_speakers(report, read_origin(manifest).get("protocol"))
+    splits.check(entries, report, read_origin(manifest).get("protocol"))
 
 
 @app.command()
@@ -502,7 +503,8 @@ def evaluate_exits(
 
     result = evaluation.evaluate(network, manifest, split)
     for name, row in {} if as_json else result.pop("exits").items():
-        print(f"{name:<6} UAR {row['uar']:.3f}, accuracy {row['accuracy']:.3f}, {row['mean_depth']:.3g} layers")
+        note = f" (without {', '.join(row['uar_without'])})" if "uar_without" in row else ""
+        print(f"{name:<6} UAR {row['uar']:.3f}{note}, accuracy {row['accuracy']:.3f}, {row['mean_depth']:.3g} layers")
     _print(result, as_json)
 
 

@@ -52,7 +52,8 @@ def prepare(
     unusable audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
-    listed), or a speaker is in both train and test (unless naming speakers is what the protocol is for).
+    listed), or a speaker (unless naming speakers is what the protocol is for) or the same audio is in both train and
+    test.
     """
     reader = _reader(corpus)
     if columns and corpus != "tabular":
@@ -76,7 +77,7 @@ def prepare(
     usable = audio.check(kept, skip_bad, out.with_name(QUARANTINE))
     report = splits.audit(usable)
     say(str(report))
-    splits.check_speakers(report, protocol)
+    splits.check(usable, report, protocol)
 
     write_manifest(out, usable)
     left_out = {"protocol": _missing(entries, kept), "bad audio": _missing(kept, usable)}

@@ -40,9 +40,6 @@ def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
     if unused := sorted(set(table[0].cells) - set(names.values())):
         say(f"{root}: the columns [{', '.join(unused)}] are not used")
     rows = [replace(row, cells=_renamed(row.cells, names)) for row in table]
-    for row in rows:
-        if not row.cells["speaker"]:
-            raise InputError(f"{root}, line {row.line}: its speaker is empty")
     return to_entries(root, rows if names["id"] in table[0].cells else _with_ids(rows))
 
 

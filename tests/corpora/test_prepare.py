@@ -22,7 +22,7 @@ def table(folder: Path, *splits: str) -> Path:
     """A tabular corpus with an utterance of its own speaker for each split given."""
     rows = []
     for number, split in enumerate(splits):
-        soundfile.write(folder / f"{number}.wav", np.random.default_rng(0).normal(0, 0.1, 1600), 16000)
+        soundfile.write(folder / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 1600), 16000)
         rows.append(f"{number}.wav,{'happy' if number % 2 else 'sad'},s{number},{split}\n")
     (folder / "mine.csv").write_text("path,mood,speaker,split\n" + "".join(rows), encoding="utf-8")
     return folder / "mine.csv"
@@ -134,6 +134,23 @@ def test_a_speaker_in_train_and_test_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1 speakers are in both train and test \(s0\)"):
         prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD)
     assert not (tmp_path / "m.csv").exists()
+
+
+def test_audio_in_train_and_test_is_refused(tmp_path: Path) -> None:
+    mine = table(tmp_path, "train", "test")
+    (tmp_path / "1.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    with pytest.raises(InputError, match=r"1 recordings are in both train and test .* '0' \(sad, .* '1' \(happy, "):
+        prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD)
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_rows_without_a_speaker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, out = table(tmp_path, "train", "train", "train", "test"), tmp_path / "m.csv"
+    mine.write_text(mine.read_text(encoding="utf-8").replace("s0", "").replace("s1", ""), encoding="utf-8")
+    with pytest.raises(InputError, match="speaker-independent needs every speaker: 2 utterances name none"):
+        prepare("tabular", mine, out, protocol="speaker-independent", columns=MOOD)
+    assert len(prepare("tabular", mine, out, protocol="custom", columns=MOOD)) == 4
+    assert "utterances of unknown speakers, who may be in any part: train 2\n" in capsys.readouterr().err
 
 
 def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:

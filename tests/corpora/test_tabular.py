@@ -48,7 +48,6 @@ def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
         ("path,label,speaker\na,b,c\n", {"emotion": "tag"}, r"lacks the columns \[tag\]"),
         ("path,emotion,speaker\na,b,c\n", {"mood": "emotion"}, r"Bad column 'mood', expected one of \[id, path, emo"),
         ("path,emotion,speaker\na,b,c\n", {"session": "day"}, r"lacks the columns \[day\]"),
-        ("path,emotion,speaker\na,b, \n", None, "line 2: its speaker is empty"),
         ("path,emotion,speaker\na, ,c\n", None, "line 2: its emotion is empty"),
         ("path,emotion,speaker\na.wav,b,c\na.wav,b,c\n", None, "line 3: id 'a' is already on line 2"),
         ("id,path,emotion,speaker\n1,a.wav,b,c\n1,b.wav,b,c\n", None, "line 3: id '1' is already on line 2"),
@@ -66,3 +65,8 @@ def test_a_folder_or_nothing(tmp_path: Path) -> None:
         tabular.read(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         tabular.read(tmp_path / "absent.csv")
+
+
+def test_a_speaker_may_be_unknown(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,emotion,speaker\na.wav,happy, \n")
+    assert [entry.speaker for entry in tabular.read(path)] == [""]
