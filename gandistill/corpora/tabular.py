@@ -1,4 +1,4 @@
-"""A corpus of the user's own, described by a table: CSV, or tab-separated where its name ends in ``.tsv``.
+"""A corpus of the user's own, described by a table: CSV, its cells apart by commas, semicolons or tabs.
 
 Source and licence: the user's. The columns path, emotion and speaker are needed; id, gender, session, text, duration
 (seconds) and split (train, dev, test or empty, for the protocol ``custom``) are read where there are any:
@@ -34,9 +34,9 @@ def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
         raise choices("column", unknown[0], COLUMNS)
     if root.is_dir():
         raise InputError(f"{root} is a folder, expected a CSV or TSV file that lists path, emotion and speaker")
-    delimiter = "\t" if root.suffix.lower() == ".tsv" else ","
     required = [names[column] for column in COLUMNS if column in NEEDED or column in (columns or {})]
-    table = read_table(root, required, delimiter)
+    table = read_table(root, required)
+    say(f"{root}: {len(table)} rows")
     if unused := sorted(set(table[0].cells) - set(names.values())):
         say(f"{root}: the columns [{', '.join(unused)}] are not used")
     rows = [replace(row, cells=_renamed(row.cells, names)) for row in table]

@@ -33,7 +33,7 @@ def test_a_tab_separated_table_with_the_users_own_names(tmp_path: Path, capsys: 
     path = table(tmp_path, "wav\tlabel\tspeaker\tage\na.wav\thappy, very\tanna\t30\n", "mine.tsv")
     entries = tabular.read(path, {"path": "wav", "emotion": "label"})
     assert entries == [Entry("a", tmp_path / "a.wav", "happy, very", "anna")]
-    assert capsys.readouterr().err == f"{path}: the columns [age] are not used\n"
+    assert capsys.readouterr().err == f"{path}: 1 rows\n{path}: the columns [age] are not used\n"
 
 
 def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
