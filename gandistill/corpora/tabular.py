@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.manifest import COLUMNS, Entry, Row, read_table, to_entries
+from gandistill.corpora.manifest import CHANNEL, COLUMNS, Entry, Row, read_table, to_entries
 from gandistill.errors import InputError, choices
 
 NAME = "tabular"
@@ -29,12 +29,13 @@ def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
     Raises InputError, naming the line where there is one, for a column that is missing, an empty cell among the
     needed ones, or what a manifest refuses as well.
     """
-    names = {column: column for column in COLUMNS} | (columns or {})
-    if unknown := sorted(set(names) - set(COLUMNS)):
-        raise choices("column", unknown[0], COLUMNS)
+    ours = (*COLUMNS, CHANNEL)
+    names = {column: column for column in ours} | (columns or {})
+    if unknown := sorted(set(names) - set(ours)):
+        raise choices("column", unknown[0], ours)
     if root.is_dir():
         raise InputError(f"{root} is a folder, expected a CSV or TSV file that lists path, emotion and speaker")
-    required = [names[column] for column in COLUMNS if column in NEEDED or column in (columns or {})]
+    required = [names[column] for column in ours if column in NEEDED or column in (columns or {})]
     table = read_table(root, required)
     say(f"{root}: {len(table)} rows")
     if unused := sorted(set(table[0].cells) - set(names.values())):

@@ -70,3 +70,10 @@ def test_a_folder_or_nothing(tmp_path: Path) -> None:
 def test_a_speaker_may_be_unknown(tmp_path: Path) -> None:
     path = table(tmp_path, "path,emotion,speaker\na.wav,happy, \n")
     assert [entry.speaker for entry in tabular.read(path)] == [""]
+
+
+def test_a_channel_of_each_row(tmp_path: Path) -> None:
+    path = table(tmp_path, "id,path,emotion,speaker,side\n1,a.wav,happy,a,1\n2,a.wav,sad,b,2\n3,b.wav,sad,b,\n")
+    assert [entry.channel for entry in tabular.read(path, {"channel": "side"})] == [1, 2, None]
+    with pytest.raises(InputError, match="line 2: bad channel 'left'"):
+        tabular.read(table(tmp_path, "path,emotion,speaker,channel\na.wav,happy,a,left\n"))
