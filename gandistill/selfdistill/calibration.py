@@ -165,13 +165,18 @@ def learned(heard: Heard, targets: NDArray[np.int64], uar_loss: float) -> Rule:
     """The rule that what is heard of dev and its class numbers [N] ask for.
 
     The threshold is the lowest such that UAR is at most ``uar_loss`` below the deepest exit's at it and at every higher
-    one: a lower one that keeps UAR too, among some that do not, does so by luck.
+    one: a lower one that keeps UAR too, among some that do not, does so by luck. Over several windows the mean of
+    tempered probabilities may have another answer than that of plain ones: where the deepest exit loses more by that
+    alone, it keeps the temperature 1, so that the threshold 1 loses nothing.
     """
     temperatures = {depth: temperature(heard, depth, targets) for depth in sorted(heard.logits)}
     p = all_tempered(heard, temperatures)
-    confidence, classes, windows = p.max(-1), p.shape[-1], np.arange(p.shape[1])
+    classes, windows = p.shape[-1], np.arange(p.shape[1])
     least_uar = scores(targets, deepest(heard), classes)["uar"] - uar_loss - ROUNDING
-    threshold = 1.0
+    if scores(targets, heard.mean(p[-1]).argmax(-1), classes)["uar"] < least_uar:
+        temperatures[max(temperatures)] = 1.0
+        p = all_tempered(heard, temperatures)
+    confidence, threshold = p.max(-1), 1.0
     for lower in thresholds(confidence[:-1]):
         answered = heard.mean(p[leaving(confidence, lower), windows])
         if scores(targets, answered.argmax(-1), classes)["uar"] < least_uar:
