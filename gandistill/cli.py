@@ -178,13 +178,22 @@ def prepare(
 
 
 @app.command()
-def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")]) -> None:
-    """Counts per class, speakers per part and overlaps; refuses a speaker in both train and test."""
+def audit(
+    manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")],
+    figure: Annotated[Path | None, typer.Option(help="An SVG of lengths, peaks, silence and classes.")] = None,
+) -> None:
+    """What the clips sound like, counts per class, speakers per part; refuses a speaker in both train and test."""
     from gandistill.corpora import splits
+    from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
 
-    report = splits.audit(read_manifest(manifest))
-    print(report)
+    entries = read_manifest(manifest)
+    report, sound = splits.audit(entries), health(entries)
+    print(f"{sound}\n\n{report}")
+    if figure is not None:
+        from gandistill.svg import write_figure
+
+        write_figure(sound.figure, figure)
     splits.check_speakers(report, read_origin(manifest).get("protocol"))
 
 

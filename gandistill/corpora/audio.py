@@ -6,7 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -43,6 +43,7 @@ CANCELLED, APART = 0.01, 0.75
 STEPS = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "PCM_16": 2.0**-15}
 """Between two sample values, where silence may toggle: by libsndfile's names of encodings."""
 BLOCK_FRAMES = 2**18
+SILENCE = 1e-3
 
 
 class Reason(StrEnum):
@@ -126,6 +127,26 @@ def stream(path: Path, channel: int | None = None, notes: list[Note] | None = No
         heard = _heard(path, file, channel, notes)
         blocks = _checked(path, _decoded(path, file, heard), rate, step)
         yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What one clip is: samples at 16 kHz, rate in Hz and channels of its file, peak of 1, silent share 0 to 1."""
+
+    samples: int
+    rate: int
+    channels: int
+    peak: float
+    silent: float
+
+
+def listen(entry: Entry) -> Sound:
+    """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
+    with _opened(entry.path, []) as file:
+        rate, channels = file.samplerate, file.channels
+    samples = np.abs(load(entry.path, entry.channel))
+    loudest = np.maximum.reduceat(samples, np.arange(0, len(samples), SAMPLE_RATE // 50))
+    return Sound(len(samples), rate, channels, float(samples.max()), float((loudest < SILENCE).mean()))
 
 
 def promised_seconds(path: Path) -> float:
