@@ -120,9 +120,9 @@ def check_free(out: Path, kind: str) -> None:
         return
     if not out.is_dir() or not (out / CONFIG).is_file():
         raise InputError(f"{out} exists and is not a gandistill {kind}: choose another --out or remove it")
-    held = _kind(read_json(out / CONFIG))
-    if held != kind:
-        raise InputError(f"{out} holds a gandistill {held}, not a {kind}: choose another --out or remove it")
+    existing = _kind(read_json(out / CONFIG))
+    if existing != kind:
+        raise InputError(f"{out} holds a gandistill {existing}, not a {kind}: choose another --out or remove it")
 
 
 def _kind(config: dict[str, Any]) -> str:
@@ -246,10 +246,10 @@ def _source() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of this package, Python and the libraries whose arithmetic decides the bits; ``source``: our code's."""
-    known = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
+    by_name = {"gandistill": __version__, "source": _source(), "python": platform.python_version()}
     for library in LIBRARIES:
         try:
-            known[library] = version(library)
+            by_name[library] = version(library)
         except PackageNotFoundError:
             continue
-    return known
+    return by_name

@@ -25,9 +25,9 @@ class BatchNorm(nn.BatchNorm2d):
                 mean, variance = mean.clone(), variance.clone()
             return F.batch_norm(input, mean, variance, self.weight, self.bias, True, self.momentum or 0.0, self.eps)
         maps = input if input.dtype == torch.float64 else input.float()
-        held = torch.tensor(input.numel() / input.shape[1], dtype=torch.float64, device=input.device)
-        average = processes.mean(held)
-        share = held / average  # exactly 1 where all hold as many values
+        own_count = torch.tensor(input.numel() / input.shape[1], dtype=torch.float64, device=input.device)
+        average = processes.mean(own_count)
+        share = own_count / average  # exactly 1 where all hold as many values
         mean = processes.differentiable_mean(maps.mean((0, 2, 3)) * share)
         centred = maps - mean.view(1, -1, 1, 1)
         variance = processes.differentiable_mean(centred.square().mean((0, 2, 3)) * share)

@@ -104,7 +104,7 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
 
 
-def _given(**options: object) -> list[str]:
+def _as_settings(**options: object) -> list[str]:
     """Options that stand for settings, where they were given."""
     return [f"{key}={value}" for key, value in options.items() if value is not None]
 
@@ -136,8 +136,8 @@ def _layers(text: str) -> list[int]:
         raise InputError(f"Bad --exits {text!r}, expected layers such as 3,8,10") from None
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(flag: bool) -> None:
+    if flag:
         print(__version__)
         raise typer.Exit
 
@@ -192,14 +192,22 @@ def prepare(
 
 
 @app.command()
-def audit(manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")]) -> None:
-    """Counts per class, speakers per part and overlaps; refuses a speaker or audio in both train and test."""
+def audit(
+    manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")],
+    figure: Annotated[Path | None, typer.Option(help="An SVG of lengths, peaks, silence and classes.")] = None,
+) -> None:
+    """What the clips sound like, counts per class, speakers per part; refuses a speaker or audio in train and test."""
     from gandistill.corpora import splits
+    from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
 
     entries = read_manifest(manifest)
-    report = splits.audit(entries)
-    print(report)
+    report, sound = splits.audit(entries), health(entries)
+    print(f"{sound}\n\n{report}")
+    if figure is not None:
+        from gandistill.svg import write_figure
+
+        write_figure(sound.figure, figure)
     splits.check(entries, report, read_origin(manifest).get("protocol"))
 
 
@@ -220,8 +228,8 @@ def extract(
     from gandistill import processes
     from gandistill.features import extract
 
-    wanted = extract.ExtractConfig.load(config, [*_given(upstream=upstream or None), *(settings or [])])
-    extract.extract(manifest, wanted, out, skip_bad, processes.device(device))
+    extract_config = extract.ExtractConfig.load(config, [*_as_settings(upstream=upstream or None), *(settings or [])])
+    extract.extract(manifest, extract_config, out, skip_bad, processes.device(device))
 
 
 @app.command()
@@ -237,8 +245,8 @@ def bank(
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.bank import BankConfig, build_bank
 
-    wanted = BankConfig.load(config, settings or [])
-    build_bank(FeatureSet.open(features), wanted, out, {"command": "bank"}, processes.device(device))
+    bank_config = BankConfig.load(config, settings or [])
+    build_bank(FeatureSet.open(features), bank_config, out, {"command": "bank"}, processes.device(device))
 
 
 @app.command()
@@ -263,15 +271,17 @@ def select(
     from gandistill.heads.soft import teacher
 
     select.check_method(method, within is not None, draws)
-    whole, gives_labels = FeatureSet.open(features), teacher(labels, bank)
+    whole, labeller = FeatureSet.open(features), teacher(labels, bank)
     if within is not None:
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
             raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
-        select.select_within(whole, within, seed, out, bank=gives_labels)
+        select.select_within(whole, within, seed, out, bank=labeller)
         return
     original = whole.training_part().class_counts
-    wanted = _points(whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original)
-    select.select(whole, method, wanted, seed, out, draws=draws, bank=gives_labels)
+    class_counts = _points(
+        whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
+    )
+    select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
 
 
 @app.command()
@@ -288,8 +298,8 @@ def train(
     from gandistill.gan.settings import GanConfig
     from gandistill.run import configured
 
-    wanted = with_inputs(configured(GanConfig, config, settings or [], out, resume), out)
-    training.train(wanted, out, resume, inexact)
+    gan_config = with_inputs(configured(GanConfig, config, settings or [], out, resume), out)
+    training.train(gan_config, out, resume, inexact)
 
 
 @app.command()
@@ -313,8 +323,10 @@ def sample(
 
     sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws).to(processes.device(device))
     original = sampler.facts["class_counts"]
-    wanted = _points(sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original)
-    sampling.sample(sampler, wanted, seed, out, are_soft(labels))
+    class_counts = _points(
+        sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
+    )
+    sampling.sample(sampler, class_counts, seed, out, are_soft(labels))
 
 
 @app.command()
@@ -346,10 +358,10 @@ def train_head(
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
 
-    judged = None if dev is None else FeatureSet.open(dev).part("dev")
-    wanted = HeadConfig.load(config, [*(settings or []), *_given(head=head, labels=labels, seed=seed)])
+    dev_part = None if dev is None else FeatureSet.open(dev).part("dev")
+    head_config = HeadConfig.load(config, [*(settings or []), *_as_settings(head=head, labels=labels, seed=seed)])
     made_by = {"command": "train-head"}
-    train_head_to(out, FeatureSet.open(features), wanted, judged, made_by, processes.device(device))
+    train_head_to(out, FeatureSet.open(features), head_config, dev_part, made_by, processes.device(device))
 
 
 @app.command()
@@ -409,8 +421,8 @@ def probe(
     from gandistill.evaluate.speakers import ProbeConfig, probe_head
     from gandistill.features.featureset import FeatureSet
 
-    wanted = ProbeConfig.load(config, [*(settings or []), *_given(seed=seed)])
-    _print(probe_head(head, FeatureSet.open(features), target, wanted), as_json)
+    probe_config = ProbeConfig.load(config, [*(settings or []), *_as_settings(seed=seed)])
+    _print(probe_head(head, FeatureSet.open(features), target, probe_config), as_json)
 
 
 @trajectory.command()
@@ -457,8 +469,8 @@ def evaluate_students(
     from gandistill.trajectory import evaluation
     from gandistill.trajectory.settings import TrajectoryConfig
 
-    wanted = TrajectoryConfig.load(config, settings or [])
-    _print(evaluation.evaluate(FeatureSet.open(training), FeatureSet.open(features), wanted), as_json)
+    trajectory_config = TrajectoryConfig.load(config, settings or [])
+    _print(evaluation.evaluate(FeatureSet.open(training), FeatureSet.open(features), trajectory_config), as_json)
 
 
 @selfdistill.command()
@@ -466,8 +478,8 @@ def make_upstream(out: Out = Path("work/upstream"), config: ConfigFile = None, s
     """Write a wav2vec 2.0, HuBERT or WavLM with random weights, where no pretrained one can be had."""
     from gandistill.selfdistill import random_upstream
 
-    wanted = random_upstream.RandomUpstreamConfig.load(config, settings or [])
-    random_upstream.make_upstream(out, wanted.settings, wanted.seed)
+    upstream_config = random_upstream.RandomUpstreamConfig.load(config, settings or [])
+    random_upstream.make_upstream(out, upstream_config.settings, upstream_config.seed)
 
 
 @selfdistill.command("train")

@@ -43,10 +43,12 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            said: dict[str, list[str]] = {}
+            explanations: dict[str, list[str]] = {}
             for e in error.errors():
-                said.setdefault(_source(e["loc"], where, overrides), []).append(_explain(cls, e))
-            raise InputError("; ".join(f"{source}: {'; '.join(what)}" for source, what in said.items())) from None
+                explanations.setdefault(_source(e["loc"], where, overrides), []).append(_explain(cls, e))
+            raise InputError(
+                "; ".join(f"{source}: {'; '.join(what)}" for source, what in explanations.items())
+            ) from None
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved values as plain JSON types."""

@@ -47,9 +47,9 @@ def inputs(corpus: Path | None, work: Path) -> tuple[Path, Path]:
     if corpus is None and not (work / "corpus" / artifacts.CONFIG).is_file():
         synthesise(work / "corpus")
     reader, protocol = ("synthetic", "speaker-independent") if corpus is None else ("ravdess", "ravdess-dyads")
-    made = make_inputs(reader, corpus or work / "corpus", protocol, 1, work, ExtractConfig(), BankConfig())
-    assert made.bank is not None
-    return made.features, made.bank
+    prepared = make_inputs(reader, corpus or work / "corpus", protocol, 1, work, ExtractConfig(), BankConfig())
+    assert prepared.bank is not None
+    return prepared.features, prepared.bank
 
 
 def demo(corpus: Path | None, work: Path, as_json: bool) -> None:

@@ -12,9 +12,9 @@ class RunError(Exception):
     """Work that began well cannot go on, such as a training that diverges. Said in one line, exit code 1."""
 
 
-def choices(what: str, given: object, valid: list[str] | tuple[str, ...]) -> InputError:
+def choices(what: str, value: object, valid: list[str] | tuple[str, ...]) -> InputError:
     """An error that names the bad value and the valid ones: ``Bad protocol 'x', expected one of [...]``."""
-    return InputError(f"Bad {what} {given!r}, expected one of [{', '.join(map(str, valid))}]")
+    return InputError(f"Bad {what} {value!r}, expected one of [{', '.join(map(str, valid))}]")
 
 
 def killed() -> RunError:

@@ -169,7 +169,7 @@ def room_for(path: Path, size: int | None = None) -> Iterator[None]:
         if error.errno not in NO_ROOM:
             raise
         shown = Path(*(TEMPORARY.sub(r"\1", part) for part in path.parts))
-        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        existing = next(folder for folder in path.absolute().parents if folder.is_dir())
         needed = "more bytes" if size is None else f"{size:,} bytes"
         limit = ""
         if error.errno == errno.EFBIG:
@@ -177,7 +177,7 @@ def room_for(path: Path, size: int | None = None) -> Iterator[None]:
 
             limit = f", a file may have {resource.getrlimit(resource.RLIMIT_FSIZE)[0]:,} (ulimit -f)"
         raise RunError(
-            f"{shown}: {os.strerror(error.errno).lower()}: it needs {needed}, {shutil.disk_usage(there).free:,} are "
+            f"{shown}: {os.strerror(error.errno).lower()}: it needs {needed}, {shutil.disk_usage(existing).free:,} are "
             f"free{limit}"
         ) from None
 

@@ -38,12 +38,12 @@ def load_weights(
     ``expected``, which may be on the meta device, says their names, shapes and dtypes in memory. Raises InputError if
     the file holds others, has changed, or stands for numbers that are not finite.
     """
-    found = artifacts.load_verified(path, stored(expected, precision, transposed))
+    tensors = artifacts.load_verified(path, stored(expected, precision, transposed))
     weights = {}
-    for name, wanted in expected.items():
-        weights[name] = found.pop(name).to(wanted.dtype)
-        if name + STEP in found:
-            weights[name] *= found.pop(name + STEP)
+    for name, weight in expected.items():
+        weights[name] = tensors.pop(name).to(weight.dtype)
+        if name + STEP in tensors:
+            weights[name] *= tensors.pop(name + STEP)
             if not weights[name].isfinite().all():
                 raise InputError(f"{path}: tensor {name!r} stands for numbers beyond float32")
     return weights
@@ -51,16 +51,16 @@ def load_weights(
 
 def stored(weights: Mapping[str, Tensor], precision: str, transposed: Collection[str] = ()) -> dict[str, Tensor]:
     """The tensors that a file holds for these weights; of meta tensors, their names, shapes and dtypes alone."""
-    held = {}
+    tensors = {}
     for name, weight in weights.items():
-        held[name] = weight
+        tensors[name] = weight
         if not weight.is_floating_point():
             continue
         if precision == "float16":
-            held[name] = _halved(name, weight)
+            tensors[name] = _halved(name, weight)
         elif precision == "int8" and weight.dim() > 1:
-            held[name], held[name + STEP] = quantised(weight, 1 if name in transposed else 0)
-    return held
+            tensors[name], tensors[name + STEP] = quantised(weight, 1 if name in transposed else 0)
+    return tensors
 
 
 def quantised(weight: Tensor, channels: int) -> tuple[Tensor, Tensor]:

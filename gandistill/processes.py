@@ -45,12 +45,12 @@ def device(name: str | None = None) -> torch.device:
     """
     if name is None:
         return torch.device(place().device or "cpu")
-    here = ["cpu"]
+    names = ["cpu"]
     if torch.accelerator.is_available():
         kind = str(torch.accelerator.current_accelerator())
-        here += [kind, *(f"{kind}:{number}" for number in range(torch.accelerator.device_count()))]
-    if name not in here:
-        raise choices("device", name, here)
+        names += [kind, *(f"{kind}:{number}" for number in range(torch.accelerator.device_count()))]
+    if name not in names:
+        raise choices("device", name, names)
     return torch.device(name)
 
 
@@ -82,9 +82,9 @@ def share(rows: Rows) -> Rows:
     """This process's part of B rows: as many for each, in order."""
     if world() == 1:
         return rows
-    each = len(rows) // world()
-    first = torch.distributed.get_rank() * each
-    return rows[first : first + each]
+    count = len(rows) // world()
+    first = torch.distributed.get_rank() * count
+    return rows[first : first + count]
 
 
 def mean(values: Tensor) -> Tensor:
@@ -164,6 +164,6 @@ def any_of(flag: bool) -> bool:
     """Whether it is true in any process."""
     if world() == 1:
         return flag
-    asked = torch.tensor(float(flag), device=place().device)
-    torch.distributed.all_reduce(asked, ReduceOp.MAX)
-    return bool(asked)
+    any_flag = torch.tensor(float(flag), device=place().device)
+    torch.distributed.all_reduce(any_flag, ReduceOp.MAX)
+    return bool(any_flag)

@@ -73,8 +73,8 @@ class Run:
         # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
         self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
         try:
-            known = {name: (one,) if isinstance(one, str) else one for name, one in inputs.items()}
-            processes.main_alone(lambda: self._begin(resume, known))
+            fingerprints = {name: (names,) if isinstance(names, str) else names for name, names in inputs.items()}
+            processes.main_alone(lambda: self._begin(resume, fingerprints))
             if resume:
                 self._load(inexact)
         except BaseException:
@@ -108,9 +108,9 @@ class Run:
 
     def _compare(self, inputs: dict[str, tuple[str, ...]]) -> None:
         started = artifacts.read_json(self.folder / INPUTS)
-        others = [name for name, names in inputs.items() if started.get(name) not in names]
-        if others:
-            raise InputError(f"{self.folder} was started with other content of [{', '.join(others)}] (its {INPUTS})")
+        changed = [name for name, names in inputs.items() if started.get(name) not in names]
+        if changed:
+            raise InputError(f"{self.folder} was started with other content of [{', '.join(changed)}] (its {INPUTS})")
         self._check_settings(self._fixed(type(self.config).load(self.folder / CONFIG)), CONFIG)
 
     def _fixed(self, config: Config) -> dict[str, Any]:
@@ -130,15 +130,15 @@ class Run:
         damaged, differences, last = [], "", self.folder
         for folder in reversed(_numbered(self.folder / CHECKPOINTS)):
             try:
-                found, state = read_checkpoint(folder)
+                facts, state = read_checkpoint(folder)
             except InputError as error:
                 say(f"{error}; going on from the checkpoint before it")
                 damaged.append(folder)
                 continue
-            if "settings" in found:  # checkpoints of the first version say none
-                self._check_settings(found["settings"], folder.name)  # sums hold these, unlike the run's own file
-            differences, last = _differences(found, self.random), folder
-            self.step, self.best, self.state = found["step"], found["best"], state
+            if "settings" in facts:  # checkpoints of the first version say none
+                self._check_settings(facts["settings"], folder.name)  # sums hold these, unlike the run's own file
+            differences, last = _differences(facts, self.random), folder
+            self.step, self.best, self.state = facts["step"], facts["best"], state
             break
         if damaged and not self.state:
             raise InputError(f"{self.folder} has no whole checkpoint to resume from: start a new run")
@@ -206,13 +206,13 @@ def arithmetic() -> dict[str, Any]:
     """What decides the bits of a computation, beside its inputs and its seed."""
     versions = artifacts.versions()
     place = processes.place()
-    known = {name: versions.get(name) for name in ("gandistill", "torch", "numpy")}
+    libraries = {name: versions.get(name) for name in ("gandistill", "torch", "numpy")}
     device = {
         "device": str(place.device).partition(":")[0],
         "threads": torch.get_num_threads(),
         "processes": place.num_processes,
     }
-    return known | device | {"capability": _capability(place.device)}
+    return libraries | device | {"capability": _capability(place.device)}
 
 
 def _capability(device: torch.device | None) -> str:
@@ -224,24 +224,24 @@ def _capability(device: torch.device | None) -> str:
 
 def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a checkpoint says of itself, and its tensors. Raises InputError if it is damaged or not one."""
-    found, state = artifacts.open_artifact(folder, KIND), artifacts.load_tensors(folder / STATE)
-    step, best = found.get("step"), found.get("best", "missing")
+    facts, state = artifacts.open_artifact(folder, KIND), artifacts.load_tensors(folder / STATE)
+    step, best = facts.get("step"), facts.get("best", "missing")
     if type(step) is not int or step < 1 or not (best is None or type(best) is float):
         raise InputError(f"{folder / artifacts.CONFIG}: 'step' or 'best' is missing or bad")
-    if not isinstance(found.get("settings", {}), dict):
+    if not isinstance(facts.get("settings", {}), dict):
         raise InputError(f"{folder / artifacts.CONFIG}: 'settings' is missing or bad")
-    return found, state
+    return facts, state
 
 
-def _differences(found: dict[str, Any], random: dict[str, Any]) -> str:
+def _differences(facts: dict[str, Any], random: dict[str, Any]) -> str:
     """Why a checkpoint cannot be gone on from exactly; empty if it can."""
-    if found.get("random") != random:
-        return f"its random state is {found.get('random', 'missing')}, expected {random}"
-    before, now = found.get("arithmetic"), arithmetic()
+    if facts.get("random") != random:
+        return f"its random state is {facts.get('random', 'missing')}, expected {random}"
+    before, now = facts.get("arithmetic"), arithmetic()
     if not isinstance(before, dict):
         return "it does not say what it was computed with"
-    differ = [f"{name} {before.get(name)} (now {now[name]})" for name in now if before.get(name) != now[name]]
-    return f"it was computed with {', '.join(differ)}" if differ else ""
+    changes = [f"{name} {before.get(name)} (now {now[name]})" for name in now if before.get(name) != now[name]]
+    return f"it was computed with {', '.join(changes)}" if changes else ""
 
 
 def _holder(folder: Path) -> str:
@@ -259,10 +259,10 @@ def _numbered(checkpoints: Path) -> list[Path]:
 def _step_of(line: str) -> float:
     """The step of a line of metrics; none for one that a kill cut short, or that is damaged."""
     try:
-        found = json.loads(line)
+        entry = json.loads(line)
     except (ValueError, RecursionError):
         return math.inf
-    step = found.get("step") if isinstance(found, dict) else None
+    step = entry.get("step") if isinstance(entry, dict) else None
     return step if type(step) is int else math.inf
 
 
@@ -271,14 +271,14 @@ def check_folder(folder: Path, resume: bool) -> None:
 
     Raises InputError if the folder holds a run and ``resume`` is not asked for, or no run and it is, or other things.
     """
-    there = (folder / CONFIG).is_file()
+    is_run = (folder / CONFIG).is_file()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder for the run")
-    if there and not resume:
+    if is_run and not resume:
         raise InputError(f"{folder} holds a run already: --resume continues it, another --out starts a new one")
-    if resume and not there:
+    if resume and not is_run:
         raise InputError(f"{folder} holds no run to resume")
-    if not there and folder.exists() and not all(map(_may_be_before, folder.iterdir())):
+    if not is_run and folder.exists() and not all(map(_may_be_before, folder.iterdir())):
         raise InputError(f"{folder} exists and is not a run: choose another --out or remove it")
 
 
@@ -322,18 +322,18 @@ def stop_asked() -> Iterator[Callable[[], bool]]:
 
     So does a SIGTERM, by which clusters announce that time is up, but it never raises.
     """
-    asked: list[bool] = []
+    requests: list[bool] = []
 
     def remember(number: int, _frame: FrameType | None) -> None:
-        if asked and number == signal.SIGINT:
+        if requests and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not asked:
+        if not requests:
             say("Stopping after this step (Ctrl-C again stops at once)")
-        asked.append(True)
+        requests.append(True)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(requests)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

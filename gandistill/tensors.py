@@ -54,19 +54,19 @@ def header(path: Path) -> dict[str, Stored]:
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            found = {name: Stored(part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+            entries = {name: Stored(part.get_dtype(), part.get_shape()) for name, part in slices.items()}
     except (SafetensorError, OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path}: not a readable safetensors file ({' '.join(str(error).split())})") from None
-    for name, stored in found.items():
+    for name, stored in entries.items():
         if stored.dtype not in DTYPES:
             raise InputError(f"{path}: tensor {name!r} is {stored.dtype}, expected one of [{', '.join(DTYPES)}]")
-    return found
+    return entries
 
 
 def check_tensors(path: Path, expected: "Mapping[str, Tensor]") -> None:
     """Raise InputError unless a file holds tensors of exactly these names, shapes and dtypes, on any device."""
-    found = {name: (stored.shape, DTYPES[stored.dtype]) for name, stored in header(path).items()}
-    _require_same(found, expected, path)
+    specs = {name: (stored.shape, DTYPES[stored.dtype]) for name, stored in header(path).items()}
+    _require_same(specs, expected, path)
 
 
 def load_tensors(path: Path) -> "dict[str, Tensor]":
@@ -101,12 +101,12 @@ def load_module(module: "torch.nn.Module", tensors: "Mapping[str, Tensor]", wher
     module.load_state_dict(tensors)
 
 
-def _require_same(found: Mapping[str, tuple[list[int], str]], expected: "Mapping[str, Tensor]", where: Path) -> None:
-    for names, wrong in ((expected.keys() - found.keys(), "missing"), (found.keys() - expected.keys(), "not expected")):
+def _require_same(specs: Mapping[str, tuple[list[int], str]], expected: "Mapping[str, Tensor]", where: Path) -> None:
+    for names, wrong in ((expected.keys() - specs.keys(), "missing"), (specs.keys() - expected.keys(), "not expected")):
         if names:
             raise InputError(f"{where}: tensor {min(names)!r} is {wrong}")
     for name, tensor in expected.items():
-        shape, dtype = found[name]
+        shape, dtype = specs[name]
         if shape != list(tensor.shape):
             raise InputError(f"{where}: tensor {name!r} has shape {shape}, expected {list(tensor.shape)}")
         if dtype != _plain(tensor.dtype):

@@ -73,9 +73,9 @@ def main() -> None:
         save_network(whole, network(case), {"command": "benchmark"})
         rows = [{"variant": "whole folder", "bytes": bytes_on_disk(whole), "share": 1.0}]
         for precision in reversed(PRECISIONS):  # the last one stays
-            found = export(whole, case.exits[0], exported, precision)
+            facts = export(whole, case.exits[0], exported, precision)
             rows.append(
-                {"variant": f"exit {case.exits[0]}, {precision}", "bytes": found["bytes"], "share": found["share"]}
+                {"variant": f"exit {case.exits[0]}, {precision}", "bytes": facts["bytes"], "share": facts["share"]}
             )
         rows = [*times(case, exported, whole), *rows, *memory(case, exported, whole)]
     write("early_exit", rows, options)
@@ -105,14 +105,14 @@ def times(case: Case, exported: Path, whole: Path) -> list[Row]:
             f"exit's linears, {last}": lambda: full.network.exits[str(last)](frames, None),
         }
         say(f"Timing {case.rounds + 1} rounds")
-        found = seconds(variants | parts, case.rounds)
-    at_exit, at_last, start, few, all_layers, exit, head = found.values()
+        timings = seconds(variants | parts, case.rounds)
+    at_exit, at_last, start, few, all_layers, exit, head = timings.values()
     limit = (start + few + exit) / (start + all_layers + head)
     per_clip = case.clip / SAMPLE_RATE
     rows: list[Row] = [
         {"variant": name, "seconds": taken, "seconds_per_second": taken / per_clip, "share": taken / at_last}
         | {"rounds": case.rounds}
-        for name, taken in found.items()
+        for name, taken in timings.items()
     ]
     measured = at_exit / at_last
     return [*rows, {"variant": "ratio", "measured": measured, "limit": limit, "over_limit": measured / limit}]
@@ -120,8 +120,8 @@ def times(case: Case, exported: Path, whole: Path) -> list[Row]:
 
 def before(backbone: Backbone, audio: Tensor) -> Tensor:
     """What enters the first layer, by the modules alone."""
-    found = backbone.projection(backbone.encoder(audio[None]).transpose(1, 2))[0]
-    return backbone.norm(found + backbone.positions(found))
+    features = backbone.projection(backbone.encoder(audio[None]).transpose(1, 2))[0]
+    return backbone.norm(features + backbone.positions(features))
 
 
 def through(backbone: Backbone, layers: int, hidden: Tensor) -> Tensor:
@@ -133,9 +133,9 @@ def through(backbone: Backbone, layers: int, hidden: Tensor) -> Tensor:
 
 def memory(case: Case, exported: Path, whole: Path) -> list[Row]:
     """Rows of the exported exit on files of all lengths, and of the full depth on the shortest."""
-    asked = [(exported, case.exits[0], length) for length in case.lengths] + [(whole, case.layers, case.lengths[0])]
+    runs = [(exported, case.exits[0], length) for length in case.lengths] + [(whole, case.layers, case.lengths[0])]
     rows: list[Row] = []
-    for folder, exit, length in track(asked, "Memory", len(asked), unit="processes"):
+    for folder, exit, length in track(runs, "Memory", len(runs), unit="processes"):
         file = folder.parent / "noise.wav"
         noise = torch.randn(length * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))
         soundfile.write(file, 0.1 * noise.numpy(), SAMPLE_RATE)
@@ -149,10 +149,10 @@ def raised(folder: Path, exit: int, file: Path) -> int:
     """Bytes by which predicting a file raises what this process, which has loaded the code, holds at most."""
     torch.set_num_threads(1)
     network(QUICK)
-    held = kilobytes("VmRSS")
+    resident = kilobytes("VmRSS")
     for _ in Predictor.open(folder, str(exit)).file(file):
         pass
-    return 1024 * (kilobytes("VmHWM") - held)
+    return 1024 * (kilobytes("VmHWM") - resident)
 
 
 def kilobytes(name: str) -> int:

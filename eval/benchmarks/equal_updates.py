@@ -36,31 +36,31 @@ GENERATORS = (0, 1, 2)
 
 
 def main() -> None:
-    options = with_corpus(parser(__doc__))
-    options.add_argument("--variants", nargs="+", choices=list(LOOPS), default=list(LOOPS))
-    given = options.parse_args()
+    arguments = with_corpus(parser(__doc__))
+    arguments.add_argument("--variants", nargs="+", choices=list(LOOPS), default=list(LOOPS))
+    options = arguments.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
-        write("equal_updates", rows(given, given.work or Path(scratch), Path(scratch) / "distilled"), given)
+        write("equal_updates", rows(options, options.work or Path(scratch), Path(scratch) / "distilled"), options)
 
 
-def rows(given: argparse.Namespace, work: Path, distilled: Path) -> Iterator[Row]:
-    settings, whole = inputs(given, work)
-    updates, generators, heads, ppc = (2, (0,), HEADS[:1], 2) if given.quick else (UPDATES, GENERATORS, HEADS, PPC)
-    for variant in given.variants:
-        loop, found = LOOPS[variant], dict[tuple[str, str], list[Row]]()
+def rows(options: argparse.Namespace, work: Path, distilled: Path) -> Iterator[Row]:
+    settings, whole = inputs(options, work)
+    updates, generators, heads, ppc = (2, (0,), HEADS[:1], 2) if options.quick else (UPDATES, GENERATORS, HEADS, PPC)
+    for variant in options.variants:
+        loop, results = LOOPS[variant], dict[tuple[str, str], list[Row]]()
         for seed in generators:
-            mine = [*settings, *loop.settings, f"training.seed={seed}"]
-            gan = loop.start(GanConfig.load(RECIPES / "gan_att.yaml", mine))
+            overrides = [*settings, *loop.settings, f"training.seed={seed}"]
+            gan = loop.start(GanConfig.load(RECIPES / "gan_att.yaml", overrides))
             for update in track(range(1, updates + 1), f"{variant}, seed {seed}", updates, unit="updates"):
                 loop.one_update(gan, update)
             sampler = gan.sampler(updates)
             sample(sampler, dict.fromkeys(sampler.labels, ppc), seed, distilled, soft=True)
             row = {"variant": variant, "seconds": 0.0, "updates": updates}
-            for one in judged(FeatureSet.open(distilled), whole, row, heads, SEEDS, ("hard", "soft")):
-                found.setdefault((one["labels"], one["head"]), []).append(one)
-        for (labels, head), each in found.items():
-            uars = [one["uar"] for one in each]
+            for result in judged(FeatureSet.open(distilled), whole, row, heads, SEEDS, ("hard", "soft")):
+                results.setdefault((result["labels"], result["head"]), []).append(result)
+        for (labels, head), of_head in results.items():
+            uars = [result["uar"] for result in of_head]
             row = {"variant": variant, "updates": updates, "labels": labels, "ppc": ppc, "head": head}
             yield row | {"uar": fmean(uars), "uars": uars}
 

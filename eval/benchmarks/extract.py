@@ -28,19 +28,19 @@ from gandistill.features.extract import ExtractConfig, extract, load_upstream
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
-    given = options.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
+    options = arguments.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        manifest = make_manifest(work, given.corpus, given.quick)
+        manifest = make_manifest(work, options.corpus, options.quick)
         rows = []
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             for upstream, rounds in (("logmel", 15), ("hubert", 3)):
                 config = ExtractConfig.load(overrides=[f"upstream={upstream}", f"hubert.model={tiny_hubert(work)}"])
-                rows += measure(manifest, config, device, 1 if given.quick else rounds, work)
-    write("extract", rows, given)
+                rows += measure(manifest, config, device, 1 if options.quick else rounds, work)
+    write("extract", rows, options)
 
 
 def make_manifest(work: Path, corpus: Path | None, quick: bool) -> Path:

@@ -115,11 +115,11 @@ def noise(folder: Path, labels: list[str], utterances: int) -> FeatureSet:
     """Noise of the size of RAVDESS's training part."""
     draws = torch.Generator().manual_seed(SEED)
     lengths = torch.randint(*RAVDESS_FRAMES, (utterances,), generator=draws).tolist()
-    made = (
+    clips = (
         Utterance(str(i), labels[i % len(labels)], torch.randn(length, RAVDESS_DIMS, generator=draws))
         for i, length in enumerate(lengths)
     )
-    write_feature_set(folder, made, describe(KIND, {"command": "benchmark"}, labels=labels, dims=RAVDESS_DIMS), "")
+    write_feature_set(folder, clips, describe(KIND, {"command": "benchmark"}, labels=labels, dims=RAVDESS_DIMS), "")
     return FeatureSet.open(folder)
 
 

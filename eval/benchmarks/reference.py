@@ -50,14 +50,14 @@ def one_update(gan: Gan, update: int) -> None:
 def critic_update(gan: Gan, batch: Batch) -> None:
     """Eq. (4); a term of weight 0 is left out."""
     weights = gan.config.losses
-    made = gan.generator(batch.labels, batch.noise).detach()
+    generated = gan.generator(batch.labels, batch.noise).detach()
     real_scores, real_classes, _ = gan.critic(batch.real)
-    made_scores, made_classes, _ = gan.critic(made)
-    loss = losses.critic_adversarial(real_scores, made_scores)
+    generated_scores, generated_classes, _ = gan.critic(generated)
+    loss = losses.critic_adversarial(real_scores, generated_scores)
     loss = loss + weights.class_real * F.cross_entropy(real_classes, batch.labels)
-    loss = loss + weights.class_generated * F.cross_entropy(made_classes, batch.labels)
+    loss = loss + weights.class_generated * F.cross_entropy(generated_classes, batch.labels)
     if weights.gradient_penalty:
-        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, made, batch.mix)
+        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, generated, batch.mix)
         loss = loss + weights.gradient_penalty * penalty
     gan.critic_optimiser.zero_grad()
     loss.backward()
@@ -67,18 +67,21 @@ def critic_update(gan: Gan, batch: Batch) -> None:
 def generator_update(gan: Gan, batch: Batch) -> None:
     """Eq. (8); a term of weight 0 is left out."""
     weights = gan.config.losses
-    made = gan.generator(batch.labels, batch.noise)
-    scores, classes, maps = gan.critic(made)
+    samples = gan.generator(batch.labels, batch.noise)
+    scores, classes, maps = gan.critic(samples)
     loss = losses.generator_adversarial(scores) + weights.class_generated * F.cross_entropy(classes, batch.labels)
     if weights.feature_matching:
         loss = loss + weights.feature_matching * losses.feature_matching(gan.critic(batch.real)[2], maps)
     if weights.diversity:
-        pairs = made[0::2], made[1::2], batch.noise[0::2], batch.noise[1::2]
+        pairs = samples[0::2], samples[1::2], batch.noise[0::2], batch.noise[1::2]
         loss = loss + weights.diversity * losses.diversity(*pairs, bound=weights.diversity_bound)
     if weights.softmax_matching:
-        lengths = torch.full((len(made),), made.shape[1], device=gan.device)
-        real, generated = batch.head(gan.units(batch.real), lengths), batch.head(gan.units(made), lengths)
-        loss = loss + weights.softmax_matching * losses.softmax_matching(real, generated)
+        lengths = torch.full((len(samples),), samples.shape[1], device=gan.device)
+        real_logits, generated_logits = (
+            batch.head(gan.units(batch.real), lengths),
+            batch.head(gan.units(samples), lengths),
+        )
+        loss = loss + weights.softmax_matching * losses.softmax_matching(real_logits, generated_logits)
     gan.generator_optimiser.zero_grad()
     loss.backward()
     gan.generator_optimiser.step()

@@ -27,10 +27,10 @@ def one_update(gan: Gan, update: int) -> None:
     average_step(gan, update)
 
 
-def critic_update(gan: Gan, batch: Batch, made: Tensor, penalised: bool) -> None:
+def critic_update(gan: Gan, batch: Batch, generated: Tensor, penalised: bool) -> None:
     """On real and generated [B, T, D]; the penalties as rarely as ours, and weighted by as much."""
     weights, training = gan.config.losses, gan.config.training
-    both = torch.cat([batch.real, made]).requires_grad_(penalised)
+    both = torch.cat([batch.real, generated]).requires_grad_(penalised)
     scores, classes, _ = gan.judge(both)
     loss = adversarial(*scores.chunk(2))
     for weight, logits in zip((weights.class_real, weights.class_generated), classes.chunk(2), strict=True):
@@ -44,29 +44,29 @@ def critic_update(gan: Gan, batch: Batch, made: Tensor, penalised: bool) -> None
     gan.critic_optimiser.step()
 
 
-def generator_update(gan: Gan, batch: Batch, made: Tensor) -> None:
+def generator_update(gan: Gan, batch: Batch, generated: Tensor) -> None:
     """Through generated [B, T, D], which hold the generator's graph."""
     weights = gan.config.losses
     gan.critic.requires_grad_(False)
-    scores, classes, maps = gan.judge(made)
+    scores, classes, maps = gan.judge(generated)
     with torch.no_grad():
         real_scores, _, real_maps = gan.judge(batch.real)
     plain = adversarial(scores, real_scores) + weights.class_generated * F.cross_entropy(classes, batch.labels)
     plain = plain + weights.feature_matching * losses.feature_matching(real_maps, maps)
     gan.generator_optimiser.zero_grad()
-    guided(gan, batch, made, plain).backward()
+    guided(gan, batch, generated, plain).backward()
     gan.generator_optimiser.step()
     gan.critic.requires_grad_(True)
 
 
-def guided(gan: Gan, batch: Batch, made: Tensor, plain: Tensor) -> Tensor:
+def guided(gan: Gan, batch: Batch, generated: Tensor, plain: Tensor) -> Tensor:
     """Eq. (8): the ``plain`` loss of generated [B, T, D], with diversity and the matching of a head of the bank."""
     weights = gan.config.losses
-    lengths = torch.full((len(made),), made.shape[1], device=gan.device)
+    lengths = torch.full((len(generated),), generated.shape[1], device=gan.device)
     with torch.no_grad():
         target = batch.head(gan.units(batch.real), lengths)
-    matching = losses.softmax_matching(target, batch.head(gan.units(made), lengths))
-    pairs = made[0::2], made[1::2], batch.noise[0::2], batch.noise[1::2]
+    matching = losses.softmax_matching(target, batch.head(gan.units(generated), lengths))
+    pairs = generated[0::2], generated[1::2], batch.noise[0::2], batch.noise[1::2]
     return losses.distillation_loss(plain, losses.diversity(*pairs, bound=weights.diversity_bound), matching, weights)
 
 

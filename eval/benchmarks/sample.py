@@ -70,18 +70,18 @@ def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float)
         "all": lambda: list(sampler.utterances(dict.fromkeys(sampler.labels, 0) | {label: count}, 0, soft)),
     }
     times, operations = seconds(draw, rounds), multiply_adds(sampler.generator)
-    each, floor = times["all"] / count, operations / rate
+    per_sample, floor = times["all"] / count, operations / rate
     return {
         "frames": sampler.generator.architecture.frames,
         "dims": sampler.generator.dims,
         "labels": "soft" if soft else "hard",
         "samples": count,
-        "samples_per_second": 1 / each,
+        "samples_per_second": 1 / per_sample,
         "first_sample_seconds": times["first"],
         "multiply_adds": operations,
         "matrix_rate": rate,
         "floor_seconds": floor,
-        "fraction": floor / each,
+        "fraction": floor / per_sample,
     }
 
 
@@ -96,12 +96,12 @@ def multiply_adds(generator: Generator | ClosedForm) -> int:
 def matrix_rate(size: int, rounds: int) -> float:
     """Multiply-adds a second in this process's threads: of a square float32 matrix product, or of a wide convolution
     where that is quicker, since the library behind products does not use every processor's widest vectors."""
-    one, other = torch.randn(2, size, size)
+    left, right = torch.randn(2, size, size)
     channels, kernel, side = 128, 3, size // 32
     convolution = nn.Conv2d(channels, channels, kernel, padding=1, bias=False)
     maps = torch.randn(1, channels, side, side).contiguous(memory_format=torch.channels_last)
     with torch.no_grad():
-        times = seconds({"product": partial(torch.mm, one, other), "convolution": partial(convolution, maps)}, rounds)
+        times = seconds({"product": partial(torch.mm, left, right), "convolution": partial(convolution, maps)}, rounds)
     return max(size**3 / times["product"], (channels * kernel * side) ** 2 / times["convolution"])
 
 

@@ -76,13 +76,13 @@ def check_room(work: Path, needed: int) -> None:
 def noise(folder: Path, utterances: int) -> FeatureSet:
     """A feature set of noise, all of it training part."""
 
-    def made() -> Iterator[Utterance]:
+    def clips() -> Iterator[Utterance]:
         draws = torch.Generator().manual_seed(0)
         for i in range(utterances):
             frames = torch.randn(FRAMES, DIMS, generator=draws)
             yield Utterance(f"u{i:06d}", LABELS[i % len(LABELS)], frames, f"speaker{i % 10}")
 
-    write_feature_set(folder, made(), describe(KIND, {"command": "benchmark"}, labels=LABELS, dims=DIMS), "")
+    write_feature_set(folder, clips(), describe(KIND, {"command": "benchmark"}, labels=LABELS, dims=DIMS), "")
     return FeatureSet.open(folder)
 
 

@@ -21,21 +21,23 @@ def one_update(gan: Gan, update: int) -> None:
     weights, training = gan.config.losses, gan.config.training
     batch = gan.batch(update, 0)
     samples = gan.generate(batch)
-    made = samples.detach().requires_grad_()
+    generated = samples.detach().requires_grad_()
     real_scores, real_classes, real_maps = gan.judge(batch.real)
-    made_scores, made_classes, made_maps = gan.judge(made)
-    of_real, of_made = (F.cross_entropy(classes, batch.labels) for classes in (real_classes, made_classes))
+    generated_scores, generated_classes, generated_maps = gan.judge(generated)
+    real_entropy, generated_entropy = (
+        F.cross_entropy(classes, batch.labels) for classes in (real_classes, generated_classes)
+    )
 
-    adversarial = losses.generator_adversarial(made_scores)
-    matching = losses.feature_matching([real.detach() for real in real_maps], made_maps)
-    plain = losses.generator_loss(adversarial, of_made, matching, weights)
-    (gradient,) = torch.autograd.grad(guided(gan, batch, made, plain), made, retain_graph=True)
+    adversarial = losses.generator_adversarial(generated_scores)
+    matching = losses.feature_matching([real.detach() for real in real_maps], generated_maps)
+    plain = losses.generator_loss(adversarial, generated_entropy, matching, weights)
+    (gradient,) = torch.autograd.grad(guided(gan, batch, generated, plain), generated, retain_graph=True)
 
     penalty = torch.zeros((), device=gan.device)
     if update % training.penalty_every == 0:
-        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, made, batch.mix)
-    adversarial = losses.critic_adversarial(real_scores, made_scores)
-    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, of_real, of_made, weights)
+        penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, generated, batch.mix)
+    adversarial = losses.critic_adversarial(real_scores, generated_scores)
+    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, real_entropy, generated_entropy, weights)
     gan.critic_optimiser.zero_grad()
     loss.backward(inputs=list(gan.critic.parameters()))
     gan.critic_optimiser.step()

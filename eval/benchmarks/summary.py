@@ -34,10 +34,10 @@ AIMED = ("ours", HALF)
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     parts = (steps, widths, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
-    rows = [row for part in parts for row in part(found)]
-    machines = [part["machine"] for part in found.values() if "threads" not in part["rows"][0]]
+    rows = [row for part in parts for row in part(results)]
+    machines = [part["machine"] for part in results.values() if "threads" not in part["rows"][0]]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use where no row says more" for m in machines})
     missed = "".join(f"- {row['what']}: {row.pop('why')}\n" for row in rows if "why" in row)
     table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
@@ -47,9 +47,9 @@ def main() -> None:
     say(table)
 
 
-def rows_of(found: dict[str, Any], name: str) -> list[Row]:
+def rows_of(results: dict[str, Any], name: str) -> list[Row]:
     """Of all result files of a benchmark: ``NAME.json``, and ``NAME_gpu.json``, written by ``--out``."""
-    parts = [part["rows"] for stem, part in found.items() if stem.removesuffix("_gpu") == name]
+    parts = [part["rows"] for stem, part in results.items() if stem.removesuffix("_gpu") == name]
     return [row for rows in parts for row in rows]
 
 
@@ -58,8 +58,8 @@ def line(what: str, aim: str, measured: str, missed: bool = False, why: str = ""
     return {"what": what, "aim": aim, "measured": measured} | ({"why": why} if missed else {})
 
 
-def steps(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "train_step")
+def steps(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "train_step")
     place = ("generator", "preset", "frames", "dims", "variant", "device")
     plain = {
         (*at(row, place), row["threads"]): row["seconds_per_update"] for row in rows if row["term"] == "adversarial"
@@ -68,14 +68,14 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
     for here in dict.fromkeys(at(row, place) for row in whole):
         generator, preset, frames, dims, variant, device = here
         mine = [row for row in whole if at(row, place) == here]
-        said = "; ".join(
+        measured = "; ".join(
             f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s"
             + (f" in {row['threads']} {'thread' if row['threads'] == 1 else 'threads'}" if device == "cpu" else "")
             for row in mine
         )
         what = f"update of {generator}, {preset} ({frames}, {dims}), {variant}"
         if variant not in AIMED:
-            yield line(f"{what}, a trial", "", said)
+            yield line(f"{what}, a trial", "", measured)
             continue
         factor, own = 2 if device == "cpu" else 4, plain.get((*here, mine[-1]["threads"]))
         half = {
@@ -88,50 +88,56 @@ def steps(found: dict[str, Any]) -> Iterator[Row]:
             why = f"{share:.0%} of the time is in the two networks themselves, without penalty or matching terms"
         missed = mine[-1]["speedup"] < factor
         yield line(
-            f"{what}, {'CPU' if device == 'cpu' else device}", f"{factor} times a textbook loop", said, missed, why
+            f"{what}, {'CPU' if device == 'cpu' else device}", f"{factor} times a textbook loop", measured, missed, why
         )
 
 
-def widths(found: dict[str, Any]) -> Iterator[Row]:
-    for row in rows_of(found, "wide"):
+def widths(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "wide"):
         if row["generator"] == "gan-time":
             what = f"update of gan-time ({row['frames']}, {row['dims']}), CPU"
             aim = "5 times GAN-ATT's" if row["dims"] >= 128 else ""
-            said = f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s in {row['threads']} thread"
-            yield line(what, aim, said)
+            measured = f"{row['speedup']:.2f} times, {row['seconds_per_update']:.3g} s in {row['threads']} thread"
+            yield line(what, aim, measured)
 
 
 def at(row: Row, place: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(row[key] for key in place)
 
 
-def equal(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "equal_updates")
+def equal(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "equal_updates")
     for variant, updates in dict.fromkeys((row["variant"], row["updates"]) for row in rows):
-        said = []
+        measured = []
         for labels in ("hard", "soft"):
             mine = [row["uars"] for row in rows if (row["variant"], row["labels"]) == (variant, labels)]
-            each = [100 * fmean(uars) for uars in zip(*mine, strict=True)]
-            said.append(f"{fmean(each):.1f} ({min(each):.1f} to {max(each):.1f}) {labels} labels")
+            uars_of_seeds = [100 * fmean(uars) for uars in zip(*mine, strict=True)]
+            measured.append(
+                f"{fmean(uars_of_seeds):.1f} ({min(uars_of_seeds):.1f} to {max(uars_of_seeds):.1f}) {labels} labels"
+            )
         what = f"dev UAR (%) of heads on RAVDESS after {updates:,} updates, and of single generators: {variant}"
-        yield line(what, "", ", ".join(said))
+        yield line(what, "", ", ".join(measured))
 
 
-def quality(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "time_to_quality")
+def quality(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "time_to_quality")
     for variant, labels in dict.fromkeys((row["variant"], row["labels"]) for row in rows):
         mine = [row for row in rows if (row["variant"], row["labels"]) == (variant, labels)]
         uars = {
             s: fmean(r["uar"] for r in mine if r["seconds"] == s) for s in dict.fromkeys(r["seconds"] for r in mine)
         }
-        said = (f"{100 * uar:.1f}" + (f" after {seconds:.0f} s" if seconds else "") for seconds, uar in uars.items())
+        measured = (
+            f"{100 * uar:.1f}" + (f" after {seconds:.0f} s" if seconds else "") for seconds, uar in uars.items()
+        )
         yield line(
-            f"dev UAR (%) of heads on RAVDESS at 50 points per class: {variant}, {labels} labels", "", ", ".join(said)
+            f"dev UAR (%) of heads on RAVDESS at 50 points per class: {variant}, {labels} labels",
+            "",
+            ", ".join(measured),
         )
 
 
-def samples(found: dict[str, Any]) -> Iterator[Row]:
-    for row in rows_of(found, "sample"):
+def samples(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "sample"):
         if "fraction" in row:
             what = f"sampling from {row['generator']} ({row['frames']}, {row['dims']}), {row['labels']} labels"
             speed = row["samples_per_second"]
@@ -139,19 +145,23 @@ def samples(found: dict[str, Any]) -> Iterator[Row]:
             yield line(what, "the floor of its convolutions", rate)
 
 
-def heads(found: dict[str, Any]) -> Iterator[Row]:
-    for row in rows_of(found, "head"):
+def heads(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "head"):
         if row["variant"] == "pooled":
-            each = 1000 * row["seconds"] / row["updates"]
-            why = f"an update takes {each:.2f} ms, most of it what torch needs to call so small operations"
-            said = f"{row['speedup']:.1f} times"
+            milliseconds = 1000 * row["seconds"] / row["updates"]
+            why = f"an update takes {milliseconds:.2f} ms, most of it what torch needs to call so small operations"
+            measured = f"{row['speedup']:.1f} times"
             yield line(
-                f"training the superb head, {row['data']}", "20 times frame by frame", said, row["speedup"] < 20, why
+                f"training the superb head, {row['data']}",
+                "20 times frame by frame",
+                measured,
+                row["speedup"] < 20,
+                why,
             )
 
 
-def extraction(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "extract")
+def extraction(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "extract")
     reading = {(row["upstream"], row["device"]): row["overhead"] for row in rows if row["variant"] == "read, model"}
     for row in rows:
         if row["variant"] == "extract":
@@ -165,26 +175,26 @@ def extraction(found: dict[str, Any]) -> Iterator[Row]:
                 yield line(f"{HOURS:,} hours of speech as log-Mels, at this speed", "", cost)
 
 
-def contexts(found: dict[str, Any]) -> Iterator[Row]:
-    for row in rows_of(found, "whisper"):
+def contexts(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "whisper"):
         if row["context"] == "clip":
             what = f"{row['model']} on clips of {row['audio_seconds'] / row['clips']:.1f} s, not padded to 30 s"
-            said = f"{row['speedup']:.1f} times, {row['audio_seconds_per_second']:.0f} s of speech a second"
-            yield line(what, "4 times as fast", said, row["speedup"] < 4, "not looked into")
+            measured = f"{row['speedup']:.1f} times, {row['audio_seconds_per_second']:.0f} s of speech a second"
+            yield line(what, "4 times as fast", measured, row["speedup"] < 4, "not looked into")
 
 
-def layers(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "whisper_layers")
+def layers(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "whisper_layers")
     for model, context in dict.fromkeys((row["model"], row["context"]) for row in rows):
         mine = [row for row in rows if (row["model"], row["context"]) == (model, context)]
-        said = ", ".join(f"{row['layer']}: {100 * row['dev_uar']:.1f}" for row in mine)
+        measured = ", ".join(f"{row['layer']}: {100 * row['dev_uar']:.1f}" for row in mine)
         heard = "its own length" if context == "clip" else "30 s"
         what = f"UAR (%) by layer of {model}, each clip heard on {heard}, linear head on {mine[0]['utterances']} means"
-        yield line(what, "", said)
+        yield line(what, "", measured)
 
 
-def scale(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "scale")
+def scale(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "scale")
     if not rows:
         return
     small, large = rows[0], rows[-1]
@@ -203,8 +213,8 @@ def scale(found: dict[str, Any]) -> Iterator[Row]:
     yield line(what, "", cost)
 
 
-def matching(found: dict[str, Any]) -> Iterator[Row]:
-    rows = {(row["method"], row["q"], row["head"], row["device"]): row for row in rows_of(found, "trajectory")}
+def matching(results: dict[str, Any]) -> Iterator[Row]:
+    rows = {(row["method"], row["q"], row["head"], row["device"]): row for row in rows_of(results, "trajectory")}
     for (method, q, head, device), row in rows.items():
         if method != "adjoint":
             continue
@@ -212,14 +222,14 @@ def matching(found: dict[str, Any]) -> Iterator[Row]:
         where = f"{head} ({row['frames']}, {row['dims']}), {q} updates, {'CPU' if device == 'cpu' else 'GPU'}"
         beside = " (extrapolated)" if unroll["extrapolated"] else ""
         slower, smaller = (row[k] / unroll[k] for k in ("seconds_per_step", "peak_mb"))
-        said = f"{slower:.2f} times{beside}"
+        measured = f"{slower:.2f} times{beside}"
         why = "each update is computed a second time on the way back, to keep no graph"
         if unroll["extrapolated"]:
             why = "not known: the unroll's is extrapolated, not measured in turn with it"
-        yield line(f"time of an adjoint step, {where}", "1.3 times the unroll's", said, slower > 1.3, why)
+        yield line(f"time of an adjoint step, {where}", "1.3 times the unroll's", measured, slower > 1.3, why)
         aim, why = "1/7 of the unroll's" if q == 20 else "", "not looked into"
-        said = f"1/{1 / smaller:.1f}{beside}"
-        yield line(f"memory of an adjoint step, {where}", aim, said, bool(aim) and smaller > 1 / 7, why)
+        measured = f"1/{1 / smaller:.1f}{beside}"
+        yield line(f"memory of an adjoint step, {where}", aim, measured, bool(aim) and smaller > 1 / 7, why)
         if q == 40:
             few = rows["adjoint", 5, head, device]
             more = (row["peak_mb"] - row["stored_mb"]) / (few["peak_mb"] - few["stored_mb"])
@@ -227,8 +237,8 @@ def matching(found: dict[str, Any]) -> Iterator[Row]:
             yield line(what, "1.15 times", f"{more:.2f} times", more > 1.15, why)
 
 
-def exits(found: dict[str, Any]) -> Iterator[Row]:
-    rows = rows_of(found, "early_exit")
+def exits(results: dict[str, Any]) -> Iterator[Row]:
+    rows = rows_of(results, "early_exit")
     for row in rows:
         if row["variant"] == "ratio":
             measured = f"{row['over_limit']:.2f} times ({row['measured']:.2f} of it, the limit is {row['limit']:.2f})"

@@ -45,37 +45,37 @@ HEADS, SEEDS, PPC = ("superb", "cnn-attention"), (0, 1), 50
 
 
 def main() -> None:
-    given = with_corpus(parser(__doc__)).parse_args()
+    options = with_corpus(parser(__doc__)).parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch, no_tf32():
-        write("time_to_quality", rows(given, given.work or Path(scratch), Path(scratch)), given)
+        write("time_to_quality", rows(options, options.work or Path(scratch), Path(scratch)), options)
 
 
-def with_corpus(options: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    options.add_argument("--corpus", type=Path, help="RAVDESS on disk")
-    options.add_argument("--work", type=Path, help="where features and bank are kept; default: nowhere")
-    return options
+def with_corpus(arguments: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    arguments.add_argument("--corpus", type=Path, help="RAVDESS on disk")
+    arguments.add_argument("--work", type=Path, help="where features and bank are kept; default: nowhere")
+    return arguments
 
 
-def inputs(given: argparse.Namespace, work: Path) -> tuple[list[str], FeatureSet]:
+def inputs(options: argparse.Namespace, work: Path) -> tuple[list[str], FeatureSet]:
     """Settings that name features and bank, made in ``work`` where they are not there yet, and the features."""
     small: list[str] = []
-    if given.quick:
+    if options.quick:
         train_step.inputs(work, 8)
         features, bank, small = work / "features", work / "bank", ["architecture.frames=20", *train_step.NARROW]
-    elif given.corpus is None:
+    elif options.corpus is None:
         features, bank = demo.inputs(None, work)
     else:
         recipes = ExtractConfig.load(RECIPES / "logmel.yaml"), BankConfig.load(RECIPES / "bank.yaml")
-        made = make_inputs("ravdess", given.corpus, "ravdess-dyads", 1, work, *recipes)
-        features, bank = made.features, made.bank
+        prepared = make_inputs("ravdess", options.corpus, "ravdess-dyads", 1, work, *recipes)
+        features, bank = prepared.features, prepared.bank
     return [f"features={features}", f"bank={bank}", *small], FeatureSet.open(features)
 
 
-def rows(given: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
-    settings, whole = inputs(given, work)
-    marks, seeds, ppc = ((1,), SEEDS[:1], 2) if given.quick else (MARKS, SEEDS, PPC)
-    heads = HEADS[:1] if given.quick else HEADS
+def rows(options: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row]:
+    settings, whole = inputs(options, work)
+    marks, seeds, ppc = ((1,), SEEDS[:1], 2) if options.quick else (MARKS, SEEDS, PPC)
+    heads = HEADS[:1] if options.quick else HEADS
     for method in ("random", "class-gaussian"):
         control = select(whole, method, dict.fromkeys(whole.labels, ppc), 0, scratch / method)
         yield from judged(control, whole, {"variant": method, "seconds": 0.0, "updates": 0}, heads, seeds, ("hard",))

@@ -88,7 +88,7 @@ def measured(work: Path, preset: str, kind: str, quick: bool) -> Iterator[Row]:
         gan = gan_of(LOOPS["ours"], work, [*sizes, f"training.batch={batch}"])
         calls |= {("data", variant): partial(read, gan, variant) for variant in VARIANTS}
     named = {f"{term}|{variant}": call for (term, variant), call in calls.items()}
-    taken = {tuple(key.split("|")): each / UPDATES for key, each in seconds(named, rounds, warm_up).items()}
+    taken = {tuple(key.split("|")): duration / UPDATES for key, duration in seconds(named, rounds, warm_up).items()}
     place = {"generator": kind, "preset": preset, "frames": frames, "dims": dims, "batch": batch}
     place |= {"threads": torch.get_num_threads()}
     place |= {"device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"}
@@ -107,8 +107,8 @@ def measured(work: Path, preset: str, kind: str, quick: bool) -> Iterator[Row]:
 
 
 def gan_of(loop: Loop, work: Path, settings: list[str]) -> Gan:
-    inputs_made = [f"features={work / 'features'}", f"bank={work / 'bank'}"]
-    return loop.start(GanConfig.load(None, [*inputs_made, *settings, *loop.settings]))
+    folders = [f"features={work / 'features'}", f"bank={work / 'bank'}"]
+    return loop.start(GanConfig.load(None, [*folders, *settings, *loop.settings]))
 
 
 def updates(loop: Loop, gan: Gan) -> Callable[[], object]:

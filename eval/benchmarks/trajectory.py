@@ -91,12 +91,12 @@ def measured(case: Case, updates: tuple[int, ...], rounds: int, limit: float) ->
         if "unroll" not in methods:
             yield {"method": "unroll", "q": q, **extrapolated(case, unrolled, q), **facts}
         reference = "unroll" if "unroll" in methods else "adjoint"
-        for method, found in runs.items():
-            row: Row = {"method": method, "q": q, "seconds_per_step": median(run.seconds for run in found)}
-            row |= {"peak_mb": median(run.bytes for run in found) / MIB}
+        for method, measurements in runs.items():
+            row: Row = {"method": method, "q": q, "seconds_per_step": median(run.seconds for run in measurements)}
+            row |= {"peak_mb": median(run.bytes for run in measurements) / MIB}
             row |= {"stored_mb": q * weights * 4 / MIB if method == "adjoint" else 0.0}
             if method != reference:
-                row |= {"reference": reference, "cosine": cosine(found[0].gradient, runs[reference][0].gradient)}
+                row |= {"reference": reference, "cosine": cosine(measurements[0].gradient, runs[reference][0].gradient)}
             yield row | {"extrapolated": False} | facts
             if method == "unroll":
                 unrolled[q] = row
@@ -110,11 +110,11 @@ def fits(unrolled: dict[int, Row], q: int, limit: float) -> bool:
 def extrapolated(case: Case, unrolled: dict[int, Row], q: int) -> Row:
     """Time and memory on the line through one update and the most that were measured."""
     say(f"An unroll of {q} updates would not fit: extrapolated from 1 and {max(unrolled)}")
-    one, most = fresh(case, "unroll", 1), unrolled[max(unrolled)]
-    ends = {"seconds_per_step": one.seconds, "peak_mb": one.bytes / MIB}
+    first, most = fresh(case, "unroll", 1), unrolled[max(unrolled)]
+    ends = {"seconds_per_step": first.seconds, "peak_mb": first.bytes / MIB}
     share = (q - 1) / (max(unrolled) - 1)
-    found = {name: end + share * (most[name] - end) for name, end in ends.items()}
-    return found | {"stored_mb": 0.0, "extrapolated": True}
+    estimates = {name: end + share * (most[name] - end) for name, end in ends.items()}
+    return estimates | {"stored_mb": 0.0, "extrapolated": True}
 
 
 def fresh(case: Case, method: str, q: int) -> Measured:
@@ -126,11 +126,11 @@ def fresh(case: Case, method: str, q: int) -> Measured:
 def step(case: Case, method: str, q: int) -> Measured:
     """One distillation step in this process, which has made none before but a small one."""
     METHODS[method](*inputs(WARM_UP, 1))
-    given = inputs(case, q)
+    arguments = inputs(case, q)
     before, start = held("VmRSS"), time.perf_counter()
     if device().type == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    gradient = METHODS[method](*given).clips.cpu()  # waits for a GPU
+    gradient = METHODS[method](*arguments).clips.cpu()  # waits for a GPU
     return Measured(time.perf_counter() - start, held("VmHWM") - before, gradient)
 
 

@@ -28,15 +28,15 @@ CLIPS = 24
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
-    options.add_argument("--model", default="openai/whisper-base", help="name on the Hugging Face Hub, or a folder")
-    given = options.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
+    arguments.add_argument("--model", default="openai/whisper-base", help="name on the Hugging Face Hub, or a folder")
+    options = arguments.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        model = tiny_whisper(Path(folder) / "whisper") if given.quick else given.model
-        clips = spread(entries_of(given.corpus, Path(folder)), 4 if given.quick else CLIPS)
-        write("whisper", measure(model, clips, 1 if given.quick else 5), given)
+        model = tiny_whisper(Path(folder) / "whisper") if options.quick else options.model
+        clips = spread(entries_of(options.corpus, Path(folder)), 4 if options.quick else CLIPS)
+        write("whisper", measure(model, clips, 1 if options.quick else 5), options)
 
 
 def entries_of(corpus: Path | None, work: Path, fold: int = 1) -> list[Entry]:

@@ -40,20 +40,21 @@ TOGETHER = 32
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
-    options.add_argument("--model", default="openai/whisper-base", help="name on the Hugging Face Hub, or a folder")
-    options.add_argument("--every", type=int, default=1, help="take one clip of so many (default: all)")
-    options.add_argument("--work", type=Path, help="folder to keep means in, to go on later; none: they are not kept")
-    given = options.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--corpus", type=Path, help="RAVDESS on disk; none: a corpus that is synthesised")
+    arguments.add_argument("--model", default="openai/whisper-base", help="name on the Hugging Face Hub, or a folder")
+    arguments.add_argument("--every", type=int, default=1, help="take one clip of so many (default: all)")
+    arguments.add_argument("--work", type=Path, help="folder to keep means in, to go on later; none: they are not kept")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        model = tiny_whisper(scratch / "whisper") if given.quick else given.model
+        model = tiny_whisper(scratch / "whisper") if options.quick else options.model
         folds = [
-            entries_of(given.corpus, scratch, fold)[:: given.every] for fold in FOLDS[: 1 if given.quick else None]
+            entries_of(options.corpus, scratch, fold)[:: options.every]
+            for fold in FOLDS[: 1 if options.quick else None]
         ]
-        config = HeadConfig(head="superb", updates=5 if given.quick else HeadConfig().updates)
-        write("whisper_layers", measure(model, folds, config, given.work or scratch / "means", scratch), given)
+        config = HeadConfig(head="superb", updates=5 if options.quick else HeadConfig().updates)
+        write("whisper_layers", measure(model, folds, config, options.work or scratch / "means", scratch), options)
 
 
 def measure(model: str, folds: list[list[Entry]], config: HeadConfig, work: Path, scratch: Path) -> Iterator[Row]:
@@ -80,8 +81,8 @@ def kept_means(upstream: Whisper, entries: list[Entry], work: Path) -> Iterator[
     """Means [N, layers, D] of every so many clips, from ``work`` where they are there."""
     parts = [entries[start : start + TOGETHER] for start in range(0, len(entries), TOGETHER)]
     for part in track(parts, f"Hearing clips, context {upstream.config.context}", len(parts), unit="files"):
-        heard = [upstream.describe(), [(artifacts.sha256(entry.path), entry.channel) for entry in part]]
-        path = work / f"{hashlib.sha256(dump_compact(heard).encode()).hexdigest()}.safetensors"
+        key = [upstream.describe(), [(artifacts.sha256(entry.path), entry.channel) for entry in part]]
+        path = work / f"{hashlib.sha256(dump_compact(key).encode()).hexdigest()}.safetensors"
         if not path.is_file():
             clips = (torch.from_numpy(audio.load(entry.path, entry.channel)) for entry in part)
             save_tensors(path, {"means": torch.stack([layer_means(upstream, clip) for clip in clips])})

@@ -40,7 +40,7 @@ def rows(options: argparse.Namespace, scratch: Path) -> Iterator[Row]:
         settings = [f"architecture.frames={frames}"]
         gans = {kind: gan_of(LOOPS["ours"], work, [*settings, f"architecture.kind={kind}"]) for kind in KINDS}
         calls = {kind: updates(LOOPS["ours"], gan) for kind, gan in gans.items()}
-        taken = {kind: each / UPDATES for kind, each in seconds(calls, 1 if options.quick else 5).items()}
+        taken = {kind: duration / UPDATES for kind, duration in seconds(calls, 1 if options.quick else 5).items()}
         for kind, gan in gans.items():
             size = sum(tensor.nbytes for tensor in gan.generator.state_dict().values())
             row = {"generator": kind, "frames": frames, "dims": dims, "threads": torch.get_num_threads()}

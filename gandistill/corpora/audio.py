@@ -5,8 +5,8 @@ import os
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -18,19 +18,32 @@ import soundfile
 from numpy.typing import NDArray
 
 from gandistill.console import say, track
-from gandistill.corpora.manifest import Entry, write_table
+from gandistill.corpora.containers import CHECKED, OFF, Patched, may_follow, samples_of, says_length
+from gandistill.corpora.manifest import Entry, read_table, write_table
+from gandistill.corpora.mpg123 import quiet
 from gandistill.errors import InputError
 
 SAMPLE_RATE = 16_000
-SUFFIXES = (".wav", ".flac")
+SUFFIXES = (".wav", ".flac", ".rf64", ".w64", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph", ".ogg", ".oga")
+SUFFIXES += (".opus", ".mp3")
+"""Of audio that is read, the best first: of one recording in several encodings that is the one."""
+OTHER_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".webm", ".ac3", ".ape", ".wv", ".mka")
+"""Of audio that is not."""
 SHORTEST_SECONDS = 0.025
 RATES = (1_000, 384_000)
 """Sample rates in Hz that a speech recording can have; beyond them the header is damaged."""
 DURATION_TOLERANCE = 0.05
 """Seconds by which a manifest's duration may differ from the file's: it forgives rounding to a tenth."""
-STREAMED_BYTES = 0x7FFF_0000
-"""WAV data sizes from here on are what programs write to a pipe, where they cannot know the size: not a promise."""
+QUARANTINED = ("id", "path", "reason")
+LFS_POINTER = b"version https://git-lfs"
+FULL_SCALE = 32.0
+"""Beyond it float samples are not between -1 and 1 with some overshoot, but whole numbers of another scale."""
+CANCELLED, APART = 0.01, 0.75
+"""Of the power of a file's channels what their average has at the most where they cancel, and where they differ."""
+STEPS = {"PCM_U8": 2.0**-7, "PCM_S8": 2.0**-7, "PCM_16": 2.0**-15}
+"""Between two sample values, where silence may toggle: by libsndfile's names of encodings."""
 BLOCK_FRAMES = 2**18
+SILENCE = 1e-3
 
 
 class Reason(StrEnum):
@@ -42,15 +55,30 @@ class Reason(StrEnum):
     EMPTY = "empty file"
     HEADER_ONLY = "header only, no samples"
     NOT_AUDIO = "not audio"
+    LFS_POINTER = "a Git LFS pointer, not the audio"
+    CONTAINER = "a container whose length cannot be checked"
     TRUNCATED = "truncated or damaged"
+    MORE = "more samples than its header promises"
     SAMPLE_RATE = "absurd sample rate"
     CHANNELS = "zero channels"
     NO_CHANNEL = "no such channel"
     SHORT = f"shorter than {SHORTEST_SECONDS * 1000:.0f} ms"
     NOT_FINITE = "NaN or infinite samples"
     SILENT = "all samples are zero"
+    CONSTANT = "no sound, all samples have one value"
+    SCALE = "float samples beyond full scale"
+    CANCEL = "channels that cancel each other"
     TOO_SHORT = "too short for the upstream"
     DURATION = "wrong duration in the manifest"
+
+
+class Note(StrEnum):
+    """What should be known of an audio file that is read; said of so many files."""
+
+    UNCLOSED = "promise no samples in their headers, as recordings that were not closed do: read to their ends"
+    MISSIZED = "promise sizes that are off by a header: read to their ends"
+    DEAD = "have a channel that holds one value: it takes no part in the average of the others"
+    APART = "have channels that differ much, which are averaged (--channel 1 takes one alone)"
 
 
 class AudioError(InputError):
@@ -76,30 +104,55 @@ def too_short(path: Path, samples: int, least: int) -> AudioError:
 
 
 def load(path: Path, channel: int | None = None) -> NDArray[np.float32]:
-    """Samples [samples] of a WAV or FLAC file (or anything else libsndfile decodes), mono, 16 kHz, about -1..1.
+    """Samples [samples] of an audio file, mono, 16 kHz, about -1..1.
 
     Of several channels the one asked for is taken (1 is the first), or their average: right for channels that carry
     the same sound or different speakers, wrong for microphones that stand apart, whose channels partly cancel, so the
-    reader of such a corpus asks for one. Other sample rates are resampled by a polyphase filter. Raises AudioError.
+    reader of such a corpus asks for one. Channels that hold one value other than 0 take no part, and those that cancel
+    each other are refused. A WAV that promises no samples, or is wrong by a header's length, is read to its end. Other
+    sample rates are resampled by a polyphase filter. Raises AudioError.
     """
     return np.concatenate([*stream(path, channel)])
 
 
-def stream(path: Path, channel: int | None = None) -> Iterator[NDArray[np.float32]]:
+def stream(path: Path, channel: int | None = None, notes: list[Note] | None = None) -> Iterator[NDArray[np.float32]]:
     """What ``load`` gives, to the bit, in blocks [samples], in memory that does not grow with the file.
 
-    Raises AudioError, at the end of the file where the file as a whole is bad: truncated, too short, silent.
+    What should be known of the file is added to ``notes``. Raises AudioError, at the end of the file where the file as
+    a whole is bad: truncated, too short, silent.
     """
-    with _opened(path) as file:
-        rate = file.samplerate
-        blocks = _checked(path, _decoded(path, file, channel), rate)
+    notes = [] if notes is None else notes
+    with _opened(path, notes) as file:
+        rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
+        heard = _heard(path, file, channel, notes)
+        blocks = _checked(path, _decoded(path, file, heard), rate, step)
         yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What one clip is: samples at 16 kHz, rate in Hz and channels of its file, peak of 1, silent share 0 to 1."""
+
+    samples: int
+    rate: int
+    channels: int
+    peak: float
+    silent: float
+
+
+def listen(entry: Entry) -> Sound:
+    """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
+    with _opened(entry.path, []) as file:
+        rate, channels = file.samplerate, file.channels
+    samples = np.abs(load(entry.path, entry.channel))
+    loudest = np.maximum.reduceat(samples, np.arange(0, len(samples), SAMPLE_RATE // 50))
+    return Sound(len(samples), rate, channels, float(samples.max()), float((loudest < SILENCE).mean()))
 
 
 def promised_seconds(path: Path) -> float:
     """Seconds of audio that a file's header promises, 0 if it is no audio: for a first idea, since none is decoded."""
     try:
-        with _opened(path) as file:
+        with _opened(path, []) as file:
             return file.frames / file.samplerate
     except AudioError:
         return 0.0
@@ -109,21 +162,26 @@ def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioE
     """Decode every file: the usable entries with their ``duration`` filled, and what is wrong with the others.
 
     Both in the manifest's order. An entry that says a duration must not differ from its file by more than
-    ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz.
+    ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz. What should be known of usable files is said.
     """
     with ThreadPool(os.cpu_count()) as pool:
         judged = list(
             track(pool.imap(partial(_judge, least=least), entries), "Checking audio", len(entries), unit="files")
         )
-    good = [result for result in judged if isinstance(result, Entry)]
-    return good, [result for result in judged if isinstance(result, AudioError)]
+    good = [result for result, _ in judged if isinstance(result, Entry)]
+    for note in Note:
+        noted = [result.path for result, notes in judged if isinstance(result, Entry) and note in notes]
+        if noted:
+            say(f"{len(noted)} of {len(entries)} files {note}; the first is {noted[0]}")
+    return good, [result for result, _ in judged if isinstance(result, AudioError)]
 
 
-def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1) -> list[Entry]:
+def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1, earlier: bool = False) -> list[Entry]:
     """The usable entries, of at least so many samples at 16 kHz, durations filled.
 
     Bad files stop everything, all of them listed in one InputError; with ``skip_bad`` they are written to the CSV
-    ``quarantine`` (id, path, reason) and left out, which is said. Raises InputError if no file is usable.
+    ``quarantine`` (id, path, reason) and left out, which is said; with ``earlier`` what it lists of others stays, which
+    an earlier command has left out. Raises InputError if no file is usable.
     """
     good, errors = scan(entries, least)
     problem = f"{len(errors)} of {len(entries)} files cannot be used"
@@ -133,56 +191,63 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
     if skip_bad:
         usable = {entry.id for entry in good}
         bad = [entry for entry in entries if entry.id not in usable]
-        rows = ((entry.id, str(entry.path), error.why) for entry, error in zip(bad, errors, strict=True))
-        write_table(quarantine, ("id", "path", "reason"), rows)
+        rows = [(entry.id, str(entry.path), error.why) for entry, error in zip(bad, errors, strict=True)]
+        if earlier and quarantine.is_file():
+            listed, known = read_table(quarantine, QUARANTINED, multiline=True), {entry.id for entry in entries}
+            rows = [tuple(row.cells.values()) for row in listed if row.cells["id"] not in known] + rows
+        write_table(quarantine, QUARANTINED, rows)
     if errors:
         kinds = ", ".join(f"{count} {reason}" for reason, count in Counter(e.reason for e in errors).most_common())
         say(f"{problem} and are left out, see {quarantine}: {kinds}")
     return good
 
 
-def _judge(entry: Entry, least: int) -> Entry | AudioError:
+def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
+    notes = list[Note]()
     try:
-        samples = sum(map(len, stream(entry.path, entry.channel)))
+        samples = sum(map(len, stream(entry.path, entry.channel, notes)))
     except AudioError as error:
-        return error
+        return error, notes
     if samples < least:
-        return too_short(entry.path, samples, least)
+        return too_short(entry.path, samples, least), notes
     seconds = samples / SAMPLE_RATE
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
-        return AudioError(entry.path, Reason.DURATION, detail)
-    return replace(entry, duration=seconds)
+        return AudioError(entry.path, Reason.DURATION, detail), notes
+    return replace(entry, duration=seconds), notes
 
 
 def _check_header(path: Path) -> None:
-    """Find what libsndfile forgives or cannot name: it reads a truncated WAV as if it were a shorter one."""
+    """Find what libsndfile forgives or cannot name."""
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(len(LFS_POINTER))
         if not start:
             raise AudioError(path, Reason.EMPTY)
-        if start == b"RIFF" and file.read(8)[4:] == b"WAVE":
+        if start == LFS_POINTER:
+            raise AudioError(path, Reason.LFS_POINTER, "'git lfs pull' fetches it")
+        if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
             _check_wav(path, file)
-        elif start == b"fLaC":
+        elif start[:4] == b"fLaC":
             _check_flac(path, file)
 
 
 def _check_wav(path: Path, file: BinaryIO) -> None:
     """Walk the chunks of a WAV file up to its data."""
+    file.seek(12)
     while len(head := file.read(8)) == 8:
-        chunk, promised = struct.unpack("<4sI", head)
+        chunk, size = struct.unpack("<4sI", head)
         if chunk == b"data":
-            _check_data(path, promised, path.stat().st_size - file.tell())
             return
         if chunk == b"fmt ":
             _check_format(path, file.read(16))
             file.seek(-16, os.SEEK_CUR)
-        file.seek(promised + promised % 2, os.SEEK_CUR)
+        file.seek(size + size % 2, os.SEEK_CUR)
     raise AudioError(path, Reason.HEADER_ONLY, "it has no data chunk")
 
 
 def _check_flac(path: Path, file: BinaryIO) -> None:
     """Walk the metadata blocks of a FLAC file up to its frames; block 0 holds the rate (20 bits) and length (36)."""
+    file.seek(4)
     last, length_known = False, True
     while not last and len(head := file.read(4)) == 4:
         last, length = head[0] >= 0x80, int.from_bytes(head[1:])
@@ -210,44 +275,105 @@ def _check_rate(path: Path, rate: int) -> None:
         raise AudioError(path, Reason.SAMPLE_RATE, f"{rate} Hz, expected {RATES[0]} to {RATES[1]}")
 
 
-def _check_data(path: Path, promised: int, there: int) -> None:
+def _mended(path: Path, notes: list[Note]) -> Path | Patched:
+    """What is to be decoded of a file: itself, or a WAV file with a size that is put right, which is noted.
+
+    Raises AudioError if there are fewer bytes of samples than promised, or more than can be anything else.
+    """
+    samples = samples_of(path)
+    if samples is None:
+        return path
+    promised, there = samples.promised, path.stat().st_size - samples.start
     if there <= 0:
         raise AudioError(path, Reason.HEADER_ONLY)
-    if promised == 0:
-        raise AudioError(path, Reason.HEADER_ONLY, f"its header promises 0 bytes of samples, {there} follow")
-    if there < promised < STREAMED_BYTES:
-        raise AudioError(path, Reason.TRUNCATED, f"its header promises {promised} bytes of samples, {there} are there")
+    if promised is None or promised == there:
+        return path
+    promise = f"its header promises {promised} bytes of samples"
+    if promised > there:
+        if samples.field and promised - there in OFF:  # libsndfile reads to the end of the file
+            notes.append(Note.MISSIZED)
+            return path
+        raise AudioError(path, Reason.TRUNCATED, f"{promise}, {there} are there")
+    if may_follow(path, samples.start + promised + promised % 2, samples.chunk):
+        if promised:
+            return path
+        raise AudioError(path, Reason.HEADER_ONLY, promise)
+    if samples.field and (promised == 0 or there - promised in OFF):
+        notes.append(Note.MISSIZED if promised else Note.UNCLOSED)
+        return Patched(path, samples.field, struct.pack("<I", there))
+    raise AudioError(path, Reason.MORE, f"{promise}, {there} are there")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
-    """A file whose header promises audio, at its first sample."""
-    try:
-        _check_header(path)
-        file = soundfile.SoundFile(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise AudioError(path, Reason.MISSING) from None
-    except PermissionError:
-        raise AudioError(path, Reason.PERMISSION) from None
-    except OSError as error:
-        raise AudioError(path, Reason.UNREADABLE, error.strerror or "") from None
-    except ValueError as error:  # a name that no file can have, such as one with a NUL
-        raise AudioError(path, Reason.UNREADABLE, str(error)) from None
-    except soundfile.LibsndfileError as error:
-        raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
-    with file:
+def _opened(path: Path, notes: list[Note]) -> Iterator[soundfile.SoundFile]:
+    """A file whose header promises audio, at its first sample; what had to be mended is added to ``notes``."""
+    with ExitStack() as stack:
+        try:
+            _check_header(path)
+            mended = _mended(path, notes)
+            if isinstance(mended, Patched):
+                stack.enter_context(mended)
+            if path.suffix.lower() == ".mp3":
+                stack.enter_context(quiet())
+            file = stack.enter_context(soundfile.SoundFile(mended))
+        except (FileNotFoundError, NotADirectoryError):
+            raise AudioError(path, Reason.MISSING) from None
+        except PermissionError:
+            raise AudioError(path, Reason.PERMISSION) from None
+        except OSError as error:
+            raise AudioError(path, Reason.UNREADABLE, error.strerror or "") from None
+        except ValueError as error:  # a name that no file can have, such as one with a NUL
+            raise AudioError(path, Reason.UNREADABLE, str(error)) from None
+        except soundfile.LibsndfileError as error:
+            raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
+        if file.format not in CHECKED:
+            raise AudioError(path, Reason.CONTAINER, f"{file.format}: convert it to WAV or FLAC")
         _check_rate(path, file.samplerate)
         yield file
 
 
-def _decoded(path: Path, file: soundfile.SoundFile, channel: int | None) -> Iterator[NDArray[np.float32]]:
-    """Blocks [samples] of a channel, or of the average of all.
+def _heard(path: Path, file: soundfile.SoundFile, channel: int | None, notes: list[Note]) -> list[int]:
+    """The channels, from 0, whose average is heard: the one asked for, or all but those that hold one value.
+
+    A channel of zeros stays, so that a voice panned to one side keeps its level. Raises AudioError for a channel that
+    is not there, or channels whose average has less than a hundredth of their power.
+    """
+    if channel is not None:
+        if not 1 <= channel <= file.channels:
+            raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
+        return [channel - 1]
+    if file.channels == 1:
+        return [0]
+    lowest, highest = np.full(file.channels, np.inf), np.full(file.channels, -np.inf)
+    products, sums, count = np.zeros((file.channels, file.channels)), np.zeros(file.channels), 0
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
+            for block in file.blocks(BLOCK_FRAMES, dtype="float64", always_2d=True):
+                lowest, highest = np.minimum(lowest, block.min(0)), np.maximum(highest, block.max(0))
+                products, sums, count = products + block.T @ block, sums + block.sum(0), count + len(block)
+            covariance = products / max(count, 1) - np.outer(sums, sums) / max(count, 1) ** 2
+    except soundfile.LibsndfileError as error:
+        raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
+    file.seek(0)
+    live = np.flatnonzero((lowest != highest) | (lowest == 0)).tolist()
+    if not live or not np.isfinite(covariance).all():
+        return list(range(file.channels))
+    if len(live) < file.channels:
+        notes.append(Note.DEAD)
+    among = covariance[np.ix_(live, live)]
+    power, averaged = among.diagonal().mean(), among.mean()
+    if averaged < CANCELLED * power:
+        raise AudioError(path, Reason.CANCEL, "choose one: a column channel of the table, or --channel 1")
+    if averaged < APART * power:
+        notes.append(Note.APART)
+    return live
+
+
+def _decoded(path: Path, file: soundfile.SoundFile, heard: list[int]) -> Iterator[NDArray[np.float32]]:
+    """Blocks [samples] of the average of these channels, from 0.
 
     A header may promise any size, so it is believed only once that many samples were there.
     """
-    if channel is not None and not 1 <= channel <= file.channels:
-        raise AudioError(path, Reason.NO_CHANNEL, f"channel {channel} is asked for, the file has {file.channels}")
-    heard = slice(None) if channel is None else slice(channel - 1, channel)
     samples = 0
     try:
         while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
@@ -258,23 +384,32 @@ def _decoded(path: Path, file: soundfile.SoundFile, channel: int | None) -> Iter
     except soundfile.LibsndfileError as error:
         raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
     if not samples:
+        if file.format == "OGG":  # whose length is on its last page
+            raise AudioError(path, Reason.TRUNCATED, "its last page is missing")
         raise AudioError(path, Reason.HEADER_ONLY)
-    if samples < file.frames:
+    if samples < file.frames and (file.format != "MP3" or says_length(path)):
         raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {samples} are there")
 
 
-def _checked(path: Path, blocks: Iterable[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-    """Pass blocks on, unless what they hold is no speech."""
-    samples, silent = 0, True
+def _checked(
+    path: Path, blocks: Iterable[NDArray[np.float32]], rate: int, step: float
+) -> Iterator[NDArray[np.float32]]:
+    """Pass blocks on, unless what they hold is no speech; samples that move by one ``step`` alone are silence."""
+    samples, lowest, highest = 0, math.inf, -math.inf
     for block in blocks:
         if not np.isfinite(block).all():
             raise AudioError(path, Reason.NOT_FINITE)
-        samples, silent = samples + len(block), silent and not block.any()
+        samples, lowest, highest = samples + len(block), min(lowest, block.min()), max(highest, block.max())
+        if max(-lowest, highest) > FULL_SCALE:
+            detail = f"they reach {max(-lowest, highest):,.0f}, expected -1 to 1: divide by the scale they are of"
+            raise AudioError(path, Reason.SCALE, detail)
         yield block
     if samples < SHORTEST_SECONDS * rate:
         raise AudioError(path, Reason.SHORT, f"{1000 * samples / rate:.1f} ms")
-    if silent:
+    if lowest == highest == 0:
         raise AudioError(path, Reason.SILENT)
+    if highest - lowest <= step:
+        raise AudioError(path, Reason.CONSTANT)
 
 
 def _plain(error: soundfile.LibsndfileError) -> str:

@@ -40,17 +40,18 @@ GENDERS = {
     "15": "male",
     "16": "female",
 }
-LARYNGOGRAMS = "laryngo"
+LARYNGOGRAMS = "laryn"
+"""In the names of their folders: ``laryngo``, ``wav_laryngo``, ``wav_laryng``."""
 NAMES = re.compile(rf"(?P<speaker>{'|'.join(GENDERS)})(?P<text>[ab][0-9][0-9])(?P<emotion>[{''.join(EMOTIONS)}])[a-z]")
 
 
 def read(root: Path) -> list[Entry]:
     """The recordings, by path. Text is the code of the sentence, such as ``a01``.
 
-    Laryngograms (files in a folder ``laryngo``) are left out, which is said. Raises InputError as ``read_names`` does.
+    Laryngograms (files in a folder named so) are left out, which is said. Raises InputError as ``read_names`` does.
     """
     return read_names(root, NAME, NAMES, EMOTIONS, lambda name: GENDERS[name["speaker"]], "wav/03a01Fa.wav", _other)
 
 
 def _other(file: Path) -> str | None:
-    return "laryngograms" if file.parent.name == LARYNGOGRAMS else None
+    return "laryngograms" if LARYNGOGRAMS in file.parent.name.lower() else None

@@ -12,6 +12,7 @@ from gandistill import artifacts
 from gandistill.console import say
 from gandistill.corpora import audio, splits
 from gandistill.corpora.manifest import Entry, origin_path, write_manifest
+from gandistill.corpora.tree import audio_files
 from gandistill.errors import InputError, choices
 
 READERS = (
@@ -93,6 +94,8 @@ def prepare(
     say(str(report))
     splits.check(usable, report, protocol)
 
+    if root.is_dir():
+        say(_account(audio_files(root), entries, kept, usable))
     write_manifest(out, usable)
     left_out = {"protocol": _missing(wanted, kept), "bad audio": _missing(kept, usable)}
     if labels or drop:
@@ -164,6 +167,14 @@ def _say_unsplit(entries: list[Entry]) -> None:
     why = "No protocol was asked for: nothing is split, and there is no test part to evaluate on"
     brought = any(entry.split for entry in entries)
     say(f"{why} (the protocol {splits.CUSTOM} uses the corpus's own split)" if brought else why)
+
+
+def _account(there: list[Path], entries: list[Entry], kept: list[Entry], usable: list[Entry]) -> str:
+    """Where every audio file of the corpus went."""
+    named, asked, read = ({entry.path for entry in some} for some in (entries, kept, usable))
+    parts = (("read", read), ("refused", asked - read), ("left out by the protocol", named - asked))
+    counts = ", ".join(f"{len(files)} {what}" for what, files in parts)
+    return f"Of {len(there)} audio files on disk {counts}, {len(set(there) - named)} left aside by the reader"
 
 
 def _missing(before: list[Entry], after: list[Entry]) -> dict[str, int]:

@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.corpora.audio import SUFFIXES
+from gandistill.corpora.audio import OTHER_SUFFIXES, SUFFIXES
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
 
@@ -17,7 +17,8 @@ from gandistill.errors import InputError
 def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """Files below a folder by suffix, in any case, sorted by path; links are followed, no folder is read twice.
 
-    Raises InputError if there is no such folder.
+    What macOS leaves beside files on other disks (``._NAME``, ``__MACOSX``) is none of them. Raises InputError if there
+    is no such folder.
     """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
@@ -28,27 +29,45 @@ def find_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        files += [Path(folder, name) for name in names if name.lower().endswith(suffixes)]
+        folders[:] = sorted(name for name in folders if name != "__MACOSX")
+        files += [Path(folder, name) for name in names if name.lower().endswith(suffixes) and name[:2] != "._"]
     return sorted(files)
 
 
-def without_copies(files: Iterable[Path], identity: Callable[[Path], str]) -> list[Path]:
-    """The first file of each identity; the others must be its exact copies, and that they are left out is said.
+def audio_files(root: Path) -> list[Path]:
+    """All audio below a folder, also of kinds that are not read, which is said. Raises InputError as ``find_files``."""
+    unread = find_files(root, OTHER_SUFFIXES)
+    if unread:
+        kinds = ", ".join(sorted({file.suffix.lower() for file in unread}))
+        say(f"{len(unread)} files below {root} are audio that is not read ({kinds}), the first is {unread[0]}")
+    return find_files(root) + unread
 
-    Raises InputError if two files of one identity differ.
+
+def without_copies(files: Iterable[Path], identity: Callable[[Path], str]) -> list[Path]:
+    """One file of each identity: of several encodings the best, as ``SUFFIXES`` has them, of one encoding the first.
+
+    Others of that encoding must be its exact copies; all that is left out is said. Raises InputError if two differ.
     """
-    kept, copies = [], []
-    for name, group in groupby(sorted(files, key=lambda file: (identity(file), file)), key=identity):
+    kept, copies, encodings = [], list[Path](), list[Path]()
+    for name, group in groupby(sorted(files, key=lambda file: (identity(file), _rank(file), file)), key=identity):
         first, *others = group
         for other in others:
-            if not filecmp.cmp(first, other, shallow=False):
+            if other.suffix.lower() != first.suffix.lower():
+                encodings.append(other)
+            elif filecmp.cmp(first, other, shallow=False):
+                copies.append(other)
+            else:
                 raise InputError(f"{first} and {other} are both {name!r} and differ: keep one of them")
         kept.append(first)
-        copies += others
-    if copies:
-        say(f"Left out {len(copies)} files that are exact copies of others, the first is {copies[0]}")
+    for what, left_out in (("exact copies", copies), ("other encodings", encodings)):
+        if left_out:
+            say(f"Left out {len(left_out)} files that are {what} of others, the first is {left_out[0]}")
     return sorted(kept)
+
+
+def _rank(file: Path) -> int:
+    suffix = file.suffix.lower()
+    return SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
 
 
 def read_names(

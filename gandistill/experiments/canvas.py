@@ -1,25 +1,13 @@
-"""Figures as SVG: panels, points with intervals, one legend."""
+"""Figures: panels, points with intervals, one legend."""
 
-import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gandistill import artifacts
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import Facts
-
-
-def write_figure(make: Callable[[], Figure], out: Path) -> None:
-    """Write a figure as SVG, the same bytes each time."""
-    with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time
-        text = io.StringIO()
-        make().savefig(text, format="svg", metadata={"Date": None})
-    artifacts.write_text(out, text.getvalue())
 
 
 def grid(panels: int, columns: int) -> tuple[Figure, list[Axes]]:

@@ -150,7 +150,7 @@ def extract(
     entries = read_manifest(manifest)
     labels = sorted({entry.emotion for entry in entries})
     upstream = load_upstream(config, device)
-    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least())
+    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least(), True)
     shards = _shards(entries, upstream, config.shard)
     facts = _facts(upstream, labels, read_origin(manifest), shards)
     lengths = _take_stock(out, facts, shards)

@@ -22,13 +22,13 @@ class ClosedForm(nn.Module):
         self.scale = nn.Parameter(torch.zeros(classes, noise), requires_grad=False)
 
     @torch.no_grad()
-    def fill(self, fitted: ClassGaussian) -> None:
+    def fill(self, gaussian: ClassGaussian) -> None:
         """Take over what was fitted; where it has fewer than Z components, the rest of the noise has no effect."""
-        self.mean.copy_(fitted.mean)
-        self.basis[: fitted.components] = fitted.basis
-        self.scale[:, : fitted.components] = fitted.scale
+        self.mean.copy_(gaussian.mean)
+        self.basis[: gaussian.components] = gaussian.basis
+        self.scale[:, : gaussian.components] = gaussian.scale
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
         """Class numbers [B] and noise [B, Z] to standardised samples [B, T, D]."""
-        fitted = ClassGaussian(self.mean, self.basis, self.scale, self.architecture.frames, 1.0)
-        return torch.cat([fitted.sample(c, e[None]) for c, e in zip(labels.tolist(), noise, strict=True)])
+        gaussian = ClassGaussian(self.mean, self.basis, self.scale, self.architecture.frames, 1.0)
+        return torch.cat([gaussian.sample(c, e[None]) for c, e in zip(labels.tolist(), noise, strict=True)])

@@ -48,8 +48,8 @@ def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, generated:
     ``mix`` [B] in 0..1 is the share of the real sample in each interpolate. L_GP of eq. (1); Gulrajani et al. 2017.
     """
     mix = mix.view(-1, *[1] * (real.dim() - 1))
-    between = (mix * real + (1 - mix) * generated).detach().requires_grad_()
-    (slope,) = torch.autograd.grad(score(between).sum(), between, create_graph=True)
+    interpolates = (mix * real + (1 - mix) * generated).detach().requires_grad_()
+    (slope,) = torch.autograd.grad(score(interpolates).sum(), interpolates, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 

@@ -88,8 +88,8 @@ class Sampler:
         has_bank = "heads" in facts or architecture.kind not in CLOSED_FORMS
         bank = Bank(load_heads(folder / BANK, facts, stored_in)) if has_bank else None
         design = Design.load(folder, facts[STATISTICS], len(labels), dims) if STATISTICS in facts else None
-        described = ("kind", "format", "made_by", "heads", STATISTICS)  # what ``save`` writes anew
-        facts = {key: value for key, value in facts.items() if key not in described}
+        written = ("kind", "format", "made_by", "heads", STATISTICS)  # what ``save`` writes anew
+        facts = {key: value for key, value in facts.items() if key not in written}
         return cls(generator.eval(), mean, deviation, bank, facts, design)
 
     def save(self, folder: Path, made_by: dict[str, Any], card: str) -> None:
@@ -242,8 +242,8 @@ def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
         if not isinstance(facts.get(key), dict):
             raise InputError(f"{where}: {key!r} is missing or not a dict")
     counts = facts["class_counts"]
-    whole = all(type(count) is int and 0 <= count <= MOST_SAMPLES for count in counts.values())
-    if sorted(counts) != sorted(labels) or not whole or not any(counts.values()):
+    valid = all(type(count) is int and 0 <= count <= MOST_SAMPLES for count in counts.values())
+    if sorted(counts) != sorted(labels) or not valid or not any(counts.values()):
         raise InputError(f"{where}: bad 'class_counts', expected for each of the labels a whole number, not all 0")
     return labels, dims
 

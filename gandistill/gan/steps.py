@@ -78,7 +78,7 @@ class Gan:
     def __post_init__(self) -> None:
         config, features, training = self.config, self.features, self.config.training
         self.chunks, self.dtype = training.chunks, DTYPES[training.precision]
-        self.held = features.held()
+        self.in_memory = features.held()
         self.bank.to(self.device)
         for head in self.bank.heads:
             head.to(self.dtype)
@@ -117,12 +117,12 @@ class Gan:
         architecture, draws = self.config.architecture, generator_for(self.config.training.seed, INITIAL)
         order = torch.randperm(len(self.features), generator=draws).numpy()
         classes = self.features.targets[order]
-        each = START_CLIPS // len(self.rows)
-        kept = np.sort(np.concatenate([np.flatnonzero(classes == c)[:each] for c in range(len(self.rows))]))
-        places = torch.rand(len(kept), generator=draws)
-        clips = self.features.windows(order[kept], architecture.frames, places)
+        per_class = START_CLIPS // len(self.rows)
+        chosen = np.sort(np.concatenate([np.flatnonzero(classes == c)[:per_class] for c in range(len(self.rows))]))
+        places = torch.rand(len(chosen), generator=draws)
+        clips = self.features.windows(order[chosen], architecture.frames, places)
         clips = (clips - self.mean.float().cpu()) / self.scale.float().cpu()
-        fitted = gaussian.fit(clips, torch.from_numpy(classes[kept]), len(self.rows), architecture.noise)
+        fitted = gaussian.fit(clips, torch.from_numpy(classes[chosen]), len(self.rows), architecture.noise)
         return fitted.mean, fitted.basis * fitted.scale.square().mean(0).sqrt()[:, None]
 
     def batch(self, *key: int) -> Batch:
@@ -139,9 +139,9 @@ class Gan:
         noise = torch.randn(training.batch, architecture.noise, generator=draws)
         mix = torch.rand(training.batch, generator=draws)
         head = self.bank.draw(draws)
-        real = self.held.windows(processes.share(rows), architecture.frames, processes.share(places))
-        mine = (processes.share(x).to(self.device) for x in (labels, noise, mix))
-        labels, noise, mix = mine
+        real = self.in_memory.windows(processes.share(rows), architecture.frames, processes.share(places))
+        shares = (processes.share(x).to(self.device) for x in (labels, noise, mix))
+        labels, noise, mix = shares
         real = (real.to(self.device, self.dtype) - self.mean) / self.scale
         return Batch(labels, real, noise.to(self.dtype), mix.to(self.dtype), head)
 
@@ -207,21 +207,23 @@ def one_update(gan: Gan, update: int) -> dict[str, float]:
     """
     training, terms = gan.config.training, Terms()
     for k in range(training.critic_steps):
-        batch, before = gan.batch(update, k), _statistics(gan.generator)
+        batch, statistics = gan.batch(update, k), _statistics(gan.generator)
         last = k == training.critic_steps - 1
         with torch.set_grad_enabled(last):
-            samples = within_memory(gan, lambda batch=batch, before=before: _again(gan, batch, before))
-        made = (update - 1) * training.critic_steps + k + 1
-        fixed, held = samples.detach(), [samples]
-        del samples  # held alone keeps the graph, so that it can be let go of where memory runs out
-        terms |= critic_step(gan, batch, fixed, made % training.penalty_every == 0)
+            samples = within_memory(
+                gan, lambda batch=batch, statistics=statistics: _regenerated(gan, batch, statistics)
+            )
+        critic_update = (update - 1) * training.critic_steps + k + 1
+        detached, with_graph = samples.detach(), [samples]
+        del samples  # with_graph alone keeps the graph, so that it can be let go of where memory runs out
+        terms |= critic_step(gan, batch, detached, critic_update % training.penalty_every == 0)
         if last:
-            terms |= generator_step(gan, batch, held, before)
+            terms |= generator_step(gan, batch, with_graph, statistics)
     average_step(gan, update)
     values = processes.mean(torch.stack([value.detach().to(gan.dtype) for value in terms.values()])).tolist()
-    named = dict(zip(terms, values, strict=True))
-    check_finite(update, named)
-    return named
+    scalars = dict(zip(terms, values, strict=True))
+    check_finite(update, scalars)
+    return scalars
 
 
 def critic_step(gan: Gan, batch: Batch, samples: Tensor, penalised: bool) -> Terms:
@@ -241,32 +243,32 @@ def critic_terms(gan: Gan, batch: Batch, samples: Tensor, penalised: bool) -> tu
     """Add a part's gradient of eq. (4) to the critic's; gives the part's share of the batch, and its terms."""
     weights, training = gan.config.losses, gan.config.training
     share = len(samples) * processes.world() / training.batch
-    penalty = real = made = torch.zeros((), device=gan.device, dtype=gan.dtype)
+    penalty = real = generated = torch.zeros((), device=gan.device, dtype=gan.dtype)
     scores, classes, _ = gan.judge(torch.cat([batch.real, samples]))
-    (real_scores, made_scores), (real_classes, made_classes) = scores.chunk(2), classes.chunk(2)
-    adversarial = losses.critic_adversarial(real_scores, made_scores)
+    (real_scores, generated_scores), (real_classes, generated_classes) = scores.chunk(2), classes.chunk(2)
+    adversarial = losses.critic_adversarial(real_scores, generated_scores)
     penalised = penalised and weights.gradient_penalty > 0
     if penalised:
         penalty = losses.gradient_penalty(lambda x: gan.critic(x)[0], batch.real, samples, batch.mix)
     if weights.class_real:
         real = F.cross_entropy(real_classes, batch.labels)
     if weights.class_generated:
-        made = F.cross_entropy(made_classes, batch.labels)
-    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, real, made, weights)
+        generated = F.cross_entropy(generated_classes, batch.labels)
+    loss = losses.critic_loss(adversarial, penalty * training.penalty_every, real, generated, weights)
     (loss * share).backward()
-    terms = {"critic/adversarial": adversarial, "critic/class_real": real, "critic/class_generated": made}
+    terms = {"critic/adversarial": adversarial, "critic/class_real": real, "critic/class_generated": generated}
     return share, terms | ({"critic/gradient_penalty": penalty} if penalised else {})
 
 
-def generator_step(gan: Gan, batch: Batch, held: list[Tensor], before: dict[str, Tensor]) -> Terms:
-    """One update of the generator, eq. (8), through the samples [B, T, D] in ``held``, which is emptied.
+def generator_step(gan: Gan, batch: Batch, with_graph: list[Tensor], statistics: dict[str, Tensor]) -> Terms:
+    """One update of the generator, eq. (8), through the samples [B, T, D] in ``with_graph``, which is emptied.
 
     The losses' gradient by the samples is gathered part by part, and goes through the generator once. If memory runs
-    out the samples are made again, from the batch norm statistics ``before`` them.
+    out the samples are made again, from the batch norm ``statistics`` before them.
     """
 
     def descend() -> Terms:
-        samples = held.pop() if held else _again(gan, batch, before)
+        samples = with_graph.pop() if with_graph else _regenerated(gan, batch, statistics)
         gan.generator_optimiser.zero_grad()
         gradient = torch.empty_like(samples)
 
@@ -292,11 +294,11 @@ def generator_terms(gan: Gan, batch: Batch, samples: Tensor) -> tuple[float, Ter
     """
     weights = gan.config.losses
     share = len(samples) * processes.world() / gan.config.training.batch
-    made = matching = diversity = softmax = torch.zeros((), device=gan.device, dtype=gan.dtype)
+    generated = matching = diversity = softmax = torch.zeros((), device=gan.device, dtype=gan.dtype)
     scores, classes, maps = gan.judge(samples)
     adversarial = losses.generator_adversarial(scores)
     if weights.class_generated:
-        made = F.cross_entropy(classes, batch.labels)
+        generated = F.cross_entropy(classes, batch.labels)
     if weights.feature_matching:
         with torch.no_grad():
             real_maps = gan.judge(batch.real)[2]
@@ -309,14 +311,14 @@ def generator_terms(gan: Gan, batch: Batch, samples: Tensor) -> tuple[float, Ter
         with torch.no_grad():
             target = batch.head(gan.units(batch.real), lengths)
         softmax = losses.softmax_matching(target, batch.head(gan.units(samples), lengths))
-    plain = losses.generator_loss(adversarial, made, matching, weights)
+    plain = losses.generator_loss(adversarial, generated, matching, weights)
     loss = losses.distillation_loss(plain, diversity, softmax, weights)
     (gradient,) = torch.autograd.grad(loss * share, samples)  # by the samples alone: the critic's weights need none
     return (
         share,
         {
             "generator/adversarial": adversarial,
-            "generator/class_generated": made,
+            "generator/class_generated": generated,
             "generator/feature_matching": matching,
             "generator/diversity": diversity,
             "generator/softmax_matching": softmax,
@@ -374,9 +376,9 @@ def within_memory(gan: Gan, work: Callable[[], T]) -> T:
         say(f"Out of memory: batches are computed in {gan.chunks} chunks from here on, with the same gradients")
 
 
-def _again(gan: Gan, batch: Batch, before: dict[str, Tensor]) -> Tensor:
-    """Samples of a batch, batch norm's statistics first set back to what they were ``before`` it."""
-    gan.generator.load_state_dict(before, strict=False)
+def _regenerated(gan: Gan, batch: Batch, statistics: dict[str, Tensor]) -> Tensor:
+    """Samples of a batch, batch norm's ``statistics`` first set back to what they were before it."""
+    gan.generator.load_state_dict(statistics, strict=False)
     return gan.generate(batch)
 
 

@@ -39,20 +39,20 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         fit(config, out, resume)
         return
     gan, dev = processes.together(lambda: prepared(config))
-    read = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
+    inputs = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
     updates = config.training.updates
     free = ("features", "bank", "training.updates", "training.chunks")
-    first = processes.place().is_main_process
+    is_main = processes.place().is_main_process
     with (
-        muted(not first),
-        Run(out, config, resume, inexact, free, config.training.seed, **read) as run,
+        muted(not is_main),
+        Run(out, config, resume, inexact, free, config.training.seed, **inputs) as run,
         stop_asked() as stop,
         no_tf32(),
     ):
-        kept = kept_updates(out / KIND)
-        made = max(run.step, kept or 0)
-        if made > updates:
-            raise InputError(f"{out} has made {made} updates already, more than training.updates asks for")
+        kept_update = kept_updates(out / KIND)
+        done = max(run.step, kept_update or 0)
+        if done > updates:
+            raise InputError(f"{out} has made {done} updates already, more than training.updates asks for")
         if run.state:
             gan.load_state(run.state, out)
         processes.check_same(gan.state() | {"step": torch.tensor(run.step)})
@@ -60,7 +60,7 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
             say(f"{config.features} has no dev part: the last generator is kept")
         if run.step == 0 and config.architecture.start == "closed-form":
             processes.main_alone(lambda: keep_if_better(gan, run, dev, 0))
-        elif kept is None and (run.best is not None or run.step == updates):
+        elif kept_update is None and (run.best is not None or run.step == updates):
             say(f"{out / KIND} is gone: the generator of update {run.step} is kept until there is a better one")
             run.best = None
             processes.main_alone(lambda: keep_if_better(gan, run, dev, run.step))
@@ -80,12 +80,12 @@ def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
     Its bank, which gives soft labels, may be missing. Of several processes each fits, and one writes. Raises InputError
     for bad input.
     """
-    seed, first = config.training.seed, processes.place().is_main_process
-    with muted(not first):
+    seed, is_main = config.training.seed, processes.place().is_main_process
+    with muted(not is_main):
         sampler = processes.together(lambda: fitted(config))
-        named = {"features": config.features, "bank": config.bank}
-        read = {name: fingerprints(folder) for name, folder in named.items() if folder is not None}
-        with Run(out, config, resume, False, ("features", "bank"), seed, **read):
+        folders = {"features": config.features, "bank": config.bank}
+        inputs = {name: fingerprints(folder) for name, folder in folders.items() if folder is not None}
+        with Run(out, config, resume, False, ("features", "bank"), seed, **inputs):
             made_by = {"command": "train", "seed": seed}
             processes.main_alone(lambda: sampler.save(out / KIND, made_by, card(sampler)))
         say(f"Generator: {out / KIND}")

@@ -73,14 +73,14 @@ class Backbone(nn.Module):
             return self._projected(self.encoder(clips).transpose(1, 2)), None
         mask = torch.arange(int(self.frames_of(lengths.max())), device=clips.device) < self.frames_of(lengths)[:, None]
         if self.config.feat_extract_norm == "group":  # its norm goes over time: padding would change every frame
-            alone = [self.encoder(clip[None, : int(n)])[0].T for clip, n in zip(clips, lengths, strict=True)]
-            found = pad_sequence(alone, batch_first=True)
+            per_clip = [self.encoder(clip[None, : int(n)])[0].T for clip, n in zip(clips, lengths, strict=True)]
+            features = pad_sequence(per_clip, batch_first=True)
         else:
-            found = self.encoder(clips[:, : int(lengths.max())]).transpose(1, 2)
-        return self._projected(found) * mask[..., None], mask
+            features = self.encoder(clips[:, : int(lengths.max())]).transpose(1, 2)
+        return self._projected(features) * mask[..., None], mask
 
-    def _projected(self, found: Tensor) -> Tensor:
-        projected = self.projection(found)
+    def _projected(self, features: Tensor) -> Tensor:
+        projected = self.projection(features)
         return projected[0] if isinstance(projected, tuple) else projected
 
     def states(self, frames: Tensor, mask: Tensor | None) -> Iterator[Tensor]:
@@ -91,13 +91,13 @@ class Backbone(nn.Module):
         if self.config.model_type == "wavlm":
             bias = None
             for number, layer in enumerate(self.layers):
-                more = {} if stable else {"index": number}
-                hidden, bias = self._run(layer, hidden, attention_mask=mask, position_bias=bias, **more)
+                settings = {} if stable else {"index": number}
+                hidden, bias = self._run(layer, hidden, attention_mask=mask, position_bias=bias, **settings)
                 yield self.norm(hidden) if stable else hidden
             return
-        attended = create_bidirectional_mask(config=self.config, inputs_embeds=frames, attention_mask=mask)
+        attention_mask = create_bidirectional_mask(config=self.config, inputs_embeds=frames, attention_mask=mask)
         for layer in self.layers:
-            hidden = self._run(layer, hidden, attention_mask=attended)
+            hidden = self._run(layer, hidden, attention_mask=attention_mask)
             yield self.norm(hidden) if stable else hidden
 
     def _run(self, layer: nn.Module, hidden: Tensor, **settings: Any) -> Any:

@@ -105,11 +105,11 @@ class Calibration(Rule, Worth):
                 f"{where} is not calibrated, so it cannot tell when to leave early: run 'gandistill selfdistill "
                 f"calibrate {where} MANIFEST' first, or choose an exit of [{', '.join(map(str, network.depths))}]"
             )
-        found = cls.build(network.facts[FACT], f"{where / artifacts.CONFIG}, {FACT}")
-        lacking = [depth for depth in network.depths if depth not in found.temperatures]
-        if lacking:
-            raise InputError(f"{where / artifacts.CONFIG}, {FACT}: lacks the exits {lacking}")
-        return found
+        calibration = cls.build(network.facts[FACT], f"{where / artifacts.CONFIG}, {FACT}")
+        missing = [depth for depth in network.depths if depth not in calibration.temperatures]
+        if missing:
+            raise InputError(f"{where / artifacts.CONFIG}, {FACT}: lacks the exits {missing}")
+        return calibration
 
 
 def calibrate(folder: Path, manifest: Path, uar_loss: float = 0.01) -> dict[str, Any]:
@@ -134,11 +134,11 @@ def calibrate(folder: Path, manifest: Path, uar_loss: float = 0.01) -> dict[str,
         if not count:
             say(f"{manifest}: its dev part has no {label}: UAR is over the other classes")
     _check_origin(network, manifest, dev)
-    found = calibration_of(network.to(place().device or "cpu"), manifest, dev, uar_loss)
-    _warn(found)
-    kept = found.to_dict()
-    _keep(folder, kept)
-    return kept
+    calibration = calibration_of(network.to(place().device or "cpu"), manifest, dev, uar_loss)
+    _warn(calibration)
+    values = calibration.to_dict()
+    _write_calibration(folder, values)
+    return values
 
 
 def calibration_of(network: Network, manifest: Path, dev: Utterances, uar_loss: float) -> Calibration:
@@ -147,7 +147,7 @@ def calibration_of(network: Network, manifest: Path, dev: Utterances, uar_loss: 
     rule = learned(heard, dev.targets, uar_loss)
     depths, p = rule.chosen(heard)
     select = _fact(network, "trained", "config", "training", "select")
-    found = {
+    facts = {
         "uar_loss": uar_loss,
         "utterances": len(dev),
         "held_out": held_out(heard, dev.targets, [entry.speaker for entry in dev.entries], uar_loss),
@@ -158,23 +158,28 @@ def calibration_of(network: Network, manifest: Path, dev: Utterances, uar_loss: 
         },
     }
     worth = _worth(heard, dev.targets, heard.mean(depths), p.argmax(-1).numpy())
-    return Calibration.build(rule.to_dict() | worth | found, str(manifest))
+    return Calibration.build(rule.to_dict() | worth | facts, str(manifest))
 
 
 def learned(heard: Heard, targets: NDArray[np.int64], uar_loss: float) -> Rule:
     """The rule that what is heard of dev and its class numbers [N] ask for.
 
     The threshold is the lowest such that UAR is at most ``uar_loss`` below the deepest exit's at it and at every higher
-    one: a lower one that keeps UAR too, among some that do not, does so by luck.
+    one: a lower one that keeps UAR too, among some that do not, does so by luck. Over several windows the mean of
+    tempered probabilities may have another answer than that of plain ones: where the deepest exit loses more by that
+    alone, it keeps the temperature 1, so that the threshold 1 loses nothing.
     """
     temperatures = {depth: temperature(heard, depth, targets) for depth in sorted(heard.logits)}
     p = all_tempered(heard, temperatures)
-    confidence, classes, everything = p.max(-1), p.shape[-1], np.arange(p.shape[1])
-    least = scores(targets, deepest(heard), classes)["uar"] - uar_loss - ROUNDING
-    threshold = 1.0
+    classes, windows = p.shape[-1], np.arange(p.shape[1])
+    least_uar = scores(targets, deepest(heard), classes)["uar"] - uar_loss - ROUNDING
+    if scores(targets, heard.mean(p[-1]).argmax(-1), classes)["uar"] < least_uar:
+        temperatures[max(temperatures)] = 1.0
+        p = all_tempered(heard, temperatures)
+    confidence, threshold = p.max(-1), 1.0
     for lower in thresholds(confidence[:-1]):
-        answered = heard.mean(p[leaving(confidence, lower), everything])
-        if scores(targets, answered.argmax(-1), classes)["uar"] < least:
+        answered = heard.mean(p[leaving(confidence, lower), windows])
+        if scores(targets, answered.argmax(-1), classes)["uar"] < least_uar:
             break
         threshold = lower
     return Rule(temperatures=temperatures, threshold=threshold)
@@ -188,14 +193,14 @@ def held_out(heard: Heard, targets: NDArray[np.int64], speakers: Sequence[str], 
     """
     groups, by = np.unique(speakers, return_inverse=True)[1], "speaker"
     if len(set(speakers)) < 2 or not all(speakers):
-        before = [(targets[:row] == target).sum() for row, target in enumerate(targets)]
-        groups, by = np.array(before) % PARTS, "utterance"
+        earlier = [(targets[:row] == target).sum() for row, target in enumerate(targets)]
+        groups, by = np.array(earlier) % PARTS, "utterance"
     depths, predicted = np.zeros(len(targets)), np.zeros_like(targets)
     for group in track(range(groups.max() + 1), "Holding out", groups.max() + 1, unit=f"{by} parts"):
         out = groups == group
-        left = heard.take(out)
-        where, p = learned(heard.take(~out), targets[~out], uar_loss).chosen(left)
-        depths[out], predicted[out] = left.mean(where), p.argmax(-1).numpy()
+        left_out = heard.take(out)
+        exit_depths, p = learned(heard.take(~out), targets[~out], uar_loss).chosen(left_out)
+        depths[out], predicted[out] = left_out.mean(exit_depths), p.argmax(-1).numpy()
     return HeldOut.build(_worth(heard, targets, depths, predicted) | {"by": by}, "held out")
 
 
@@ -218,53 +223,53 @@ def _worth(
 
 def _fact(network: Network, *keys: str) -> Any:
     """What a network's facts say under these keys, None if nothing."""
-    found: Any = network.facts
+    value: Any = network.facts
     for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _check_origin(network: Network, manifest: Path, dev: Utterances) -> None:
     """Raise InputError if a network was trained on dev; say so if that cannot be known."""
-    taught = _fact(network, "source", "fingerprint")
-    whole = read_manifest(manifest)
-    train = [entry for entry in whole if entry.split == "train"]
-    if train and taught == Utterances(train, network.labels).fingerprint:
-        learned_from = {(entry.path.resolve(), entry.channel) for entry in train}
-        both = [entry.id for entry in dev.entries if (entry.path.resolve(), entry.channel) in learned_from]
-        if both:
+    fingerprint = _fact(network, "source", "fingerprint")
+    entries = read_manifest(manifest)
+    train = [entry for entry in entries if entry.split == "train"]
+    if train and fingerprint == Utterances(train, network.labels).fingerprint:
+        train_files = {(entry.path.resolve(), entry.channel) for entry in train}
+        shared = [entry.id for entry in dev.entries if (entry.path.resolve(), entry.channel) in train_files]
+        if shared:
             raise InputError(
-                f"{manifest}: {both[0]} of its dev part is in its train part too, which taught the network"
+                f"{manifest}: {shared[0]} of its dev part is in its train part too, which taught the network"
             )
         return
-    more = [entry for entry in whole if entry.split in ("train", "dev")]
-    if taught in (dev.fingerprint, Utterances(more, network.labels).fingerprint):
+    train_and_dev = [entry for entry in entries if entry.split in ("train", "dev")]
+    if fingerprint in (dev.fingerprint, Utterances(train_and_dev, network.labels).fingerprint):
         raise InputError(
             f"{manifest}: its dev part taught the network, which is surer there than of clips that it has not heard: "
             "calibrate a network that was trained on train alone"
         )
-    known = _fact(network, "source", "manifest") or "nothing known"
+    name = _fact(network, "source", "manifest") or "nothing known"
     say(
-        f"{manifest}: its train part is not what taught the network ({known!r}), so dev may be among that: if it "
+        f"{manifest}: its train part is not what taught the network ({name!r}), so dev may be among that: if it "
         "was, leaving early costs more than is said here"
     )
 
 
-def _warn(found: Calibration) -> None:
+def _warn(calibration: Calibration) -> None:
     """Say what makes a calibration worth less than it seems."""
     lowest, highest = TEMPERATURES
-    for depth, value in found.temperatures.items():
+    for depth, value in calibration.temperatures.items():
         if not 1.01 * lowest < value < highest / 1.01:
             meaning = "makes no mistake" if value < 1 else "is no better than chance"
             say(f"exit {depth}: its temperature {value:.3g} is at the bound of what is sought: on dev it {meaning}")
-    held = found.held_out
+    held = calibration.held_out
     lost = held.deepest_uar - held.uar
-    if lost > found.uar_loss + ROUNDING:
+    if lost > calibration.uar_loss + ROUNDING:
         say(
-            f"Held out by {held.by}, leaving early loses {lost:.3f} UAR, more than the {found.uar_loss:g} that were "
-            "stated: dev is too small or too unlike itself for that promise"
+            f"Held out by {held.by}, leaving early loses {lost:.3f} UAR, more than the {calibration.uar_loss:g} that "
+            "were stated: dev is too small or too unlike itself for that promise"
         )
-    if found.dev.chose_epoch:
+    if calibration.dev.chose_epoch:
         say("A dev part chose the network's epoch: if it was this one, all figures of it flatter, held out or not")
 
 
@@ -280,22 +285,22 @@ def thresholds(confidence: NDArray[np.float64]) -> list[float]:
 def _predictions(folder: Path) -> list[Path]:
     """The predictions in a network's folder. Raises InputError if it holds anything else that is not of the network."""
     ours = {*artifacts.read_sums(folder), artifacts.SUMS}
-    found = sorted(path for path in folder.iterdir() if path.name not in ours)
-    for path in found:
+    paths = sorted(path for path in folder.iterdir() if path.name not in ours)
+    for path in paths:
         if not PREDICTIONS.fullmatch(path.name) or not path.is_file():
             raise InputError(
                 f"{path} is not of the network, whose folder calibration replaces: move it elsewhere first"
             )
-    return found
+    return paths
 
 
-def _keep(folder: Path, found: dict[str, Any]) -> None:
+def _write_calibration(folder: Path, values: dict[str, Any]) -> None:
     config = artifacts.read_json(folder / artifacts.CONFIG)
     predictions = {path.name: path.read_bytes() for path in _predictions(folder)}
     with artifacts.new_artifact(folder, KIND) as building:
         for name in artifacts.read_sums(folder):
             shutil.copyfile(folder / name, building / name)
-        artifacts.write_json(building / artifacts.CONFIG, config | {FACT: found})
+        artifacts.write_json(building / artifacts.CONFIG, config | {FACT: values})
     stale = [name for name in predictions if name.startswith("auto")]
     for name in predictions.keys() - stale:  # after it is whole: what counts as the network is what it was built with
         with artifacts.written_whole(folder / name, len(predictions[name])) as temporary:
@@ -329,9 +334,9 @@ def temperature(heard: Heard, depth: int, targets: NDArray[np.int64]) -> float:
     return math.exp(minimize_scalar(likelihood, bounds=(lowest, highest), method="bounded").x)
 
 
-def tempered(said: Tensor, temperature: float) -> Tensor:
+def tempered(logits: Tensor, temperature: float) -> Tensor:
     """Probabilities [..., C] of logits [..., C] at a temperature, in float64: in float32 the surest ones are all 1."""
-    return (said.double() / temperature).softmax(-1)
+    return (logits.double() / temperature).softmax(-1)
 
 
 def all_tempered(heard: Heard, temperatures: Mapping[int, float]) -> NDArray[np.float64]:

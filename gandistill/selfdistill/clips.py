@@ -54,13 +54,13 @@ class Utterances:
         whole = read_manifest(manifest)
         entries = [entry for entry in whole if entry.split == split]
         if not entries:
-            found = ", ".join(sorted({entry.split or "none" for entry in whole}))
-            raise InputError(f"{manifest}: has no {split} part, its splits are [{found}]")
-        known = sorted({entry.emotion for entry in whole}) if labels is None else labels
+            splits = ", ".join(sorted({entry.split or "none" for entry in whole}))
+            raise InputError(f"{manifest}: has no {split} part, its splits are [{splits}]")
+        classes = sorted({entry.emotion for entry in whole}) if labels is None else labels
         for entry in entries:
-            if entry.emotion not in known:
-                raise choices(f"emotion of {entry.id} in {manifest}:", entry.emotion, known)
-        return cls(entries, known)
+            if entry.emotion not in classes:
+                raise choices(f"emotion of {entry.id} in {manifest}:", entry.emotion, classes)
+        return cls(entries, classes)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -82,8 +82,8 @@ class Utterances:
         """SHA-256 over ids, emotions, channels and audio files, wherever those lie. Raises InputError."""
         with ThreadPool() as pool:
             digests = pool.imap(artifacts.sha256, [entry.path for entry in self.entries])
-            found = list(track(digests, "Reading audio", len(self.entries), unit="files"))
-        rows = [[e.id, e.emotion, e.channel, digest] for e, digest in zip(self.entries, found, strict=True)]
+            hashes = list(track(digests, "Reading audio", len(self.entries), unit="files"))
+        rows = [[e.id, e.emotion, e.channel, digest] for e, digest in zip(self.entries, hashes, strict=True)]
         return hashlib.sha256(dump_compact([self.labels, rows]).encode()).hexdigest()
 
     def check_lengths(self, network: Network) -> None:
@@ -106,8 +106,8 @@ class Utterances:
         None instead of lengths where all clips are equally long, as they are where the network sets a length. Raises
         AudioError.
         """
-        chosen = [self.entries[int(row)] for row in rows]
-        clips = [network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel))) for entry in chosen]
+        entries = [self.entries[int(row)] for row in rows]
+        clips = [network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel))) for entry in entries]
         lengths = torch.tensor([len(clip) for clip in clips])
         if (lengths == lengths[0]).all():
             return torch.stack(clips), None
@@ -124,8 +124,8 @@ def epoch_batches(rows: int, batch: int, samples: NDArray[np.int64] | None, seed
     draws = generator_for(seed, ORDER, epoch)
     order = np.resize(torch.randperm(rows, generator=draws).numpy(), -(-rows // batch) * batch)
     if samples is not None:
-        misjudged = samples[order] * (1 + JITTER * torch.rand(len(order), generator=draws).numpy())
-        order = order[np.argsort(misjudged, kind="stable")]
+        jittered = samples[order] * (1 + JITTER * torch.rand(len(order), generator=draws).numpy())
+        order = order[np.argsort(jittered, kind="stable")]
     batches = order.reshape(-1, batch)
     return list(batches[torch.randperm(len(batches), generator=draws).numpy()])
 

@@ -139,8 +139,8 @@ def count(*modules: nn.Module) -> int:
 
 def weight_bytes(network: Network, exit: int, precision: str = FULL) -> int:
     """What the weights of one exit, and of all that comes before it, weigh on disk, headers of files not counted."""
-    kept = [stored(module.state_dict(), precision).values() for module in needed(network, exit)]
-    return sum(tensor.nbytes for tensors in kept for tensor in tensors)
+    weights = [stored(module.state_dict(), precision).values() for module in needed(network, exit)]
+    return sum(tensor.nbytes for tensors in weights for tensor in tensors)
 
 
 @torch.no_grad()

@@ -33,28 +33,28 @@ def evaluate(folder: Path, manifest: Path, split: str) -> dict[str, Any]:
     Raises InputError for a folder that holds no network, a manifest that does not fit it, bad audio.
     """
     network = load_network(folder).to(place().device or "cpu")
-    judged = Utterances.read(manifest, split, network.labels)
-    heard = hear(network, judged)
+    utterances = Utterances.read(manifest, split, network.labels)
+    heard = hear(network, utterances)
     p = posteriors_of(heard)
-    found = {str(depth): _all_at(depth, p[depth], heard) for depth in p}
+    answers = {str(depth): _all_at(depth, p[depth], heard) for depth in p}
     if can_fuse(p):
-        found[FUSION] = _all_at(max(students_of(p)), fused(p), heard)
+        answers[FUSION] = _all_at(max(students_of(p)), fused(p), heard)
     if FACT in network.facts:
-        found[AUTO] = Calibration.of(network, folder).chosen(heard)
-    say_absent(judged.targets, judged.labels, split)
-    known = pd.DataFrame([(e.id, e.speaker, e.emotion) for e in judged.entries], columns=["id", "speaker", "label"])
+        answers[AUTO] = Calibration.of(network, folder).chosen(heard)
+    say_absent(utterances.targets, utterances.labels, split)
+    index = pd.DataFrame([(e.id, e.speaker, e.emotion) for e in utterances.entries], columns=["id", "speaker", "label"])
     exits = {}
-    for name, (depths, posterior) in found.items():
+    for name, (depths, posterior) in answers.items():
         file = f"{f'exit-{int(name):02d}' if name.isdecimal() else name}-{file_name(split)}"
-        write_predictions(folder / file, known, posterior.numpy(), judged.labels)
-        result = class_scores(judged.targets, posterior.numpy().argmax(axis=1), judged.labels)
+        write_predictions(folder / file, index, posterior.numpy(), utterances.labels)
+        result = class_scores(utterances.targets, posterior.numpy().argmax(axis=1), utterances.labels)
         exits[name] = result | {"mean_depth": float(heard.mean(depths).mean()), "predictions": file}
         if name == AUTO:
             exits[name]["left"] = {str(depth): int((depths == depth).sum()) for depth in p}
     return {
         "exits": exits,
-        "labels": judged.labels,
-        "utterances": len(judged),
+        "labels": utterances.labels,
+        "utterances": len(utterances),
         "split": split,
         "network": {"name": folder.name, "fingerprint": artifacts.fingerprint(folder)},
         "manifest": {"name": manifest.name, "sha256": artifacts.sha256(manifest)},

@@ -55,16 +55,16 @@ def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str 
             f"ONNX is written in float32 alone: {precision} is how safetensors store weights, which are read back as "
             f"float32, while ONNX Runtime must compute in it: choose --precision {FULL}, or --format safetensors"
         )
-    whole, place = folder.resolve(), out.resolve()
-    if place == whole:
+    source, target = folder.resolve(), out.resolve()
+    if target == source:
         raise InputError(f"{out} is the network to export, which must stay: choose another --out")
-    if whole in place.parents or place in whole.parents:
+    if source in target.parents or target in source.parents:
         raise InputError(f"{out} and the network {folder} lie one inside the other: choose an --out beside it")
     artifacts.check_free(out, ONNX_KIND if form == "onnx" else KIND)
     network = load_network(folder, [exit])
-    rounded = network.facts.get(PRECISION, FULL)
-    if precision not in (FULL, rounded) and rounded != FULL:
-        raise InputError(f"{folder} is stored in {rounded} already: export from the network that it was made from")
+    stored_in = network.facts.get(PRECISION, FULL)
+    if precision not in (FULL, stored_in) and stored_in != FULL:
+        raise InputError(f"{folder} is stored in {stored_in} already: export from the network that it was made from")
     exported = {"network": folder.resolve().name, "fingerprint": artifacts.fingerprint(folder)}
     network.facts = {key: fact for key, fact in network.facts.items() if key != "calibration"} | {"exported": exported}
     if precision != FULL:
@@ -87,26 +87,26 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
     [1, C]. Raises InputError where ``[edge]`` is not installed, RunError where ONNX Runtime computes other numbers.
     """
     onnx, _, runtime = map(_edge, EDGE)
-    hears = Hearing(network).eval().requires_grad_(False)
+    classifier = AudioClassifier(network).eval().requires_grad_(False)
     length = network.clip or SAMPLE_RATE
     draws = torch.Generator().manual_seed(0)
-    heard = [0.1 * torch.randn(1, samples, generator=draws) for samples in (length, length * 3 // 2)]
+    audios = [0.1 * torch.randn(1, samples, generator=draws) for samples in (length, length * 3 // 2)]
     with torch.inference_mode():
-        expected = [hears(audio) for audio in heard]
+        expected = [classifier(audio) for audio in audios]
     with artifacts.new_artifact(out, ONNX_KIND) as folder:
-        model = _program(hears, heard[0])
+        model = _program(classifier, audios[0])
         onnx.checker.check_model(model)
         file = folder / ONNX_FILE
         with artifacts.written_whole(file, model.ByteSize()) as temporary:
             temporary.write_bytes(model.SerializeToString(deterministic=True))
         session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        for audio, wanted in zip(heard, expected, strict=True):
-            found = [torch.from_numpy(each) for each in session.run(None, {"audio": audio.numpy()})]
-            for name, one, other in zip(OUTPUTS, found, wanted, strict=True):
-                differs = furthest(one, other)
-                if not differs <= TOLERANCE:
+        for audio, references in zip(audios, expected, strict=True):
+            outputs = [torch.from_numpy(each) for each in session.run(None, {"audio": audio.numpy()})]
+            for name, output, reference in zip(OUTPUTS, outputs, references, strict=True):
+                difference = largest_difference(output, reference)
+                if not difference <= TOLERANCE:
                     raise RunError(
-                        f"{file.name}: {name} of ONNX Runtime differ from torch by {differs:.2g}, above {TOLERANCE}"
+                        f"{file.name}: {name} of ONNX Runtime differ from torch by {difference:.2g}, above {TOLERANCE}"
                     )
         described = {
             "labels": network.labels,
@@ -120,12 +120,12 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
         artifacts.write_text(folder / artifacts.CARD, _card(network))
 
 
-def furthest(found: Tensor, wanted: Tensor) -> float:
-    """The largest difference, as a share of the largest number wanted where that is above 1; NaN if there is one."""
-    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
+def largest_difference(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference, as a share of the largest number expected where that is above 1; NaN if there is one."""
+    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1))
 
 
-class Hearing(nn.Module):
+class AudioClassifier(nn.Module):
     """A network's deepest exit as one function: audio [1, S] to logits and probabilities [1, C]."""
 
     def __init__(self, network: Network) -> None:
@@ -160,7 +160,7 @@ class OnnxRecurrence(nn.Module):
         attributes: dict[str, Any] = {"hidden_size": self.dims}
         if self.operator == "GRU":
             attributes["linear_before_reset"] = 1
-        found = torch.onnx.ops.symbolic(
+        states = torch.onnx.ops.symbolic(
             self.operator,
             (frames, self.of_input, self.of_state, self.biases),
             attributes,
@@ -168,21 +168,21 @@ class OnnxRecurrence(nn.Module):
             shape=(frames.shape[0], 1, frames.shape[1], self.dims),
             version=OPSET,
         )
-        return (found[:, 0].transpose(0, 1),)
+        return (states[:, 0].transpose(0, 1),)
 
 
-def _program(hears: Hearing, audio: Tensor) -> Any:
+def _program(classifier: AudioClassifier, audio: Tensor) -> Any:
     """The ONNX model of what is heard, without the traces of its making: they name files of this machine."""
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
     from onnx_ir.serde import serialize_model
 
-    for block in [module for module in hears.modules() if isinstance(module, Recurrence)]:
+    for block in [module for module in classifier.modules() if isinstance(module, Recurrence)]:
         setattr(block, "recurrence", OnnxRecurrence(block.recurrence))  # noqa: B010 (of another type)
     shapes = {"audio": {1: torch.export.Dim("samples", min=2)}}
     program: Any
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            hears,
+            classifier,
             (audio,),
             dynamo=True,
             verbose=False,

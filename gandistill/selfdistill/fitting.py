@@ -45,11 +45,11 @@ def fit(
     config: TrainingConfig,
     epochs: int,
     stop: Callable[[], bool],
-    ended: Callable[[int], None] = lambda epoch: None,
+    after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> None:
     """Move those parameters of a module that ask for gradients by Adam, from where the run's last checkpoint stood.
 
-    ``network`` says how clips are prepared. ``ended`` is called after each epoch, before its checkpoint. Several
+    ``network`` says how clips are prepared. ``after_epoch`` is called after each epoch, before its checkpoint. Several
     processes share each batch and end with the same weights; only dropout makes these differ from those of one.
     Raises KeyboardInterrupt after an update, its checkpoint written, once ``stop()``; InputError for audio that
     cannot be read, or a run that has gone further; RunError when a loss is no longer a sane number.
@@ -67,7 +67,7 @@ def fit(
         raise InputError(f"{run.folder} has made {run.step} updates already, more than {epochs} epochs have")
     batches = ahead(_loads(utterances, network, config, run.step, updates))
     steps = run.steps(updates, "update", lambda: state_of(optimiser, module=module), per_epoch, stop)
-    learn(module)
+    train_mode(module)
     for update, batch in zip(track(steps, "training", updates, run.step, unit="updates"), batches, strict=True):
         clips, lengths, targets = batch
         ends = None if lengths is None else lengths.to(device)
@@ -84,11 +84,11 @@ def fit(
         run.log(update, scalars)
         epoch, left = divmod(update, per_epoch)
         if not left:
-            ended(epoch)
-            learn(module)
+            after_epoch(epoch)
+            train_mode(module)
 
 
-def learn(module: nn.Module) -> None:
+def train_mode(module: nn.Module) -> None:
     """Training mode, but for those parts whose parameters are all frozen."""
     module.train()
     for part in module.modules():
@@ -116,10 +116,10 @@ def _loads(
 def ahead(calls: Iterable[Callable[[], Batch]]) -> Iterator[Batch]:
     """The results of calls, in order, the next one made in a thread of its own while the last one's is used."""
     with ThreadPoolExecutor(1) as pool:
-        coming = None
+        pending = None
         for call in calls:
-            coming, result = pool.submit(call), coming
+            pending, result = pool.submit(call), pending
             if result is not None:
                 yield result.result()
-        if coming is not None:
-            yield coming.result()
+        if pending is not None:
+            yield pending.result()

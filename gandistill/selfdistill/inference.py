@@ -49,9 +49,9 @@ class Heard:
 
     def take(self, rows: NDArray[np.bool_]) -> Self:
         """What was said of some of the utterances [N]."""
-        kept = np.repeat(rows, self.counts)
-        said = {depth: each[torch.from_numpy(kept)] for depth, each in self.logits.items()}
-        return type(self)(said, self.samples[kept], self.counts[rows])
+        window_mask = np.repeat(rows, self.counts)
+        logits = {depth: values[torch.from_numpy(window_mask)] for depth, values in self.logits.items()}
+        return type(self)(logits, self.samples[window_mask], self.counts[rows])
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
@@ -66,47 +66,49 @@ def hear(network: Network, utterances: Utterances, depths: Collection[int] | Non
     grow with their length. The network computes where its weights are and the result is in main memory.
     Raises InputError for a depth that has no exit, or for bad or too short audio, RunError if the network gives NaN.
     """
-    wanted = network.depths if depths is None else sorted(depths)
-    network.check(wanted)
+    exit_depths = network.depths if depths is None else sorted(depths)
+    network.check(exit_depths)
     utterances.check_lengths(network)
     training, device = network.training, next(network.parameters()).device
     order = np.argsort(utterances.samples, kind="stable")
-    window, together = window_of(network), batch if network.clip else 1
+    window, at_once = window_of(network), batch if network.clip else 1
     whole, longer = np.split(order, [int((utterances.samples <= window).sum())])
-    found = [list[tuple[int, dict[int, Tensor]]]() for _ in order]
+    by_utterance = [list[tuple[int, dict[int, Tensor]]]() for _ in order]
 
-    def said(rows: NDArray[np.int64], samples: list[int], clips: Tensor, lengths: Tensor | None) -> None:
+    def collect(rows: NDArray[np.int64], samples: list[int], clips: Tensor, lengths: Tensor | None) -> None:
         lengths = None if lengths is None else lengths.to(device)
-        answers = {depth: answer.logits.cpu() for depth, answer in network.answers(clips.to(device), lengths, wanted)}
+        answers = {
+            depth: answer.logits.cpu() for depth, answer in network.answers(clips.to(device), lengths, exit_depths)
+        }
         for at, (row, count) in enumerate(zip(rows, samples, strict=True)):
-            found[row].append((count, {depth: each[at] for depth, each in answers.items()}))
+            by_utterance[row].append((count, {depth: each[at] for depth, each in answers.items()}))
 
     @torch.inference_mode()
-    def heard() -> Iterator[None]:
+    def batches() -> Iterator[None]:
         for start in range(0, len(whole), batch):
             rows = whole[start : start + batch]
-            said(rows, utterances.samples[rows].tolist(), *utterances.batch(rows, network))
+            collect(rows, utterances.samples[rows].tolist(), *utterances.batch(rows, network))
             yield
         for row in longer:
             entry = utterances.entries[row]
             parts = windows(stream(entry.path, entry.channel), window, shortest_of(network))
-            while some := list(islice(parts, together)):
-                clips = torch.stack([network.prepared(torch.from_numpy(part)) for part in some])
-                said(np.repeat(row, len(some)), [len(part) for part in some], clips, None)
+            while chunk := list(islice(parts, at_once)):
+                clips = torch.stack([network.prepared(torch.from_numpy(part)) for part in chunk])
+                collect(np.repeat(row, len(chunk)), [len(part) for part in chunk], clips, None)
                 yield
 
     network.eval()
-    expected = -(-len(whole) // batch) + int((-(-utterances.samples[longer] // (window * together))).sum())
+    expected = -(-len(whole) // batch) + int((-(-utterances.samples[longer] // (window * at_once))).sum())
     with no_tf32():
-        for _ in track(heard(), "Answering", expected, unit="batches"):
+        for _ in track(batches(), "Answering", expected, unit="batches"):
             pass
     network.train(training)
-    every = [each for row in found for each in row]
-    logits = {depth: torch.stack([answer[depth] for _, answer in every]) for depth in wanted}
-    for depth, each in logits.items():
-        if not each.isfinite().all():
+    by_window = [each for row in by_utterance for each in row]
+    logits = {depth: torch.stack([answer[depth] for _, answer in by_window]) for depth in exit_depths}
+    for depth, values in logits.items():
+        if not values.isfinite().all():
             raise RunError(f"The exit behind layer {depth} gives NaN: its weights are useless")
-    return Heard(logits, np.array([samples for samples, _ in every]), np.array([len(row) for row in found]))
+    return Heard(logits, np.array([samples for samples, _ in by_window]), np.array([len(row) for row in by_utterance]))
 
 
 def posteriors(
@@ -122,8 +124,8 @@ def posteriors(
 def posteriors_of(heard: Heard) -> dict[int, Tensor]:
     """Class probabilities [N, C] of each exit, by depth."""
     return {
-        depth: torch.from_numpy(heard.mean(said.softmax(-1).numpy())).to(said.dtype)
-        for depth, said in heard.logits.items()
+        depth: torch.from_numpy(heard.mean(logits.softmax(-1).numpy())).to(logits.dtype)
+        for depth, logits in heard.logits.items()
     }
 
 

@@ -61,42 +61,44 @@ def layerwise_loss(
 
     Processes may hold clips of other lengths: each weighs its mean by its frames, so that all frames count alike.
     """
-    found, mask = student(clips, lengths)
+    predicted, mask = student(clips, lengths)
     with torch.no_grad():
         states = enumerate(teacher.states(*teacher.frames(clips, lengths)), 1)
-        goals = {layer: state for layer, state in states if layer in found}
-    kept = slice(None) if mask is None else mask
-    terms = [prediction_loss(goals[n][kept], found[n][kept], weight) for n in found]
-    frames = torch.tensor(next(iter(found.values()))[kept][..., 0].numel(), dtype=torch.float64, device=clips.device)
+        goals = {layer: state for layer, state in states if layer in predicted}
+    valid = slice(None) if mask is None else mask
+    terms = [prediction_loss(goals[n][valid], predicted[n][valid], weight) for n in predicted]
+    frames = torch.tensor(
+        next(iter(predicted.values()))[valid][..., 0].numel(), dtype=torch.float64, device=clips.device
+    )
     share = frames / processes.mean(frames)
     return {name: torch.stack([term[name] for term in terms]).mean() * share for name in terms[0]}
 
 
 def distil_layers(
     config: SelfDistilConfig,
-    wanted: LayerwiseConfig,
+    layerwise: LayerwiseConfig,
     model: Any,
     network: Network,
     utterances: Utterances,
     out: Path,
     inexact: bool,
-    read: dict[str, str],
+    fingerprints: dict[str, str],
     stop: Callable[[], bool],
 ) -> None:
     """The first stage: the network's backbone, a part of ``model``, learns to predict layers of ``model`` as it was.
 
-    A run of its own in ``out/layerwise``, which goes on where it was stopped. ``read`` is what the run reads, by
-    content. Raises what ``fit`` raises.
+    A run of its own in ``out/layerwise``, which goes on where it was stopped. ``fingerprints`` are of what the run
+    reads, by content. Raises what ``fit`` raises.
     """
     device = processes.place().device or torch.device("cpu")
-    teacher = Backbone(deepcopy(model), max(wanted.layers)).requires_grad_(False).eval().to(device)
-    with drawn_by(config.training.seed, WEIGHTS, *wanted.layers):
-        student = LayerwiseStudent(network.backbone, wanted.layers, config.network.block)
+    teacher = Backbone(deepcopy(model), max(layerwise.layers)).requires_grad_(False).eval().to(device)
+    with drawn_by(config.training.seed, WEIGHTS, *layerwise.layers):
+        student = LayerwiseStudent(network.backbone, layerwise.layers, config.network.block)
 
     def loss(clips: Tensor, lengths: Tensor | None, _targets: Tensor) -> dict[str, Tensor]:
-        return layerwise_loss(teacher, student, clips, lengths, wanted.cosine)
+        return layerwise_loss(teacher, student, clips, lengths, layerwise.cosine)
 
     folder = out / FOLDER
-    started = processes.together((folder / CONFIG).is_file)
-    with Run(folder, config, started, inexact, FREE, config.training.seed, **read) as run:
-        fit(run, student, loss, utterances, network, config.training, wanted.epochs, stop)
+    resume = processes.together((folder / CONFIG).is_file)
+    with Run(folder, config, resume, inexact, FREE, config.training.seed, **fingerprints) as run:
+        fit(run, student, loss, utterances, network, config.training, layerwise.epochs, stop)

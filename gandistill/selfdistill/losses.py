@@ -43,11 +43,13 @@ def self_distillation(answers: Mapping[int, Answer], labels: Tensor, config: Los
     """
     *students, teacher = (answers[depth] for depth in sorted(answers))
     goal = teacher if config.teacher_gradient else Answer(*(part.detach() for part in teacher))
-    terms = {"cross_entropy": cross_entropies(teacher.logits, [each.logits for each in students], labels, config.gamma)}
+    terms = {
+        "cross_entropy": cross_entropies(teacher.logits, [student.logits for student in students], labels, config.gamma)
+    }
     if students:
-        terms["kl"] = torch.stack([kl(goal.logits, each.logits) for each in students]).mean()
+        terms["kl"] = torch.stack([kl(goal.logits, student.logits) for student in students]).mean()
         level = config.level
-        pairs = [(getattr(goal, level), getattr(each, level)) for each in students]
+        pairs = [(getattr(goal, level), getattr(student, level)) for student in students]
         terms["similarity"] = torch.stack([similarity(*pair, config.similarity) for pair in pairs]).mean()
     weights = {"cross_entropy": 1.0, "kl": config.alpha, "similarity": config.beta}
     return {"loss": torch.stack([weights[name] * term for name, term in terms.items()]).sum(), **terms}
@@ -57,7 +59,7 @@ def cross_entropies(teacher: Tensor, students: Sequence[Tensor], labels: Tensor,
     """L_ce(O, y) + gamma mean_a L_ce(O_a, y), from logits [B, C] and class numbers [B]. Eq. (2), Ren et al. 2023."""
     loss = cross_entropy(teacher, labels)
     if students:
-        loss = loss + gamma * torch.stack([cross_entropy(each, labels) for each in students]).mean()
+        loss = loss + gamma * torch.stack([cross_entropy(student, labels) for student in students]).mean()
     return loss
 
 

@@ -55,8 +55,8 @@ class Convolution(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return self.norm(self.convolution(hidden[:, None])).relu()[:, 0]
-        found = self.norm(self.convolution(hidden[mask][None, None])).relu()[0, 0]
-        return torch.zeros_like(hidden).masked_scatter(mask[..., None], found)
+        frames = self.norm(self.convolution(hidden[mask][None, None])).relu()[0, 0]
+        return torch.zeros_like(hidden).masked_scatter(mask[..., None], frames)
 
 
 class Recurrence(nn.Module):
@@ -99,8 +99,8 @@ def make_block(kind: str, dims: int) -> nn.Module:
 
 
 def _mean_of_clips(hidden: Tensor, mask: Tensor) -> Tensor:
-    kept = mask[..., None].to(hidden.dtype)
-    return (hidden * kept).sum(1) / kept.sum(1)
+    valid = mask[..., None].to(hidden.dtype)
+    return (hidden * valid).sum(1) / valid.sum(1)
 
 
 class Network(nn.Module):
@@ -131,8 +131,8 @@ class Network(nn.Module):
         self.backbone, self.labels = backbone, labels
         self.normalise, self.clip, self.facts = normalise, clip, facts or {}
         self.blocks = dict(sorted(exits.items()))
-        made = {str(depth): Exit(backbone.dims, block, len(labels)) for depth, block in self.blocks.items()}
-        self.exits = nn.ModuleDict(made)
+        by_depth = {str(depth): Exit(backbone.dims, block, len(labels)) for depth, block in self.blocks.items()}
+        self.exits = nn.ModuleDict(by_depth)
 
     @property
     def depths(self) -> list[int]:
@@ -147,13 +147,13 @@ class Network(nn.Module):
         ``clips`` [B, S] as ``prepared`` makes them; ``lengths`` [B] in samples, None if none is padded. Raises
         InputError for a depth that has no exit.
         """
-        wanted = self.depths if depths is None else sorted(depths)
-        self.check(wanted)
+        exit_depths = self.depths if depths is None else sorted(depths)
+        self.check(exit_depths)
         frames, mask = self.backbone.frames(clips, lengths)
         for depth, hidden in enumerate(self.backbone.states(frames, mask), 1):
-            if depth in wanted:
+            if depth in exit_depths:
                 yield depth, self.exits[str(depth)](hidden, mask)
-            if depth == wanted[-1]:
+            if depth == exit_depths[-1]:
                 return
 
     def forward(self, clips: Tensor, lengths: Tensor | None = None) -> dict[int, Answer]:
@@ -252,11 +252,11 @@ def described_network(config: dict[str, Any], where: Path, depths: Collection[in
     for depth in depths or ():
         if depth not in blocks:
             raise choices(f"exit of {where.parent}:", depth, sorted(map(str, blocks), key=int))
-    kept = {depth: block for depth, block in blocks.items() if depths is None or depth in depths}
+    needed = {depth: block for depth, block in blocks.items() if depths is None or depth in depths}
     facts = {key: config[key] for key in FACTS if key in config}
     with torch.device("meta"):
-        backbone = Backbone(transformer(architecture, max(kept), where))
-        return Network(backbone, kept, labels, normalise, clip, facts)
+        backbone = Backbone(transformer(architecture, max(needed), where))
+        return Network(backbone, needed, labels, normalise, clip, facts)
 
 
 def transformer(architecture: dict[str, Any], layers: int, where: Path | str) -> Any:
@@ -270,8 +270,8 @@ def transformer(architecture: dict[str, Any], layers: int, where: Path | str) ->
     if kind not in MODEL_TYPES:
         raise choices(f"model type in {where}:", kind, MODEL_TYPES)
     try:
-        known = AutoConfig.for_model(kind).to_dict()
-        settings = {key: value for key, value in architecture.items() if key in known and key != "model_type"}
+        defaults = AutoConfig.for_model(kind).to_dict()
+        settings = {key: value for key, value in architecture.items() if key in defaults and key != "model_type"}
         config = AutoConfig.for_model(kind, **settings | {"num_hidden_layers": layers})
         return AutoModel.from_config(config, dtype=torch.float32)
     except Exception as error:  # transformers raises anything for settings that do not fit together

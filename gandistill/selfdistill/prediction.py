@@ -61,14 +61,16 @@ class Predictor:
     @torch.inference_mode()
     def answer(self, audio: Tensor) -> tuple[int, Tensor]:
         """How many layers were run on audio [S] at 16 kHz, heard at once, and the probabilities [C] in float64."""
-        depth, found, told = 0, list[Tensor](), self.calibration
+        depth, posteriors, calibration = 0, list[Tensor](), self.calibration
         clip = self.network.prepared(audio.to(next(self.network.parameters()).device))
         with no_tf32():
             for depth, answer in self.network.answers(clip[None]):
-                found.append(tempered(answer.logits[0].cpu(), 1.0 if told is None else told.temperatures[depth]))
-                if told is not None and found[-1].max() > told.threshold:
+                posteriors.append(
+                    tempered(answer.logits[0].cpu(), 1.0 if calibration is None else calibration.temperatures[depth])
+                )
+                if calibration is not None and posteriors[-1].max() > calibration.threshold:
                     break
-        return depth, torch.stack(found).mean(0) if self.exit == FUSION else found[-1]
+        return depth, torch.stack(posteriors).mean(0) if self.exit == FUSION else posteriors[-1]
 
     def file(self, path: Path) -> Generator[None, None, dict[str, Any]]:
         """Answer on a file, window after window, passing once for each; memory does not grow with the file.
@@ -82,8 +84,8 @@ class Predictor:
         for part in windows(stream(path), window_of(self.network), shortest):
             if not self.network.clip and len(part) < shortest:
                 raise too_short(path, len(part), shortest)
-            depth, said = self.answer(torch.from_numpy(part))
-            p, depths, samples = p + len(part) * said, depths + len(part) * depth, samples + len(part)
+            depth, posterior = self.answer(torch.from_numpy(part))
+            p, depths, samples = p + len(part) * posterior, depths + len(part) * depth, samples + len(part)
             yield
         p /= samples
         if not p.isfinite().all():

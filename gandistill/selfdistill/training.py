@@ -47,8 +47,8 @@ class Inputs:
     def fingerprints(self) -> dict[str, str]:
         """What was read, by content."""
         parts = {"train": self.training, "dev": self.dev}
-        read = {name: part.fingerprint for name, part in parts.items() if part is not None}
-        return read | {"upstream": parameters_sha256(self.model)}
+        by_part = {name: part.fingerprint for name, part in parts.items() if part is not None}
+        return by_part | {"upstream": parameters_sha256(self.model)}
 
 
 def train(config: SelfDistilConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
@@ -61,30 +61,30 @@ def train(config: SelfDistilConfig, out: Path, resume: bool = False, inexact: bo
     check_folder(out, resume)
     with muted(not processes.place().is_main_process):
         inputs = processes.together(lambda: prepared(config))
-        read = processes.together(inputs.fingerprints)
+        fingerprints = processes.together(inputs.fingerprints)
         with (
-            Run(out, config, resume, inexact, FREE, config.training.seed, **read) as run,
+            Run(out, config, resume, inexact, FREE, config.training.seed, **fingerprints) as run,
             stop_asked() as stop,
             no_tf32(),
         ):
             network = inputs.network
-            network.facts |= origin(config, inputs, read)
+            network.facts |= origin(config, inputs, fingerprints)
             if config.layerwise is not None and not run.state:
                 say("First stage: the student learns to predict deeper layers")
                 distil_layers(
-                    config, config.layerwise, inputs.model, network, inputs.training, out, inexact, read, stop
+                    config, config.layerwise, inputs.model, network, inputs.training, out, inexact, fingerprints, stop
                 )
 
             def losses(clips: Tensor, lengths: Tensor | None, targets: Tensor) -> dict[str, Tensor]:
                 return self_distillation(dict(network.answers(clips, lengths)), targets, config.loss)
 
-            def ended(epoch: int) -> None:
-                processes.main_alone(lambda: keep(network, run, config.training, inputs.dev, epoch))
+            def after_epoch(epoch: int) -> None:
+                processes.main_alone(lambda: save_if_selected(network, run, config.training, inputs.dev, epoch))
 
             epochs = config.training.epochs
-            fit(run, network, losses, inputs.training, network, config.training, epochs, stop, ended)
+            fit(run, network, losses, inputs.training, network, config.training, epochs, stop, after_epoch)
             if processes.together(lambda: lacks_last(out / NETWORK, config.training)):
-                ended(epochs)
+                after_epoch(epochs)
             say(f"Network: {out / NETWORK}")
 
 
@@ -104,10 +104,10 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     dev = Utterances.read(config.manifest, "dev", training.labels) if has_dev else None
     for label in sorted(set(training.labels) - {entry.emotion for entry in training.entries}):
         say(f"{config.manifest}: its train part has no {label}, which is trained without")
-    wanted = config.network
-    model, preprocessor = load_pretrained(wanted.upstream, "network.upstream", MODEL_TYPES)
+    settings = config.network
+    model, preprocessor = load_pretrained(settings.upstream, "network.upstream", MODEL_TYPES)
     layers = len(model.encoder.layers)
-    exits = exits_of(layers, wanted.exits, wanted.block, wanted.depth)
+    exits = exits_of(layers, settings.exits, settings.block, settings.depth)
     if config.layerwise is not None and max(config.layerwise.layers) > layers:
         raise InputError(f"Bad layerwise.layers {list(config.layerwise.layers)}, the model has layers 1 to {layers}")
     with drawn_by(config.training.seed, WEIGHTS):
@@ -123,23 +123,28 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     return Inputs(config.manifest, training, dev, model, network)
 
 
-def origin(config: SelfDistilConfig, inputs: Inputs, read: dict[str, str]) -> dict[str, Any]:
+def origin(config: SelfDistilConfig, inputs: Inputs, fingerprints: dict[str, str]) -> dict[str, Any]:
     """What a network says of where it came from: no place on anybody's disk."""
-    found = read_origin(inputs.manifest)
-    source = {"manifest": inputs.manifest.name, "fingerprint": read["train"]}
-    source |= {key: found[key] for key in ("protocol", "fold", "dev") if key in found}
+    provenance = read_origin(inputs.manifest)
+    source = {"manifest": inputs.manifest.name, "fingerprint": fingerprints["train"]}
+    source |= {key: provenance[key] for key in ("protocol", "fold", "dev") if key in provenance}
     name = config.network.upstream
-    upstream = {"name": Path(name).resolve().name if Path(name).is_dir() else name, "fingerprint": read["upstream"]}
+    upstream = {
+        "name": Path(name).resolve().name if Path(name).is_dir() else name,
+        "fingerprint": fingerprints["upstream"],
+    }
     counts = Counter(entry.emotion for entry in inputs.training.entries)
     trained = {
         "config": config.shareable(),
         "upstream": upstream,
         "utterances": {label: counts[label] for label in inputs.training.labels},
     }
-    return {"trained": trained, "source": source} | {key: found[key] for key in ("corpus", "licence") if key in found}
+    return {"trained": trained, "source": source} | {
+        key: provenance[key] for key in ("corpus", "licence") if key in provenance
+    }
 
 
-def keep(network: Network, run: Run, config: TrainingConfig, dev: Utterances | None, epoch: int) -> None:
+def save_if_selected(network: Network, run: Run, config: TrainingConfig, dev: Utterances | None, epoch: int) -> None:
     """Write the network after an epoch where it is the one to keep: the last, or the best on dev so far."""
     last = epoch == config.epochs
     scores = dev_scores(network, dev) if dev is not None and (last or config.select == "dev") else {}
@@ -167,8 +172,8 @@ def lacks_last(folder: Path, config: TrainingConfig) -> bool:
 
 def dev_scores(network: Network, dev: Utterances) -> dict[int, float]:
     """UAR of each exit on a part."""
-    found = posteriors(network, dev)
+    by_depth = posteriors(network, dev)
     return {
         depth: scores(dev.targets, probabilities.argmax(-1).cpu().numpy(), len(dev.labels))["uar"]
-        for depth, probabilities in found.items()
+        for depth, probabilities in by_depth.items()
     }

@@ -29,11 +29,11 @@ def windows(blocks: Iterable[NDArray[np.float32]], size: int, shortest: int) -> 
 
     A rest of less than ``shortest`` samples, too short to say anything, belongs to the window before it.
     """
-    held = np.empty(0, np.float32)
+    buffer = np.empty(0, np.float32)
     for block in blocks:
-        held = np.concatenate([held, block])
-        while len(held) >= size + shortest:
-            yield held[:size]
-            held = held[size:]
-    if len(held):
-        yield held
+        buffer = np.concatenate([buffer, block])
+        while len(buffer) >= size + shortest:
+            yield buffer[:size]
+            buffer = buffer[size:]
+    if len(buffer):
+        yield buffer

@@ -35,9 +35,9 @@ class Work:
         alone, without = (multiply_accumulates(each, samples) for each in (network, bare))
         exits = {depth: bare.exits[str(depth)].state_dict() for depth in network.depths}
         heads = {d: sum(tensor.numel() for name, tensor in e.items() if "weight" in name) for d, e in exits.items()}
-        a_second = SAMPLE_RATE / samples
-        own = {depth: (alone[depth] - without[depth] + heads[depth]) * a_second for depth in alone}
-        return cls({depth: products * a_second for depth, products in alone.items()}, own)
+        clips_per_second = SAMPLE_RATE / samples
+        own = {depth: (alone[depth] - without[depth] + heads[depth]) * clips_per_second for depth in alone}
+        return cls({depth: products * clips_per_second for depth, products in alone.items()}, own)
 
     def together(self, depths: Collection[int]) -> float:
         """To answer behind all of these layers, those after the deepest not run."""

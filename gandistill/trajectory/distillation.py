@@ -57,25 +57,29 @@ def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: b
     loss is no longer a number and smaller rates do not help.
     """
     check_folder(out, resume)
-    work = processes.together(lambda: Distillation(config))
-    steps, wanted = config.distil.steps, config.distil
+    distillation = processes.together(lambda: Distillation(config))
+    steps, settings = config.distil.steps, config.distil
     free = ["features", "teachers", "teach", "distil.steps", "distil.checkpoint_every"]
-    free += ["evaluate"] if wanted.choose == "last" else []
-    first = processes.place().is_main_process
-    with muted(not first), Run(out, config, resume, inexact, tuple(free), wanted.seed, **work.inputs) as run, no_tf32():
-        made = max([run.step, *kept_steps(out)])
-        if made > steps:
-            raise InputError(f"{out} has made {made} steps already, more than distil.steps asks for")
+    free += ["evaluate"] if settings.choose == "last" else []
+    is_main = processes.place().is_main_process
+    with (
+        muted(not is_main),
+        Run(out, config, resume, inexact, tuple(free), settings.seed, **distillation.inputs) as run,
+        no_tf32(),
+    ):
+        done = max([run.step, *kept_steps(out)])
+        if done > steps:
+            raise InputError(f"{out} has made {done} steps already, more than distil.steps asks for")
         if run.state:
-            work.load_state(run.step, run.state, out)
+            distillation.load_state(run.step, run.state, out)
         else:
-            processes.main_alone(lambda: keep(work, run))
+            processes.main_alone(lambda: write_kept(distillation, run))
         with stop_asked() as stop:
-            todo = run.steps(steps, "step", work.set.state, wanted.checkpoint_every, stop)
+            todo = run.steps(steps, "step", distillation.set.state, settings.checkpoint_every, stop)
             for step in track(todo, "distilling", steps, run.step, unit="steps"):
-                run.log(step, work.advance())
-                if step == steps or step % wanted.keep_every == 0:
-                    processes.main_alone(partial(keep, work, run))
+                run.log(step, distillation.advance())
+                if step == steps or step % settings.keep_every == 0:
+                    processes.main_alone(partial(write_kept, distillation, run))
         say(f"Distilled set: {out / KIND}")
 
 
@@ -89,23 +93,23 @@ class Distillation:
         """Raises InputError for input that is missing or does not fit together."""
         if config.features is None or not config.teachers:
             raise InputError("Distilling needs a feature set and teachers: --set features=DIR --set teachers=[DIR]")
-        self.config, wanted, whole = config, config.distil, FeatureSet.open(config.features)
-        if wanted.choose == "dev":
+        self.config, settings, whole = config, config.distil, FeatureSet.open(config.features)
+        if settings.choose == "dev":
             whole.part("dev")
         self.features = whole.training_part()
         self.pool = [Trajectories.open(folder) for folder in config.teachers]
         for folder, teachers in zip(config.teachers, self.pool, strict=True):
-            _check(folder, teachers, self.pool[0], self.features, wanted)
-        if wanted.matches % processes.place().num_processes:
+            _check(folder, teachers, self.pool[0], self.features, settings)
+        if settings.matches % processes.place().num_processes:
             count = processes.place().num_processes
-            raise InputError(f"distil.matches {wanted.matches} cannot be shared by {count} processes")
+            raise InputError(f"distil.matches {settings.matches} cannot be shared by {count} processes")
         self.device = torch.device(processes.place().device or "cpu")
         self.networks = [Network(teachers.head().to(self.device).model) for teachers in self.pool]
-        self.rows = real_start(self.features, wanted)
+        self.rows = real_start(self.features, settings)
         frames, _ = self.features.padded(self.rows)
         clips = ((frames - self.pool[0].mean) / self.pool[0].deviation).to(self.device)
         classes = torch.from_numpy(self.features.targets[self.rows]).to(self.device)
-        self.set = SyntheticSet(clips, classes, len(self.features.labels), wanted)
+        self.set = SyntheticSet(clips, classes, len(self.features.labels), settings)
         self.step = 0
         self.next: Gradients | None = None
 
@@ -137,34 +141,34 @@ class Distillation:
         Everything drawn is keyed by seed and step. Eq. (1) and (2), Chang et al. 2024.
         """
         matches = processes.share(torch.arange(self.config.distil.matches)).tolist()
-        found = [self._match(number) for number in matches]
-        if processes.any_of(not all(map(sane, found))):
+        per_match = [self._match(number) for number in matches]
+        if processes.any_of(not all(map(sane, per_match))):
             return None
         names = [field.name for field in fields(Gradients)]
-        means = (torch.stack([getattr(each, name) for each in found]).mean(0) for name in names)
+        means = (torch.stack([getattr(match, name) for match in per_match]).mean(0) for name in names)
         return Gradients(*map(processes.mean, means))
 
     def _match(self, number: int) -> Gradients:
-        wanted = self.config.distil
-        draws = generator_for(wanted.seed, self.step, number)
+        settings = self.config.distil
+        draws = generator_for(settings.seed, self.step, number)
 
         def draw(count: int) -> int:
             return int(torch.randint(count, (1,), generator=draws))
 
         chosen = draw(len(self.pool))
-        trajectory, epoch = draw(self.pool[chosen].count), draw(wanted.latest_start + 1)
+        trajectory, epoch = draw(self.pool[chosen].count), draw(settings.latest_start + 1)
         start, goal = (
-            self.pool[chosen].snapshot(trajectory, at).to(self.device) for at in (epoch, epoch + wanted.ahead)
+            self.pool[chosen].snapshot(trajectory, at).to(self.device) for at in (epoch, epoch + settings.ahead)
         )
         clips, targets, rate = self.set.clips, self.set.targets, self.set.rate
-        order = batches(len(clips), min(wanted.batch, len(clips)), draw(2**62))
-        rows = [some.to(self.device) for some in islice(order, wanted.updates)]
-        return METHODS[wanted.method](self.networks[chosen], start, goal, clips, targets, rate, rows)
+        order = batches(len(clips), min(settings.batch, len(clips)), draw(2**62))
+        rows = [batch.to(self.device) for batch in islice(order, settings.updates)]
+        return METHODS[settings.method](self.networks[chosen], start, goal, clips, targets, rate, rows)
 
-    def descend(self, found: Gradients) -> dict[str, float]:
+    def descend(self, gradients: Gradients) -> dict[str, float]:
         """Make a step. Gives its named scalars."""
-        scalars = {"match/loss": float(found.loss), "match/rate": float(self.set.rate)}
-        norms = self.set.descend(found)
+        scalars = {"match/loss": float(gradients.loss), "match/rate": float(self.set.rate)}
+        norms = self.set.descend(gradients)
         self.step += 1
         return scalars | {f"gradient/{name}": norm for name, norm in norms.items()}
 
@@ -190,7 +194,7 @@ class Distillation:
 
 
 def _check(
-    folder: Path, teachers: Trajectories, first: Trajectories, features: FeatureSet, wanted: DistilConfig
+    folder: Path, teachers: Trajectories, first: Trajectories, features: FeatureSet, settings: DistilConfig
 ) -> None:
     """Raise InputError unless these teachers learned from the features, and far enough."""
     check_match(f"{folder}, the teachers,", teachers.labels, teachers.dims, teachers.config, features)
@@ -202,32 +206,32 @@ def _check(
         raise InputError(f"{folder} learned from another feature set than {features.folder}")
     if not (torch.equal(teachers.mean, first.mean) and torch.equal(teachers.deviation, first.deviation)):
         raise InputError(f"{folder} standardises features otherwise than {first.folder}: teach both again")
-    last = wanted.latest_start + wanted.ahead
+    last = settings.latest_start + settings.ahead
     if last > teachers.epochs:
         raise InputError(
-            f"{folder} has {teachers.epochs} epochs, but distil.latest_start {wanted.latest_start} + "
-            f"distil.ahead {wanted.ahead} asks for {last}"
+            f"{folder} has {teachers.epochs} epochs, but distil.latest_start {settings.latest_start} + "
+            f"distil.ahead {settings.ahead} asks for {last}"
         )
 
 
-def real_start(features: FeatureSet, wanted: DistilConfig) -> NDArray[np.int64]:
+def real_start(features: FeatureSet, settings: DistilConfig) -> NDArray[np.int64]:
     """Rows of the real clips that a set starts as [N], class by class: those that ``select --method random`` takes.
 
     Raises InputError naming a class that has too few.
     """
     chosen = []
     for number, (label, count) in enumerate(features.class_counts.items()):
-        if count < wanted.ppc:
-            raise InputError(f"{features.folder} has {count} clips of {label!r}, fewer than distil.ppc {wanted.ppc}")
+        if count < settings.ppc:
+            raise InputError(f"{features.folder} has {count} clips of {label!r}, fewer than distil.ppc {settings.ppc}")
         rows = np.flatnonzero(features.targets == number)
-        chosen.append(rows[random(np.empty((count, 0)), wanted.ppc, keyed(wanted.seed, number))])
+        chosen.append(rows[random(np.empty((count, 0)), settings.ppc, keyed(settings.seed, number))])
     return np.concatenate(chosen)
 
 
-def sane(found: Gradients) -> bool:
+def sane(gradients: Gradients) -> bool:
     """Whether loss and gradients are numbers, and the student went anywhere near the goal."""
-    parts = (getattr(found, field.name) for field in fields(Gradients))
-    return all(bool(part.isfinite().all()) for part in parts) and float(found.loss) <= THROWN
+    parts = (getattr(gradients, field.name) for field in fields(Gradients))
+    return all(bool(part.isfinite().all()) for part in parts) and float(gradients.loss) <= THROWN
 
 
 def kept_steps(out: Path) -> list[int]:
@@ -236,27 +240,27 @@ def kept_steps(out: Path) -> list[int]:
     return [int(name[1]) for name in names if name]
 
 
-def keep(work: Distillation, run: Run) -> None:
+def write_kept(distillation: Distillation, run: Run) -> None:
     """Write the set as it is now, and as the result the same, or of all that are kept the best on dev."""
-    kept = _kept(run, work.step)
-    write_distilled(work, kept)
-    if work.config.distil.choose == "last":
-        write_distilled(work, run.folder / KIND)
+    folder = _kept_folder(run, distillation.step)
+    write_distilled(distillation, folder)
+    if distillation.config.distil.choose == "last":
+        write_distilled(distillation, run.folder / KIND)
         return
-    wanted = work.config.evaluate  # with a teacher's weights, seeds are numbers of teachers
-    seed = wanted.seed + (SCORING if wanted.start == "scratch" else 0)
-    judges = wanted.model_copy(update={"split": "dev", "seed": seed})
-    config = work.config.model_copy(update={"evaluate": judges})
-    students = judged(FeatureSet.open(kept), FeatureSet.open(work.features.folder), config)
+    settings = distillation.config.evaluate  # with a teacher's weights, seeds are numbers of teachers
+    seed = settings.seed + (SCORING if settings.start == "scratch" else 0)
+    dev_settings = settings.model_copy(update={"split": "dev", "seed": seed})
+    config = distillation.config.model_copy(update={"evaluate": dev_settings})
+    students = judged(FeatureSet.open(folder), FeatureSet.open(distillation.features.folder), config)
     scores = {f"{DEV}{each.student}": fmean(each.uars) for each in students}
-    run.log(work.step, scores)
-    say(f"step {work.step}: dev UAR of students {fmean(scores.values()):.3f}")
-    best = _kept(run, best_step(work, run))
+    run.log(distillation.step, scores)
+    say(f"step {distillation.step}: dev UAR of students {fmean(scores.values()):.3f}")
+    best = _kept_folder(run, best_step(distillation, run))
     with artifacts.new_artifact(run.folder / KIND, FEATURES) as result:
         shutil.copytree(best, result, dirs_exist_ok=True)
 
 
-def best_step(work: Distillation, run: Run) -> int:
+def best_step(distillation: Distillation, run: Run) -> int:
     """The step, by what the run has logged, whose set scores best on dev; the first of several.
 
     Of those kept on the way and this one: a shorter run's last set, from where a longer one goes on, is not among them.
@@ -266,61 +270,68 @@ def best_step(work: Distillation, run: Run) -> int:
         line["step"]: fmean(value for name, value in line.items() if name.startswith(DEV))
         for line in lines
         if any(name.startswith(DEV) for name in line)
-        and (line["step"] == work.step or line["step"] % work.config.distil.keep_every == 0)
+        and (line["step"] == distillation.step or line["step"] % distillation.config.distil.keep_every == 0)
     }
     return max(scores, key=lambda step: (scores[step], -step))
 
 
-def _kept(run: Run, step: int) -> Path:
+def _kept_folder(run: Run, step: int) -> Path:
     return run.folder / f"{KIND}-{step:04d}"
 
 
-def write_distilled(work: Distillation, out: Path) -> None:
+def write_distilled(distillation: Distillation, out: Path) -> None:
     """Write the set as it is now, in the features' units: a feature set like any other, all of it training part."""
-    config, features = work.config.distil, work.features
-    facts = made_from(features) | {"labels": features.labels, "dims": features.dims, "distilled_by": facts_of(work)}
+    config, features = distillation.config.distil, distillation.features
+    facts = made_from(features) | {
+        "labels": features.labels,
+        "dims": features.dims,
+        "distilled_by": facts_of(distillation),
+    }
     made_by = {"command": "trajectory distil", "seed": config.seed}
-    write_feature_set(out, utterances(work), artifacts.describe(FEATURES, made_by, **facts), _card(work, facts))
+    write_feature_set(
+        out, utterances(distillation), artifacts.describe(FEATURES, made_by, **facts), _card(distillation, facts)
+    )
 
 
-def facts_of(work: Distillation) -> dict[str, Any]:
+def facts_of(distillation: Distillation) -> dict[str, Any]:
     """What a distilled set says of its making."""
     teachers = [
-        {"head": each.kind, "trajectories": each.count, "fingerprint": artifacts.fingerprint(folder)}
-        for folder, each in zip(work.config.teachers, work.pool, strict=True)
+        {"head": trajectories.kind, "trajectories": trajectories.count, "fingerprint": artifacts.fingerprint(folder)}
+        for folder, trajectories in zip(distillation.config.teachers, distillation.pool, strict=True)
     ]
     return {
         "teachers": teachers,
-        "step": work.step,
-        "rate": float(work.set.rate),
-        "halvings": work.set.halvings,
-        "config": work.config.distil.shaping(),
-        "started_from": work.features.index["id"].iloc[work.rows].tolist(),
+        "step": distillation.step,
+        "rate": float(distillation.set.rate),
+        "halvings": distillation.set.halvings,
+        "config": distillation.config.distil.shaping(),
+        "started_from": distillation.features.index["id"].iloc[distillation.rows].tolist(),
     }
 
 
-def utterances(work: Distillation) -> Iterator[Utterance]:
+def utterances(distillation: Distillation) -> Iterator[Utterance]:
     """The clips in the features' units, with ids ``<label>-000012``; with their distributions if labels are soft."""
-    first, targets = work.pool[0], work.set.targets.cpu()
-    for number, (row, clip) in enumerate(zip(work.rows.tolist(), work.set.clips, strict=True)):
-        label = str(work.features.index["label"].iloc[row])
+    first, targets = distillation.pool[0], distillation.set.targets.cpu()
+    for number, (row, clip) in enumerate(zip(distillation.rows.tolist(), distillation.set.clips, strict=True)):
+        label = str(distillation.features.index["label"].iloc[row])
         frames = clip.cpu() * first.deviation + first.mean
-        soft = targets[number] if work.config.distil.labels == "soft" else None
-        yield Utterance(f"{label}-{number % work.config.distil.ppc:06d}", label, frames, soft=soft)
+        soft = targets[number] if distillation.config.distil.labels == "soft" else None
+        yield Utterance(f"{label}-{number % distillation.config.distil.ppc:06d}", label, frames, soft=soft)
 
 
-def _card(work: Distillation, facts: dict[str, Any]) -> str:
-    kinds = ", ".join(f"`{teachers.kind}`" for teachers in work.pool)
+def _card(distillation: Distillation, facts: dict[str, Any]) -> str:
+    kinds, ppc = ", ".join(f"`{teachers.kind}`" for teachers in distillation.pool), distillation.config.distil.ppc
     what = (
-        f"Clips distilled by trajectory matching, {work.step} steps from a random choice of real ones, against {kinds}."
-        if work.step
+        f"Clips distilled by trajectory matching, {distillation.step} steps from a random choice of real ones, against "
+        f"{kinds}."
+        if distillation.step
         else "Real clips, chosen at random: the start of a distillation by trajectory matching, and its control."
     )
     return f"""# Distilled feature set
 
 {what}
-It is a feature set like any other: train on it as on real features. {work.config.distil.ppc} clips of each class:
-{", ".join(work.features.labels)}.
+It is a feature set like any other: train on it as on real features. {ppc} clips of each class:
+{", ".join(distillation.features.labels)}.
 
 Corpus: {facts.get("corpus") or "not stated"}; licence of the corpus: {facts.get("licence") or "not stated"}.
 

@@ -40,12 +40,12 @@ def evaluate(training: FeatureSet, features: FeatureSet, config: TrajectoryConfi
 
     ``uar_without`` names the classes that the part lacks, where it does: UAR is over the others.
     """
-    wanted = config.evaluate
-    learned = {"trained_on": training.folder.name, "points": len(training.training_part())}
+    settings = config.evaluate
+    facts = {"trained_on": training.folder.name, "points": len(training.training_part())}
     students = [each.to_dict() for each in judged(training, features, config)]
-    part = features.part(wanted.split)
+    part = features.part(settings.split)
     absent = uar_without(part.targets, part.labels)
-    return learned | {"split": wanted.split, "start": wanted.start} | absent | {"students": students}
+    return facts | {"split": settings.split, "start": settings.start} | absent | {"students": students}
 
 
 def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig) -> list[Judged]:
@@ -55,40 +55,40 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
     labels teaches those. Scratch means nothing but the set: features are standardised by its own moments. Raises
     InputError for input that does not fit together, or teachers that are missing where their weights are asked for.
     """
-    wanted, training = config.evaluate, training.training_part()
+    settings, training = config.evaluate, training.training_part()
     check_match("the training set", training.labels, training.dims, training.config, features)
-    part, schedule = features.part(wanted.split), student_schedule(training, config)
-    started = {kind: starts(kind, training, config) for kind in wanted.students}
+    part, schedule = features.part(settings.split), student_schedule(training, config)
+    starts_by_kind = {kind: starts(kind, training, config) for kind in settings.students}
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
-    total = len(wanted.students) * wanted.seeds * schedule.epochs
-    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in wanted.students}
+    total = len(settings.students) * settings.seeds * schedule.epochs
+    scores_by_kind: dict[str, list[dict[str, float]]] = {kind: [] for kind in settings.students}
 
     def epochs() -> Iterator[int]:
-        for kind, start in started.items():
-            for seed in range(wanted.seed, wanted.seed + wanted.seeds):
+        for kind, start in starts_by_kind.items():
+            for seed in range(settings.seed, settings.seed + settings.seeds):
                 with one_thread():  # on any number of cores the same bits, so that a table can be made again
                     head = start(seed).to(place().device or "cpu")
                     yield from fit(head, training, schedule, seed)
-                    found[kind].append(score(head, part))
+                    scores_by_kind[kind].append(score(head, part))
 
     for _ in track(epochs(), "training students", total, unit="epochs"):
         pass
     return [
         Judged(kind, updates, *(tuple(each[name] for each in scores) for name in ("uar", "accuracy")))
-        for kind, scores in found.items()
+        for kind, scores in scores_by_kind.items()
     ]
 
 
 def student_schedule(training: FeatureSet, config: TrajectoryConfig) -> EpochSchedule:
     """How students learn from a set."""
-    wanted = config.evaluate
+    settings = config.evaluate
     return EpochSchedule(
-        epochs=wanted.epochs,
-        epoch_updates=wanted.epoch_updates,
+        epochs=settings.epochs,
+        epoch_updates=settings.epoch_updates,
         batch=config.teach.batch,
-        learning_rate=wanted.learning_rate,
-        decay=wanted.decay,
-        decay_every=wanted.decay_every,
+        learning_rate=settings.learning_rate,
+        decay=settings.decay,
+        decay_every=settings.decay_every,
         labels="hard" if training.soft is None else "soft",
     )
 
@@ -102,17 +102,17 @@ def starts(kind: str, training: FeatureSet, config: TrajectoryConfig) -> Callabl
                 return untrained(training, kind, Schedule())
 
         return from_scratch
-    teachers = {found.kind: found for found in map(Trajectories.open, config.teachers)}
+    teachers = {trajectories.kind: trajectories for trajectories in map(Trajectories.open, config.teachers)}
     if kind not in teachers:
         kinds = ", ".join(teachers) or "none"
         raise InputError(f"No teachers are {kind} networks for students to start from: {kinds} (--set teachers=[DIR])")
     own = teachers[kind]
     check_match(f"{own.folder}, the teachers,", own.labels, own.dims, own.config, training)
-    wanted, there = config.evaluate, own.count
-    if wanted.seed + wanted.seeds > there:
+    settings, count = config.evaluate, own.count
+    if settings.seed + settings.seeds > count:
         raise InputError(
-            f"{own.folder} has {there} teachers for students to start from, but evaluate.seed {wanted.seed} and "
-            f"evaluate.seeds {wanted.seeds} ask for more"
+            f"{own.folder} has {count} teachers for students to start from, but evaluate.seed {settings.seed} and "
+            f"evaluate.seeds {settings.seeds} ask for more"
         )
 
     def from_teacher(seed: int) -> Head:

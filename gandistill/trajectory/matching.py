@@ -83,10 +83,10 @@ def matching_loss(reached: Tensor, start: Tensor, goal: Tensor) -> Tensor:
 
     1 for a student that did not move, 0 for one at the goal. Raises InputError if the teacher did not move.
     """
-    moved = _squared_norm(start - goal)
-    if moved == 0:
+    teacher_distance = _squared_norm(start - goal)
+    if teacher_distance == 0:
         raise InputError("The teacher's weights are the same at start and goal: match epochs between which it learns")
-    return (_squared_norm(reached - goal) / moved).to(reached.dtype)
+    return (_squared_norm(reached - goal) / teacher_distance).to(reached.dtype)
 
 
 def adjoint(
@@ -110,13 +110,13 @@ def adjoint(
     time (Maclaurin et al. 2015 for gradient descent), from stored states and not from reversed ones.
     """
     path = [start, *updates(network, start, clips, targets, rate, batches)]
-    loss, pull = _pull(path.pop(), start, goal)
-    found = _nothing_yet(loss, clips, targets, rate)
+    loss, lambda_ = _loss_and_lambda(path.pop(), start, goal)
+    gradients = _zero_gradients(loss, clips, targets, rate)
     for rows in reversed(batches):
-        update = _double_backward(network, path.pop(), clips[rows], targets[rows], pull)
-        _add(found, update, rows, rate, pull)
-        pull = pull - rate * update.weights
-    return found
+        update = _double_backward(network, path.pop(), clips[rows], targets[rows], lambda_)
+        _add(gradients, update, rows, rate, lambda_)
+        lambda_ = lambda_ - rate * update.weights
+    return gradients
 
 
 def unroll(
@@ -163,14 +163,14 @@ def tesla(
     reached = start
     for reached in updates(network, start, clips, targets, rate, batches):  # noqa: B007
         pass
-    loss, pull = _pull(reached, start, goal)
-    found = _nothing_yet(loss, clips, targets, rate)
+    loss, lambda_ = _loss_and_lambda(reached, start, goal)
+    gradients = _zero_gradients(loss, clips, targets, rate)
     weights = start
     for rows in batches:
-        update = _double_backward(network, weights, clips[rows], targets[rows], pull)
-        _add(found, update, rows, rate, pull)
+        update = _double_backward(network, weights, clips[rows], targets[rows], lambda_)
+        _add(gradients, update, rows, rate, lambda_)
         weights = weights - rate * update.slope
-    return found
+    return gradients
 
 
 Method = Callable[[Network, Tensor, Tensor, Tensor, Tensor, Tensor, Sequence[Tensor]], Gradients]
@@ -196,7 +196,7 @@ def _slope(network: Network, weights: Tensor, clips: Tensor, targets: Tensor, gr
 
 
 @dataclass(frozen=True)
-class _Pulled:
+class _UpdateGradients:
     """The slope g [W] of one update, and the gradients of its product with lambda."""
 
     slope: Tensor
@@ -205,29 +205,31 @@ class _Pulled:
     weights: Tensor
 
 
-def _double_backward(network: Network, weights: Tensor, clips: Tensor, targets: Tensor, pull: Tensor) -> _Pulled:
+def _double_backward(
+    network: Network, weights: Tensor, clips: Tensor, targets: Tensor, lambda_: Tensor
+) -> _UpdateGradients:
     weights, clips, targets = leaves = _leaves(weights, clips, targets)
     slope = _slope(network, weights, clips, targets, graph=True)
-    by_weights, by_clips, by_targets = torch.autograd.grad(slope, leaves, pull)
-    return _Pulled(slope.detach(), by_clips, by_targets, by_weights)
+    by_weights, by_clips, by_targets = torch.autograd.grad(slope, leaves, lambda_)
+    return _UpdateGradients(slope.detach(), by_clips, by_targets, by_weights)
 
 
-def _pull(reached: Tensor, start: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
+def _loss_and_lambda(reached: Tensor, start: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
     """Eq. (2), and lambda = dL/dtheta_Q [W]."""
     (reached,) = _leaves(reached)
     loss = matching_loss(reached, start, goal)
     return loss.detach(), torch.autograd.grad(loss, reached)[0]
 
 
-def _nothing_yet(loss: Tensor, clips: Tensor, targets: Tensor, rate: Tensor) -> Gradients:
+def _zero_gradients(loss: Tensor, clips: Tensor, targets: Tensor, rate: Tensor) -> Gradients:
     return Gradients(loss, torch.zeros_like(clips), torch.zeros_like(targets), torch.zeros_like(rate))
 
 
-def _add(found: Gradients, update: _Pulled, rows: Tensor, rate: Tensor, pull: Tensor) -> None:
+def _add(gradients: Gradients, update: _UpdateGradients, rows: Tensor, rate: Tensor, lambda_: Tensor) -> None:
     """What one update gives to the gradients of clips, targets and rate."""
-    found.clips.index_add_(0, rows, -rate * update.clips)
-    found.targets.index_add_(0, rows, -rate * update.targets)
-    found.rate.sub_((update.slope * pull).sum(dtype=torch.float64))
+    gradients.clips.index_add_(0, rows, -rate * update.clips)
+    gradients.targets.index_add_(0, rows, -rate * update.targets)
+    gradients.rate.sub_((update.slope * lambda_).sum(dtype=torch.float64))
 
 
 def _leaves(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -52,39 +52,41 @@ class SyntheticSet:
         """What a student should say of each clip [N, C]: distributions."""
         return self.learned[LABELS].softmax(-1) if LABELS in self.learned else self.hard
 
-    def descend(self, found: Gradients) -> dict[str, float]:
+    def descend(self, gradients: Gradients) -> dict[str, float]:
         """Take one step of SGD. Gives the norm of each gradient before it is clipped, each by itself: a student that is
         thrown about has alpha's gradient grow a hundredfold, which should not stop the clips."""
-        gradients = {CLIPS: found.clips, RATE: found.rate}
+        by_name = {CLIPS: gradients.clips, RATE: gradients.rate}
         if LABELS in self.learned:  # through their softmax
-            gradients[LABELS] = self.targets * (found.targets - (self.targets * found.targets).sum(-1, keepdim=True))
-        norms = {name: float(gradient.norm()) for name, gradient in gradients.items()}
+            by_name[LABELS] = self.targets * (
+                gradients.targets - (self.targets * gradients.targets).sum(-1, keepdim=True)
+            )
+        norms = {name: float(gradient.norm()) for name, gradient in by_name.items()}
         steps = {}
-        for name, gradient in gradients.items():
-            clipped = min(1.0, self._longest(name) / max(norms[name], TINY))
+        for name, gradient in by_name.items():
+            clipped = min(1.0, self._largest_norm(name) / max(norms[name], TINY))
             self.velocity[name] = self.config.momentum * self.velocity[name] + clipped * gradient
-            steps[name] = self._speed(name) * self.velocity[name]
+            steps[name] = self._learning_rate(name) * self.velocity[name]
         self.learned = {name: self.learned[name] - step for name, step in steps.items()} | {
             RATE: positive_step(self.rate, steps[RATE])
         }
         return norms
 
-    def _longest(self, name: str) -> float:
+    def _largest_norm(self, name: str) -> float:
         """Largest norm that a gradient keeps: a number, or for clips what moves them ``farthest`` at full rates."""
         if name != CLIPS:
             return self.config.clip
-        speed = self.config.clips_learning_rate
-        return self.config.farthest * math.sqrt(self.clips.numel()) / speed if speed else math.inf
+        learning_rate = self.config.clips_learning_rate
+        return self.config.farthest * math.sqrt(self.clips.numel()) / learning_rate if learning_rate else math.inf
 
-    def _speed(self, name: str) -> float:
+    def _learning_rate(self, name: str) -> float:
         """SGD's learning rate, as often halved as there were rollbacks."""
         config = self.config
-        first = {
+        initial = {
             CLIPS: config.clips_learning_rate,
             LABELS: config.labels_learning_rate,
             RATE: config.rate_learning_rate,
         }
-        return first[name] / 2**self.halvings
+        return initial[name] / 2**self.halvings
 
     def halve(self, times: int) -> None:
         """Halve alpha, and from now on SGD's learning rates; ``times`` since the beginning."""
@@ -98,13 +100,13 @@ class SyntheticSet:
 
     def load_state(self, state: Mapping[str, Tensor], where: Path) -> None:
         """Undo ``state``. Raises InputError, naming ``where``, if it is of another set."""
-        mine = self.state()
-        if {name: values.shape for name, values in state.items()} != {name: mine[name].shape for name in mine}:
+        expected = self.state()
+        if {name: values.shape for name, values in state.items()} != {name: expected[name].shape for name in expected}:
             raise InputError(f"{where}: its checkpoint is of another synthetic set")
-        held = {name: values.to(mine[name]) for name, values in state.items()}
-        self.halvings = int(held.pop(HALVINGS))
-        self.learned = {name: held[name] for name in self.learned}
-        self.velocity = {name: held[VELOCITY + name] for name in self.velocity}
+        tensors = {name: values.to(expected[name]) for name, values in state.items()}
+        self.halvings = int(tensors.pop(HALVINGS))
+        self.learned = {name: tensors[name] for name in self.learned}
+        self.velocity = {name: tensors[VELOCITY + name] for name in self.velocity}
 
 
 def positive_step(rate: Tensor, step: Tensor) -> Tensor:

@@ -76,12 +76,12 @@ def teach(config: TeachConfig, out: Path, jobs: int = 1, inexact: bool = False) 
     target_distributions(training, Schedule(labels=config.labels))
     work, total = _work(out), config.trajectories * config.epochs
     with muted(True):  # of checkpoints, which are in the trajectories' folders
-        holding = _run(work, config, config.seed, training, inexact)
-    with holding, stop_asked() as asked:
+        teaching = _run(work, config, config.seed, training, inexact)
+    with teaching, stop_asked() as stop:
         done = _epochs_done(config, work)
         if done:
             say(f"Going on from {work}, where {done} of {total} epochs are there")
-        epochs = _one_by_one(config, work, asked, inexact) if jobs == 1 else _spread(config, work, jobs, asked, inexact)
+        epochs = _one_by_one(config, work, stop, inexact) if jobs == 1 else _spread(config, work, jobs, stop, inexact)
         try:
             for _ in track(epochs, f"teaching {config.trajectories} {config.head}", total, done, unit="epochs"):
                 pass
@@ -122,28 +122,28 @@ def _is_taught(config: TeachConfig, training: FeatureSet, out: Path) -> bool:
     artifacts.check_free(out, KIND)
     if not (out / artifacts.CONFIG).is_file():
         return False
-    found = Trajectories.open(out).config
-    before, source = TeachConfig.build(found.get("config", {}), str(out / artifacts.CONFIG)), found.get("source")
-    differ = [name for name, value in config.shareable().items() if before.shareable()[name] != value]
+    existing = Trajectories.open(out).config
+    before, source = TeachConfig.build(existing.get("config", {}), str(out / artifacts.CONFIG)), existing.get("source")
+    changed = [name for name, value in config.shareable().items() if before.shareable()[name] != value]
     if not isinstance(source, dict) or source.get("fingerprint") not in training.fingerprints:
-        differ.append("features")
-    if differ:
-        raise InputError(f"{out} holds trajectories of other [{', '.join(differ)}]: choose another --out or remove it")
+        changed.append("features")
+    if changed:
+        raise InputError(f"{out} holds trajectories of other [{', '.join(changed)}]: choose another --out or remove it")
     return True
 
 
 def _say_size(config: TeachConfig, size: int, out: Path) -> None:
     needed = config.trajectories * (config.epochs + 1) * size * 4
     if needed > 10**9:
-        there = next(folder for folder in out.absolute().parents if folder.is_dir())
-        free = shutil.disk_usage(there).free
+        existing = next(folder for folder in out.absolute().parents if folder.is_dir())
+        free = shutil.disk_usage(existing).free
         say(f"The trajectories will take {needed / 1e9:.1f} GB at {out}, {free / 1e9:.1f} GB are free there")
 
 
 def _run(folder: Path, config: TeachConfig, seed: int, training: FeatureSet, inexact: bool) -> Run:
     """A run folder, new or to go on in. Raises InputError as ``Run`` does."""
-    there = (folder / CONFIG).is_file()
-    return Run(folder, config, there, inexact, FREE, seed, features=training.fingerprints)
+    resume = (folder / CONFIG).is_file()
+    return Run(folder, config, resume, inexact, FREE, seed, features=training.fingerprints)
 
 
 def _epochs_done(config: TeachConfig, work: Path) -> int:
@@ -152,9 +152,9 @@ def _epochs_done(config: TeachConfig, work: Path) -> int:
     return sum(max((int(path.name) for path in paths if path.name.isdecimal()), default=0) for paths in checkpoints)
 
 
-def _one_by_one(config: TeachConfig, work: Path, asked: Callable[[], bool], inexact: bool) -> Iterator[int]:
+def _one_by_one(config: TeachConfig, work: Path, stop: Callable[[], bool], inexact: bool) -> Iterator[int]:
     for number in range(config.trajectories):
-        yield from _trajectory(config, work, number, asked, inexact)
+        yield from _trajectory(config, work, number, stop, inexact)
 
 
 def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[], bool], inexact: bool) -> Iterator[int]:
@@ -185,7 +185,7 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
                 raise KeyboardInterrupt
 
 
-def _spread(config: TeachConfig, work: Path, jobs: int, asked: Callable[[], bool], inexact: bool) -> Iterator[None]:
+def _spread(config: TeachConfig, work: Path, jobs: int, stop: Callable[[], bool], inexact: bool) -> Iterator[None]:
     """Train teachers in processes of their own, passing once for each epoch that is done.
 
     Where one fails, or a stop is asked for, the others end after the epoch that they are in; a Ctrl-C while they are
@@ -204,7 +204,7 @@ def _spread(config: TeachConfig, work: Path, jobs: int, asked: Callable[[], bool
                 yield from (None for _ in range(done - before))
                 for future in ended:
                     future.result()
-                if asked() and futures:
+                if stop() and futures:
                     raise KeyboardInterrupt
         except BaseException as error:
             (work / STOP).touch()
@@ -234,11 +234,11 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 def _in_silence(config: TeachConfig, work: Path, number: int, inexact: bool) -> None:
     """One trajectory, in a process of its own, which ends after its epoch too if the one that waits for it is gone."""
-    waiting = parent_process()
-    with muted(True), stop_asked() as asked:
+    parent = parent_process()
+    with muted(True), stop_asked() as interrupted:
 
         def stop() -> bool:
-            return asked() or (work / STOP).exists() or (waiting is not None and not waiting.is_alive())
+            return interrupted() or (work / STOP).exists() or (parent is not None and not parent.is_alive())
 
         if stop():  # a call that waited in the queue, out of which it cannot be cancelled
             return
@@ -287,11 +287,11 @@ def _link(source: Path, target: Path) -> None:
 
 def _card(facts: dict[str, Any]) -> str:
     scores = facts["dev_uar"]
-    judged = "not measured" if scores is None else ", ".join(f"{uar:.1%}" for uar in scores)
+    listed = "not measured" if scores is None else ", ".join(f"{uar:.1%}" for uar in scores)
     return (
         f"# {facts['trajectories']} teachers' trajectories\n\nWeights of `{facts['head']}` heads before training and "
         f"after each of {facts['epochs']} epochs on real clips of {facts['frames']} frames of {facts['dims']} dims, "
-        f"classes {', '.join(facts['labels'])}. UAR on the dev part after the last epoch: {judged}.\n\nFor matching "
+        f"classes {', '.join(facts['labels'])}. UAR on the dev part after the last epoch: {listed}.\n\nFor matching "
         "trajectories by a distilled set. They were trained on real speech, and nothing was measured here that would "
         f"show they keep speakers private.\n\nWhat made them is in `{artifacts.CONFIG}`. Open them with "
         "`gandistill.trajectory.teachers.Trajectories`.\n"

@@ -3,6 +3,7 @@ import math
 import pickle
 import struct
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,12 @@ BAD = {
     "poem.wav": (b"I am a poem.\n" * 100, Reason.NOT_AUDIO),
     "header-only.wav": (WAV[:40] + bytes(4), Reason.HEADER_ONLY),
     "header-promises.wav": (WAV[:44], Reason.HEADER_ONLY),
-    "size-zero.wav": (WAV[:40] + bytes(4) + WAV[44:], Reason.HEADER_ONLY),
+    "size-half.wav": (WAV[:40] + struct.pack("<I", len(WAV) // 2) + WAV[44:], Reason.MORE),
+    "pointer.wav": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", Reason.LFS_POINTER),
+    "constant.wav": (encoded(np.full(SAMPLE_RATE, 0.25)), Reason.CONSTANT),
+    "off-by-one.wav": (encoded(np.full(SAMPLE_RATE, -1 / 128), subtype="PCM_U8"), Reason.CONSTANT),
+    "integers.wav": (encoded(30_000 * tone(), subtype="FLOAT"), Reason.SCALE),
+    "opposite.wav": (encoded(np.stack([tone(), -0.95 * tone()], axis=1)), Reason.CANCEL),
     "no-data-chunk.wav": (WAV[:36], Reason.HEADER_ONLY),
     "cut-in-format.wav": (WAV[:28], Reason.HEADER_ONLY),
     "truncated.wav": (WAV[:-2], Reason.TRUNCATED),
@@ -173,7 +179,7 @@ def test_channels_that_cancel_keep_their_level_apart(tmp_path: Path) -> None:
     """48 kHz, as two microphones apart would hear a voice in opposite phase."""
     loud = tone(1, 48_000)
     soundfile.write(tmp_path / "a.wav", np.stack([loud, -loud], axis=1), 48_000, subtype="FLOAT")
-    with pytest.raises(AudioError, match="all samples are zero"):
+    with pytest.raises(AudioError, match="channels that cancel each other"):
         load(tmp_path / "a.wav")
     for channel in (1, 2):
         assert load(tmp_path / "a.wav", channel).std() == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)
@@ -319,7 +325,53 @@ def test_an_earlier_quarantine_does_not_outlive_its_cause(tmp_path: Path) -> Non
     assert quarantine.read_text(encoding="utf-8") == "id,path,reason\n"
 
 
+def test_what_an_earlier_command_left_out_is_not_forgotten(tmp_path: Path) -> None:
+    entries, quarantine = corpus(tmp_path, "silent.wav", "empty.wav"), tmp_path / "quarantine.csv"
+    check(entries[:2], skip_bad=True, quarantine=quarantine)
+    for _ in range(2):
+        check([entries[0], *entries[2:]], skip_bad=True, quarantine=quarantine, earlier=True)
+        listed = [row.cells["id"] for row in read_table(quarantine, ("id", "path", "reason"))]
+        assert listed == [entries[1].id, entries[3].id]
+    check(entries[:1], skip_bad=True, quarantine=quarantine, earlier=True)
+    assert [row.cells["id"] for row in read_table(quarantine, ("id",))] == [entries[1].id, entries[3].id]
+
+
 def test_no_good_file_is_an_error_even_when_skipping(tmp_path: Path) -> None:
     entries = corpus(tmp_path, "silent.wav", "empty.wav")[1::2]
     with pytest.raises(InputError, match=r"^2 of 2 files cannot be used:\n.*silent\.wav.*\n.*empty\.wav: empty file$"):
         check(entries, skip_bad=True, quarantine=tmp_path / "quarantine.csv")
+
+
+def test_a_dead_channel_takes_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    voice = tone()
+    soundfile.write(tmp_path / "a.wav", np.stack([voice, np.full(8000, 0.3)], axis=1), SAMPLE_RATE, subtype="FLOAT")
+    np.testing.assert_allclose(load(tmp_path / "a.wav"), voice, atol=1e-7)
+    scan([Entry("a", tmp_path / "a.wav", "happy", "s1")])
+    assert capsys.readouterr().err == f"1 of 1 files {audio.Note.DEAD}; the first is {tmp_path / 'a.wav'}\n"
+
+
+@pytest.mark.parametrize(("share", "said"), [(1.0, False), (0.8, False), (0.3, True), (0.0, True)])
+def test_channels_that_differ_much_are_not_averaged_unseen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float, said: bool
+) -> None:
+    draws = np.random.default_rng(0).normal(0, 0.1, (3, SAMPLE_RATE))
+    voice, *others = draws * [[share**0.5], [(1 - share) ** 0.5], [(1 - share) ** 0.5]]
+    soundfile.write(tmp_path / "a.wav", np.stack([voice + other for other in others], axis=1), SAMPLE_RATE)
+    entry = Entry("a", tmp_path / "a.wav", "happy", "s1")
+    scan([entry, replace(entry, id="b", channel=1)])
+    assert capsys.readouterr().err == (f"1 of 2 files {audio.Note.APART}; the first is {entry.path}\n" if said else "")
+
+
+@pytest.mark.parametrize(("subtype", "step"), [("PCM_U8", 2**-7), ("PCM_16", 2**-15)])
+def test_silence_that_toggles_by_one_step_is_no_sound(tmp_path: Path, subtype: str, step: float) -> None:
+    toggling = step * np.random.default_rng(0).integers(0, 2, SAMPLE_RATE)
+    soundfile.write(tmp_path / "a.wav", toggling, SAMPLE_RATE, subtype=subtype)
+    with pytest.raises(AudioError, match="no sound"):
+        load(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "b.wav", 3 * toggling, SAMPLE_RATE, subtype=subtype)
+    assert load(tmp_path / "b.wav").max() == pytest.approx(3 * step)
+
+
+def test_float_samples_may_overshoot(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 4 * tone(), SAMPLE_RATE, subtype="FLOAT")
+    assert load(tmp_path / "a.wav").max() == pytest.approx(2.0)

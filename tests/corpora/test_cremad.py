@@ -83,5 +83,5 @@ def test_prepared_for_unseen_speakers(tmp_path: Path) -> None:
 def test_a_file_that_git_lfs_did_not_fetch_is_no_audio(tmp_path: Path) -> None:
     root = fabricate_cremad(tmp_path / "CREMA-D", actors=3, limit=1)
     (root / "AudioWAV" / "1001_DFA_ANG_XX.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(InputError, match=r"1 of 18 files cannot be used .*\n.*1001_DFA_ANG_XX\.wav: not audio"):
+    with pytest.raises(InputError, match=r"1 of 18 files cannot be used .*\n.*1001_DFA_ANG_XX\.wav: a Git LFS pointer"):
         prepare("cremad", root, tmp_path / "m.csv")

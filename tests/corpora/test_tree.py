@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from gandistill.corpora import cremad, demos, emodb, emovo, ravdess
-from gandistill.corpora.tree import find_files, without_copies
+from gandistill.corpora.tree import audio_files, find_files, without_copies
 from gandistill.errors import InputError
 from tests.corpora.fabricate import write_names
 
@@ -50,7 +50,6 @@ EXAMPLES = [
 LEFT_OUT = {
     ravdess: {
         "files not named as RAVDESS names them": (
-            "Actor_01/._03-01-05-01-02-01-01.wav",
             "Actor_01/03-01-05-01-01-01-25.wav",
             "Actor_01/03-01-09-01-01-01-01.wav",
         ),
@@ -59,16 +58,14 @@ LEFT_OUT = {
     },
     emodb: {  # behind the first: no version, no such emotion, no such speaker
         "files not named as EMO-DB names them": (
-            "wav/._03a01Fa.wav",
             "wav/03a01F.wav",
             "wav/03a01Xa.wav",
             "wav/04a01Fa.wav",
         ),
-        "laryngograms": ("laryngo/03a01Fa.wav",),
+        "laryngograms": ("laryngo/03a01Fa.wav", "wav_laryng/03a01Fa.wav"),
     },
     emovo: {
         "files not named as EMOVO names them": (
-            "f1/._dis-f1-b1.wav",
             "f1/col-f1-b1.wav",
             "f1/dis-f1-b4.wav",
             "f1/dis-f4-b1.wav",
@@ -76,13 +73,12 @@ LEFT_OUT = {
     },
     cremad: {
         "files not named as CREMA-D names them": (
-            "AudioWAV/._1001_DFA_ANG_XX.wav",
             "AudioWAV/1001_ABC_ANG_XX.wav",
             "AudioWAV/1001_DFA_ANG_YY.wav",
             "AudioWAV/1001_DFA_SUR_XX.wav",
         )
     },
-    demos: {"files not named as DEMoS names them": ("DEMOS/._NP_m_01_col00b.wav", "DEMOS/NP_f_01_xyz07b.wav")},
+    demos: {"files not named as DEMoS names them": ("DEMOS/NP_f_01_xyz07b.wav",)},
 }
 """What else lies there, sorted."""
 
@@ -117,7 +113,9 @@ def test_what_else_lies_there_is_left_out_and_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], corpus: ModuleType, title: str, example: str
 ) -> None:
     others = LEFT_OUT[corpus]
-    write_names(tmp_path, example, "notes.txt", "mp3/copy.mp3", *(name for names in others.values() for name in names))
+    beside = Path(example).with_name(f"._{Path(example).name}").as_posix()  # macOS leaves it, of every file
+    ignored = ("notes.txt", "m4a/copy.m4a", beside, f"__MACOSX/{example}")
+    write_names(tmp_path, example, *ignored, *(name for names in others.values() for name in names))
     assert [entry.path for entry in corpus.read(tmp_path)] == [tmp_path / example]
     places = {kind: (len(names), tmp_path / names[0]) for kind, names in others.items()}
     said = [f"{title}: left out {number} {kind}, the first is {first}" for kind, (number, first) in places.items()]
@@ -131,7 +129,7 @@ def test_a_folder_without_speech(tmp_path: Path, corpus: ModuleType, title: str,
     with pytest.raises(InputError, match="absent: no such folder"):
         corpus.read(tmp_path / "absent")
     others = [other for _, known, other in EXAMPLES if known != title]
-    write_names(tmp_path, *others, Path(example).with_suffix(".mp3").as_posix(), "03-02-05-01-01-01-01.wav")
+    write_names(tmp_path, *others, Path(example).with_suffix(".m4a").as_posix(), "03-02-05-01-01-01-01.wav")
     with pytest.raises(InputError, match=f": no {title} speech found, expected files such as {example}$"):
         corpus.read(tmp_path)
 
@@ -161,3 +159,22 @@ def test_copies_are_left_out_and_different_files_of_one_name_refused(
     files[1].write_bytes(b"different")
     with pytest.raises(InputError, match="are both 'a' and differ"):
         without_copies(files, lambda path: path.stem)
+
+
+def test_of_several_encodings_the_best_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As CREMA-D comes, or as somebody has made two of its actors smaller."""
+    lossless, lossy = "AudioWAV/1001_DFA_ANG_XX.wav", "AudioMP3/1001_DFA_ANG_XX.mp3"
+    write_names(tmp_path, lossless, lossy, "AudioMP3/1002_DFA_ANG_XX.mp3")
+    (tmp_path / lossy).write_bytes(b"other bytes")
+    assert [entry.path.name for entry in cremad.read(tmp_path)] == ["1002_DFA_ANG_XX.mp3", "1001_DFA_ANG_XX.wav"]
+    assert f"Left out 1 files that are other encodings of others, the first is {tmp_path / lossy}\n" in (
+        capsys.readouterr().err
+    )
+
+
+def test_audio_that_is_not_read_is_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_names(tmp_path, "a.wav", "b.m4a", "c/d.WMA", "e.txt", "._b.m4a")
+    assert [file.name for file in audio_files(tmp_path)] == ["a.wav", "b.m4a", "d.WMA"]
+    assert capsys.readouterr().err == (
+        f"2 files below {tmp_path} are audio that is not read (.m4a, .wma), the first is {tmp_path / 'b.m4a'}\n"
+    )

@@ -93,7 +93,7 @@ def test_other_files_are_left_out_and_said(root: Path, capsys: pytest.CaptureFix
     )
     assert voxceleb1.read(root) == before
     assert capsys.readouterr().err.splitlines() == [
-        "VoxCeleb1: left out 2 files not named as VoxCeleb1 names them, "
+        "VoxCeleb1: left out 1 files not named as VoxCeleb1 names them, "
         f"the first is {root}/dev/wav/id00012/21Uxsk56VDQ/00001.wav"
     ]
 

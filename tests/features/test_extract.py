@@ -337,7 +337,7 @@ def test_a_damaged_shard_is_extracted_again(corpus, tmp_path: Path, capsys: pyte
 
 
 def changed_audio(manifest: Path) -> None:
-    soundfile.write(manifest.with_name("u4.wav"), np.full(4000, 0.1, np.float32), 16_000)
+    soundfile.write(manifest.with_name("u4.wav"), np.linspace(-0.1, 0.1, 4000), 16_000)
 
 
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "partial"])

@@ -153,6 +153,22 @@ def test_a_threshold_keeps_its_word_and_a_lower_one_would_not(seed: int, loss: f
     assert all(uar_at(heard, targets, found, threshold=each) >= deepest - loss - 1e-9 for each in higher)
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.02, 0.1]))
+def test_the_stated_loss_holds_for_files_of_several_windows_too(seed: int, loss: float) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 5, size=30).tolist()
+    targets, said = rng.integers(3, size=30), {}
+    for depth, gain in ((3, 0.5), (12, 1.0)):
+        said[depth] = torch.from_numpy(rng.normal(size=(sum(counts), 3)) * rng.gamma(1.0, 3.0, (sum(counts), 1)))
+        said[depth][range(sum(counts)), np.repeat(targets, counts)] += gain
+    heard = heard_of(said, counts=counts, samples=rng.integers(1, 100, sum(counts)).tolist())
+    rule = learned(heard, targets, loss)
+    baseline = unweighted_average_recall(confusion_matrix(targets, calibration.deepest(heard), 3))
+    for threshold in (rule.threshold, 1.0):
+        assert uar_at(heard, targets, rule, threshold=threshold) >= baseline - loss - 1e-9
+
+
 @pytest.mark.usefixtures("_as_said")
 def test_windows_leave_one_by_one_and_an_utterance_is_their_mean() -> None:
     """The first of two windows, three quarters of an utterance, leaves at exit 3 with 0.9; the other goes on."""

@@ -19,7 +19,7 @@ from gandistill.precision import PRECISIONS
 from gandistill.selfdistill import export as module
 from gandistill.selfdistill.backbone import Backbone
 from gandistill.selfdistill.evaluation import evaluate
-from gandistill.selfdistill.export import EDGE, ONNX_FILE, export, furthest
+from gandistill.selfdistill.export import EDGE, ONNX_FILE, export, largest_difference
 from gandistill.selfdistill.model import Network, load_network, save_network
 from tests.features.test_hubert import make_model
 
@@ -173,7 +173,9 @@ def test_onnx_that_computes_something_else_is_not_kept(
 )
 def test_the_tolerance_by_hand(found: list[float], wanted: list[float], differs: float):
     """Absolute where no number is above 1, as no probability is, else a share of the largest: never their sum."""
-    assert furthest(torch.tensor(found), torch.tensor(wanted)) == pytest.approx(differs, rel=1e-2, nan_ok=True)
+    assert largest_difference(torch.tensor(found), torch.tensor(wanted)) == pytest.approx(
+        differs, rel=1e-2, nan_ok=True
+    )
 
 
 @pytest.mark.parametrize("package", EDGE)

@@ -19,7 +19,7 @@ from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
 from gandistill.selfdistill import clips, training
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.fitting import ahead, learn
+from gandistill.selfdistill.fitting import ahead, train_mode
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
 from gandistill.selfdistill.model import load_network
 from gandistill.selfdistill.random_upstream import make_upstream
@@ -183,7 +183,7 @@ def test_the_seed_decides(configured: Any, trained: Path, tmp_path: Path):
 def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: Path, tmp_path: Path):
     config = configured(training={"freeze": freeze, "epochs": 1})
     network = prepared(config).network
-    learn(network)
+    train_mode(network)
     backbone = network.backbone
     frames, _ = backbone.frames(torch.randn(2, 3000), None)
     assert backbone.encoder.training == (freeze == "nothing")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts
-from gandistill.experiments.canvas import write_figure
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan import printed, reference
 from gandistill.experiments.gan.measured import Measured
@@ -19,6 +18,7 @@ from gandistill.experiments.names import Facts
 from gandistill.experiments.results import as_csv, made_by, read_csv, rows_of, sizes_of_parts, write_table
 from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
+from gandistill.svg import write_figure
 
 COSTS = "costs.csv"
 

@@ -12,13 +12,14 @@ from gandistill.experiments.names import Facts
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
 from gandistill.selfdistill.inference import FUSION
+from gandistill.svg import write_figure
 
 
 def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> None:
     """Write ``layers.svg``, if the plan has Figure 2, and ``cost.svg``."""
     if LAYERS in tables:
-        canvas.write_figure(partial(layers, tables[LAYERS], plan), out / "layers.svg")
-    canvas.write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
+        write_figure(partial(layers, tables[LAYERS], plan), out / "layers.svg")
+    write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
 
 
 def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:

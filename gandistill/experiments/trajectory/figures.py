@@ -12,6 +12,7 @@ from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
+from gandistill.svg import write_figure
 
 
 def draw(table: Sequence[Facts], out: Path) -> None:
@@ -19,7 +20,7 @@ def draw(table: Sequence[Facts], out: Path) -> None:
     rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
     for part in [part for part in PARTS if part in rows[0]]:
         for name, figure in (("figure2", steps), ("figure3", curves)):
-            canvas.write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
+            write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
 
 
 def steps(rows: Sequence[Facts], part: str) -> Figure:

@@ -1,0 +1,124 @@
+"""What a careful person looks at in a corpus before training: lengths, rates, channels, levels, silence."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing.pool import ThreadPool
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gandistill.console import track
+from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, listen
+from gandistill.corpora.manifest import SPLITS, Entry
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EDGES = (1, 2, 4, 8, 16, 30)
+"""Seconds between which clips are counted."""
+FLOOR = -100.0
+"""dBFS of what is lower."""
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the N clips of a manifest that can be used sound like, in its order, and what is wrong with the others."""
+
+    entries: Sequence[Entry]
+    sounds: Sequence[Sound]
+    errors: Sequence[AudioError] = ()
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Lengths [N]."""
+        return np.array([sound.samples / SAMPLE_RATE for sound in self.sounds])
+
+    @property
+    def peaks(self) -> NDArray[np.float64]:
+        """Largest samples [N] in dBFS."""
+        return np.array([decibels(sound.peak) for sound in self.sounds])
+
+    @property
+    def silence(self) -> NDArray[np.float64]:
+        """Share of each clip [N] that is silent, 0 to 1."""
+        return np.array([sound.silent for sound in self.sounds])
+
+    def __str__(self) -> str:
+        """A line for each of the facts."""
+        unusable = f"unusable      {len(self.errors)} clips; the first: {self.errors[0]}" if self.errors else ""
+        return "\n".join(filter(None, (self._table() if self.sounds else "", unusable)))
+
+    def _table(self) -> str:
+        seconds, peaks, silence = self.seconds, self.peaks, 100 * self.silence
+        loud = sum(sound.peak >= 1 for sound in self.sounds)
+        names = [f"under {EDGES[0]} s", *(f"{low} to {high} s" for low, high in pairwise(EDGES))]
+        counts = np.bincount(np.searchsorted(EDGES, seconds, "right"), minlength=len(EDGES) + 1)
+        names.append(f"over {EDGES[-1]} s")
+        lengths = [f"{name}: {count}" for name, count in zip(names, counts, strict=True) if count]
+        rows = {
+            "clips": f"{len(seconds)}, {seconds.sum() / 3600:.2f} h; {_range(seconds, '.1f')} s",
+            "lengths": ", ".join(lengths),
+            "sample rates": _counted(sound.rate for sound in self.sounds) + " (Hz: clips)",
+            "channels": _counted(sound.channels for sound in self.sounds),
+            "peaks": f"{_range(peaks, '.0f')} dBFS; {loud} clips reach full scale",
+            "silence": f"{_range(silence, '.0f')} % of a clip",
+        }
+        return "\n".join(f"{name:<14}{text}" for name, text in rows.items())
+
+    def figure(self) -> "Figure":
+        """Lengths, peaks and silence of the clips, and the classes of each part."""
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 6), layout="constrained")
+        lengths, levels, quiet, classes = figure.subplots(2, 2).flat
+        for panel, values, label in (
+            (lengths, self.seconds, "length (s)"),
+            (levels, self.peaks, "peak (dBFS)"),
+            (quiet, 100 * self.silence, "silence (% of a clip)"),
+        ):
+            panel.hist(values, 40, color="0.4")
+            panel.set(xlabel=label, ylabel="clips")
+        labels = sorted({entry.emotion for entry in self.entries})
+        base = np.zeros(len(labels))
+        for part in (*SPLITS, ""):
+            counts = Counter(entry.emotion for entry in self.entries if entry.split == part)
+            heights = np.array([counts[label] for label in labels])
+            if heights.any():
+                classes.barh(labels, heights, left=base, label=part or "not split")
+                base = base + heights
+        classes.set(xlabel="clips")
+        classes.legend()
+        return figure
+
+
+def health(entries: Sequence[Entry]) -> Health:
+    """Listen to every clip."""
+    with ThreadPool(os.cpu_count()) as pool:
+        sounds = list(track(pool.imap(_heard, entries), "Listening", len(entries), unit="files"))
+    usable = [(entry, sound) for entry, sound in zip(entries, sounds, strict=True) if isinstance(sound, Sound)]
+    errors = [sound for sound in sounds if isinstance(sound, AudioError)]
+    return Health([entry for entry, _ in usable], [sound for _, sound in usable], errors)
+
+
+def _heard(entry: Entry) -> Sound | AudioError:
+    try:
+        return listen(entry)
+    except AudioError as error:
+        return error
+
+
+def decibels(amplitude: float) -> float:
+    """Of full scale; -100 for what is lower."""
+    return max(20 * float(np.log10(max(amplitude, 1e-12))), FLOOR)
+
+
+def _range(values: NDArray[np.float64], form: str) -> str:
+    return f"{values.min():{form}} to {values.max():{form}}, median {np.median(values):{form}}"
+
+
+def _counted(values: Iterable[int]) -> str:
+    return ", ".join(f"{value}: {count}" for value, count in sorted(Counter(values).items()))
