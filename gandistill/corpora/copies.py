@@ -14,14 +14,14 @@ LEAK = ("train", "test")
 
 
 def find_copies(entries: list[Entry]) -> list[list[Entry]]:
-    """Utterances of the same audio, in groups of two or more: the same bytes, and the same channel of them.
+    """Utterances of the same audio, in groups of two or more: the same bytes, and the same of them.
 
     Files that are not there are known by their path alone. Only files of one size are read.
     """
     content = _content({entry.path for entry in entries})
-    alike = defaultdict[tuple[str, int | None], list[Entry]](list)
+    alike = defaultdict[tuple[str, ...], list[Entry]](list)
     for entry in entries:
-        alike[content[entry.path], entry.channel].append(entry)
+        alike[content[entry.path], *entry.excerpt].append(entry)
     return [group for group in alike.values() if len(group) > 1]
 
 

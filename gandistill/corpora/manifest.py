@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,15 @@ from gandistill import artifacts
 from gandistill.errors import InputError, choices
 
 COLUMNS = ("id", "path", "emotion", "speaker", "gender", "session", "text", "duration", "split")
-CHANNEL = "channel"
-"""A column that only the manifest of a corpus that asks for a channel has."""
+EXCERPT = ("channel", "start", "end")
+"""Columns that only the manifest of a corpus has of which some utterance is not a whole file."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
 GENDERS = {"f": "female", "m": "male"}
 """What the first letters stand for that some corpora have in their names."""
 SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How files of Excel and LibreOffice begin: zip archives, and the older ones."""
+TIMEDELTA = re.compile(r"(?:(?P<days>\d+) days?)?\s*(?P<clock>\d+:\d\d:\d\d(?:\.\d+)?)?", re.ASCII)
 WHOLLY_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 TABBED_CELL = re.compile(rf"({WHOLLY_QUOTED.pattern}|[^\t]*)\t")
 
@@ -29,7 +30,8 @@ TABBED_CELL = re.compile(rf"({WHOLLY_QUOTED.pattern}|[^\t]*)\t")
 class Entry:
     """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test.
 
-    ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all.
+    ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
+    heard from second ``start`` of the file to second ``end``; None for the file's own start and end.
     """
 
     id: str
@@ -42,6 +44,21 @@ class Entry:
     duration: float | None = None
     split: str = ""
     channel: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def excerpt(self) -> tuple[str, ...]:
+        """What of the file it is, in words for each restriction: its channel, its seconds. Empty for all of it."""
+        channel = () if self.channel is None else (f"channel {self.channel}",)
+        return channel if self.segment is None else (*channel, self.segment)
+
+    @property
+    def segment(self) -> str | None:
+        """Which seconds of the file it is, in words; None for all of them."""
+        if self.start is None and self.end is None:
+            return None
+        return f"seconds {self.start or 0.0!r} to {'the end' if self.end is None else repr(self.end)}"
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,8 @@ class Row:
 def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all, its paths absolute. Raises InputError if a path is not UTF-8."""
     entries = list(entries)
-    columns = COLUMNS if all(entry.channel is None for entry in entries) else (*COLUMNS, CHANNEL)
+    used = [column for column in EXCERPT if any(getattr(entry, column) is not None for entry in entries)]
+    columns = (*COLUMNS, *used)
     write_table(path, columns, ([_cell(entry, column) for column in columns] for entry in entries))
 
 
@@ -82,7 +100,8 @@ def to_entries(path: Path, rows: Iterable[Row]) -> list[Entry]:
     """Utterances from the rows of the table at ``path``, which need the columns id, path, emotion and speaker.
 
     Raises InputError, naming the line, for an empty id, path or emotion, an id given twice, a split other than train,
-    dev, test or none, a duration that is not a positive number, or a channel that is not a number from 1.
+    dev, test or none, a duration that is not a positive number, a channel that is not a number from 1, or a start and
+    an end that are no seconds or stand the wrong way round.
     """
     entries, lines = [], {}
     for row in rows:
@@ -94,12 +113,35 @@ def to_entries(path: Path, rows: Iterable[Row]) -> list[Entry]:
     return entries
 
 
-def read_table(path: Path, required: Collection[str], multiline: bool = False) -> list[Row]:
+def seconds_in(cell: str, column: str, place: str) -> float | None:
+    """Seconds in a cell, where pandas and audformat write ``0 days 00:00:01.5``; None for NaT or nothing.
+
+    Raises InputError, naming the column and the place, for anything else or less than 0.
+    """
+    if cell in ("", "NaT"):
+        return None
+    parts = TIMEDELTA.fullmatch(cell)
+    if parts is not None and (parts["days"] or parts["clock"]):
+        clock = [float(part) for part in (parts["clock"] or "0").split(":")]
+        return 86_400.0 * int(parts["days"] or 0) + math.fsum(60**n * part for n, part in enumerate(reversed(clock)))
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{place}: bad {column} {cell!r}, expected seconds such as 1.5, or 0 days 00:00:01.5")
+    return value
+
+
+def read_table(
+    path: Path, required: Collection[str], multiline: bool = False, aliases: Mapping[str, str] | None = None
+) -> list[Row]:
     """The rows of a UTF-8 table with a header line; spaces around a column's name do not count.
 
     Cells are apart by commas, semicolons or tabs, whichever give the header the required columns. Among tabs a quote is
     a quote, unless a cell stands in quotes as a whole. A cell of several lines is read with ``multiline`` alone: in a
-    table that others wrote it is a quote that was never closed, and all rows up to the next one.
+    table that others wrote it is a quote that was never closed, and all rows up to the next one. ``aliases`` are
+    further names of columns, each for one that the header lacks.
 
     Raises InputError if it cannot be read, a required column is missing, a row has more or fewer cells than the
     header, a quote is not closed in its line, or there is no row.
@@ -109,6 +151,8 @@ def read_table(path: Path, required: Collection[str], multiline: bool = False) -
     records = _tabbed(path, lines) if delimiter == "\t" else _quoted_cells(path, lines, delimiter, multiline)
     _, names = next(records, (1, []))
     header = [name.strip() for name in names]
+    further = {name: column for name, column in (aliases or {}).items() if column not in header}
+    header = [further.get(name, name) for name in header]
     _check_header(path, header, required)
     rows = []
     for line, cells in records:
@@ -227,9 +271,8 @@ def _cell(entry: Entry, column: str) -> str:
         return str(entry.path.absolute())
     if column == "duration":
         return "" if entry.duration is None else f"{entry.duration:.3f}"
-    if column == CHANNEL:
-        return "" if entry.channel is None else str(entry.channel)
-    return getattr(entry, column)
+    value = getattr(entry, column)
+    return "" if value is None else str(value)
 
 
 def _entry(row: Row, path: Path) -> Entry:
@@ -242,9 +285,18 @@ def _entry(row: Row, path: Path) -> Entry:
     fields: dict[str, Any] = cells | {
         "path": path.parent / cells["path"],
         "duration": _duration(cells["duration"], path, row.line),
-        "channel": _channel(row.cells.get(CHANNEL, ""), path, row.line),
+        "channel": _channel(row.cells.get("channel", ""), path, row.line),
     }
-    return Entry(**fields)
+    start, end = _segment(row, f"{path}, line {row.line}")
+    return Entry(**fields, start=start, end=end)
+
+
+def _segment(row: Row, place: str) -> tuple[float | None, float | None]:
+    """Start and end of a row, None where they are the file's."""
+    start, end = (seconds_in(row.cells.get(column, ""), column, place) for column in ("start", "end"))
+    if end is not None and end <= (start or 0.0):
+        raise InputError(f"{place}: its end, {end!r} s, is not behind its start, {start or 0.0!r} s")
+    return start or None, end
 
 
 def _duration(cell: str, path: Path, line: int) -> float | None:

@@ -32,6 +32,12 @@ def test_channels_of_one_file_are_not_the_same_audio(corpus: list[Entry]) -> Non
     assert ids(find_copies(sides)) == []
 
 
+def test_segments_of_one_file_are_not_the_same_audio(corpus: list[Entry]) -> None:
+    parts = [replace(corpus[3], id=f"d{start}", start=start) for start in (0.5, 1.5, None)]
+    assert ids(find_copies(parts)) == []
+    assert ids(find_copies([*parts, replace(parts[1], id="again")])) == [["d1.5", "again"]]
+
+
 def test_only_files_of_one_size_are_read(corpus: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     monkeypatch.setattr(copies, "sha256", lambda path: read.append(path.name) or path.name)

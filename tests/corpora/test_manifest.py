@@ -34,6 +34,8 @@ entries = st.builds(
     duration=st.none() | st.integers(1, 10**7).map(lambda ms: ms / 1000),
     split=st.sampled_from(["", "train", "dev", "test"]),
     channel=st.none() | st.integers(1, 64),
+    start=st.none() | st.floats(1e-9, 1e4),
+    end=st.none() | st.floats(1e5, 1e9),
 )
 
 
@@ -66,6 +68,30 @@ def test_the_channel_has_a_column_where_one_is_asked_for(tmp_path: Path) -> None
     lines = path.read_text(encoding="utf-8").splitlines()
     assert lines == [f"{HEADER},channel", "a,/a,happy,s1,,,,,,2", "b,/b,sad,s1,,,,,,"]
     assert [entry.channel for entry in read_manifest(path)] == [2, None]
+
+
+def test_segments_have_columns_where_there_are_any(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.csv"
+    corpus = [Entry("a", Path("/a"), "sad", "s", start=0.1, end=1.25), Entry("b", Path("/b"), "sad", "s")]
+    write_manifest(path, corpus)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines == [f"{HEADER},start,end", "a,/a,sad,s,,,,,,0.1,1.25", "b,/b,sad,s,,,,,,,"]
+    assert [entry.segment for entry in read_manifest(path)] == ["seconds 0.1 to 1.25", None]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "message"),
+    [
+        ("soon", "2", "line 2: bad start 'soon', expected seconds such as 1.5, or 0 days 00:00:01.5"),
+        ("-1", "2", "line 2: bad start '-1'"),
+        ("0", "inf", "line 2: bad end 'inf'"),
+        ("2", "2", "line 2: its end, 2.0 s, is not behind its start, 2.0 s"),
+        ("", "0", "line 2: its end, 0.0 s, is not behind its start, 0.0 s"),
+    ],
+)
+def test_a_bad_segment_is_named(tmp_path: Path, start: str, end: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_manifest(written(tmp_path, f"{ROW},{start},{end}", header=f"{HEADER},start,end"))
 
 
 @pytest.mark.parametrize("channel", ["0", "-1", "left", "1.0", "01"])

@@ -77,3 +77,38 @@ def test_a_channel_of_each_row(tmp_path: Path) -> None:
     assert [entry.channel for entry in tabular.read(path, {"channel": "side"})] == [1, 2, None]
     with pytest.raises(InputError, match="line 2: bad channel 'left'"):
         tabular.read(table(tmp_path, "path,emotion,speaker,channel\na.wav,happy,a,left\n"))
+
+
+def test_a_table_of_segments_as_audformat_writes_it(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "file,start,end,emotion,speaker\n"
+        "a.wav,0 days,0 days 00:00:01.500000,happy,anna\n"
+        "a.wav,0 days 00:00:01.500000,NaT,sad,bob\n"
+        "b.wav,0 days 00:00:00,,sad,bob\n"
+        "b.wav,1 days 01:02:03.250000,2 days,sad,bob\n",
+    )
+    assert [(e.id, e.path.name, e.start, e.end) for e in tabular.read(path)] == [
+        ("a", "a.wav", None, 1.5),
+        ("a@1.5", "a.wav", 1.5, None),
+        ("b", "b.wav", None, None),
+        ("b@90123.25", "b.wav", 90123.25, 172800.0),
+    ]
+
+
+def test_a_table_of_segments_in_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(
+        tmp_path, "path,from,to,emotion,speaker\nx/a.wav,0.25,1,sad,s\ny/a.wav,0.25,1,sad,s\nx/a.wav,2,3.5,sad,s\n"
+    )
+    entries = tabular.read(path, {"start": "from", "end": "to"})
+    assert [(e.id, e.start, e.end) for e in entries] == [
+        ("x/a@0.25", 0.25, 1), ("y/a@0.25", 0.25, 1), ("x/a@2.0", 2, 3.5)
+    ]  # fmt: skip
+    assert capsys.readouterr().err == f"{path}: 3 rows\n"
+
+
+def test_file_is_another_name_for_path(tmp_path: Path) -> None:
+    assert tabular.read(table(tmp_path, "file,emotion,speaker\na.wav,sad,s\n"))[0].path == tmp_path / "a.wav"
+    both = table(tmp_path, "file,path,emotion,speaker\na.wav,b.wav,sad,s\n")
+    assert tabular.read(both)[0].path == tmp_path / "b.wav"
+    assert tabular.read(both, {"path": "file"})[0].path == tmp_path / "a.wav"
