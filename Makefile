@@ -32,7 +32,8 @@ test: setup
 # What `make test` does in a short form, in full: hundreds of kills, ten thousand damaged artifacts. Some minutes.
 soak: setup
 	GANDISTILL_SOAK=1 $(BIN)/pytest --numprocesses 2 --dist worksteal tests/gan/test_survival.py tests/gan/test_processes.py \
-		tests/test_artifacts.py tests/test_fuzz.py tests/features/test_workers.py
+		tests/test_artifacts.py tests/test_fuzz.py tests/features/test_workers.py \
+		tests/corpora/test_prepare_fuzz.py
 
 clean:
 	rm -rf $(VENV) work

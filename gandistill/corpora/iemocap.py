@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from gandistill.console import say
+from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.manifest import GENDERS, Entry
 from gandistill.errors import InputError
 
@@ -80,10 +81,10 @@ def _entry(session: Path, name: str, emotion: str) -> Entry:
         raise InputError(f"{session}: utterance {name!r} is not named as {session.name} names them")
     dialog = name.rpartition("_")[0]
     wav = session / "sentences" / "wav" / dialog / f"{name}.wav"
-    flac = wav.with_suffix(".flac")
+    files = (wav.with_suffix(suffix) for suffix in SUFFIXES)
     return Entry(
         id=name,
-        path=flac if flac.exists() and not wav.exists() else wav,
+        path=next((file for file in files if file.exists()), wav),
         emotion=emotion,
         speaker=f"Ses0{parts[1]}{parts[2]}",
         gender=GENDERS[parts[2].lower()],

@@ -1,7 +1,6 @@
 """Where results of trials are kept, each under the hash of what decides it, so that a later run does only the rest."""
 
 import hashlib
-import resource
 import sys
 import time
 from dataclasses import dataclass
@@ -70,6 +69,8 @@ def digest(facts: Any) -> str:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held."""
+    """The most memory that this process has held, where the system is of Unix's kind."""
+    import resource  # which others lack: they import this room all the same
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

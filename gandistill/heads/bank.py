@@ -4,6 +4,7 @@ Shapes: B batch, T frames, D feature dims, C classes.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from gandistill import artifacts, console, precision
+from gandistill import artifacts, console, files, precision
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
@@ -22,6 +23,7 @@ from gandistill.numerics import no_tf32, seeded
 
 KIND = "bank"
 TENSORS = "bank.safetensors"
+WORK = ".work"
 UNTRAINED, HALF_TRAINED, CONVERGED = "untrained", "half-trained", "converged"
 STAGES = (UNTRAINED, HALF_TRAINED, CONVERGED)
 
@@ -111,20 +113,45 @@ def build_bank(
 ) -> Bank:
     """Train a bank on the training part of a feature set, as ``train_head`` does, and write it.
 
-    Raises InputError as that does.
+    Each training is kept in ``OUT.work`` until all are done: a bank that was stopped goes on from there. Raises
+    InputError as ``train_head`` does.
     """
     artifacts.check_free(out, KIND)
-    training = features.training_part()
+    training, work = features.training_part().held(), out.with_name(out.name + WORK)
+    facts = {"config": config.to_dict()} | made_from(features)
     runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
     heads: list[Head] = []
     for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
-        heads += stages(training, kind, config, seed, device)
+        folder = work / f"{kind}-{seed}"
+        trained = _kept(folder, facts)
+        if trained is None:
+            trained = stages(training, kind, config, seed, device)
+            _write(folder, trained, facts, made_by)
+        heads += trained
+    _write(out, heads, facts, made_by)
+    for kind, seed in runs:
+        files.remove(work / f"{kind}-{seed}")
+    with suppress(OSError):  # what else lies there is not ours
+        work.rmdir()
+    return Bank(heads)
+
+
+def _write(out: Path, heads: Sequence[Head], facts: dict[str, Any], made_by: dict[str, Any]) -> None:
     with artifacts.new_artifact(out, KIND) as folder:
         save_heads(folder / TENSORS, heads)
-        described = heads_config(heads) | {"config": config.to_dict()} | made_from(features)
-        artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **described))
+        artifacts.write_json(
+            folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **heads_config(heads), **facts)
+        )
         artifacts.write_text(folder / artifacts.CARD, _card(heads))
-    return Bank(heads)
+
+
+def _kept(folder: Path, facts: dict[str, Any]) -> list[Head] | None:
+    """The heads of one training, if an earlier command has kept them, whole, from the same features and settings."""
+    try:
+        config = artifacts.open_artifact(folder, KIND)
+        return load_heads(folder / TENSORS, config) if facts.items() <= config.items() else None
+    except InputError:  # it was never there, or is damaged
+        return None
 
 
 def stages(

@@ -9,7 +9,18 @@ import torch
 from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.bank import STAGES, Bank, BankConfig, build_bank, heads_config, load_heads, save_heads
+from gandistill.heads import bank as room
+from gandistill.heads.bank import (
+    STAGES,
+    TENSORS,
+    Bank,
+    BankConfig,
+    build_bank,
+    heads_config,
+    load_heads,
+    save_heads,
+)
+from gandistill.heads.head import Head
 from gandistill.heads.training import HeadConfig, Schedule, train_head
 
 QUICK = BankConfig(heads=("superb", "cnn-attention"), seeds=2, updates=25, half_trained=2, batch=8, window=12)
@@ -79,6 +90,33 @@ def test_opened_it_is_what_was_built_and_built_again_its_bytes_are_the_same(
         assert all(torch.equal(one.state_dict()[name], value) for name, value in other.state_dict().items())
     config = artifacts.read_json(folder / artifacts.CONFIG)
     assert config["source"]["fingerprint"] == shared_features.fingerprint
+
+
+def test_a_bank_that_was_stopped_goes_on_and_ends_the_same(
+    folder: Path, shared_features: FeatureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out, whole, trained = tmp_path / "bank", room.stages, []
+
+    def stages(training: FeatureSet, kind: str, config: BankConfig, seed: int, device: str) -> list[Head]:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        trained.append((kind, seed))
+        return whole(training, kind, config, seed, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "stages", stages)
+        with pytest.raises(KeyboardInterrupt):
+            build_bank(shared_features, QUICK, out, {"command": "test"})
+        assert not out.exists()
+        with pytest.raises(KeyboardInterrupt):  # what is kept is of other settings
+            build_bank(shared_features, QUICK.model_copy(update={"updates": 24}), out, {"command": "test"})
+        (tmp_path / "bank.work" / "superb-1000" / TENSORS).write_bytes(b"damaged")
+        trained.clear()
+        patch.setattr(room, "stages", lambda *given: (trained.append((given[1], given[3])), whole(*given))[1])
+        build_bank(shared_features, QUICK, out, {"command": "test"})
+    assert trained == [("superb", 1000), ("cnn-attention", 1001)], "the damaged one, and what was never trained"
+    assert artifacts.fingerprint(out) == artifacts.fingerprint(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["bank"]
 
 
 def test_gradients_flow_to_the_input_alone(bank: Bank):
