@@ -19,6 +19,7 @@ from gandistill.console import say
 from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.copies import check_copies
 from gandistill.corpora.deals import complete, lacking
+from gandistill.corpora.folders import same_form
 from gandistill.corpora.manifest import SPLITS, Entry, read_table
 from gandistill.corpora.spellings import check_spellings
 from gandistill.errors import InputError, choices
@@ -155,7 +156,7 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
     """The utterances with the split that a CSV gives them, empty where it gives none.
 
     Its columns are ``split`` and one of ``id``, ``path`` and ``file``; an utterance is found by its id, its file's
-    name or the end of its path, with or without suffix. Rows that name no utterance are said.
+    name or the end of its path, with or without suffix, in any Unicode form. Rows that name no utterance are said.
 
     Raises InputError, naming the line, for a bad split, a name that fits several utterances, or two splits for one.
     """
@@ -163,12 +164,12 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
     key = next((column for column in ("id", "path", "file") if column in rows[0].cells), None)
     if key is None:
         raise InputError(f"{path}, line 1: lacks a column that names the utterances, expected id, path or file")
-    by_id, by_name = {entry.id: entry for entry in entries}, defaultdict[str, list[Entry]](list)
+    by_id, by_name = {same_form(entry.id): entry for entry in entries}, defaultdict[str, list[Entry]](list)
     for entry in entries:
         by_name[_parts(str(entry.path))[-1]].append(entry)
     split, strangers = dict[str, str](), list[str]()
     for row in rows:
-        name, part = row.cells[key].strip(), row.cells["split"].strip()
+        name, part = same_form(row.cells[key].strip()), row.cells["split"].strip()
         if part not in SPLITS:
             raise InputError(f"{path}, line {row.line}: {choices('split', part, SPLITS)}")
         named = [by_id[name]] if name in by_id else _ending_in(name, by_name)
@@ -342,7 +343,7 @@ def _ending_in(name: str, by_name: dict[str, list[Entry]]) -> list[Entry]:
 
 def _parts(path: str) -> list[str]:
     """The parts of a path, the last without the suffix of an audio file."""
-    file = Path(path)
+    file = Path(same_form(path))
     return list((file.with_suffix("") if file.suffix.lower() in SUFFIXES else file).parts) or [""]
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gandistill.console import say
+from gandistill.corpora.folders import Folders
 from gandistill.corpora.manifest import COLUMNS, EXCERPT, Entry, Row, read_table, seconds_in, to_entries
 from gandistill.errors import InputError, choices
 
@@ -43,12 +44,44 @@ def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
     say(f"{root}: {len(table)} rows")
     if unused := sorted(set(table[0].cells) - set(names.values())):
         say(f"{root}: the columns [{', '.join(unused)}] are not used")
-    rows = [replace(row, cells=_renamed(row.cells, names)) for row in table]
+    rows = _with_files(root, [replace(row, cells=_renamed(row.cells, names)) for row in table])
     return to_entries(root, rows if names["id"] in table[0].cells else _with_ids(root, rows))
 
 
 def _renamed(cells: dict[str, str], names: dict[str, str]) -> dict[str, str]:
     return {ours: cells[theirs].strip() for ours, theirs in names.items() if theirs in cells}
+
+
+def _with_files(root: Path, rows: list[Row]) -> list[Row]:
+    """The rows, with the path of a file where theirs is written otherwise and exactly one file fits it."""
+    folders, found, near = Folders(), dict[int, Path](), dict[int, list[Path]]()
+    for number, row in enumerate(rows):
+        path = root.parent / row.cells["path"]
+        if row.cells["path"] and not _is_file(path):
+            fits = folders.fitting(path)
+            if len(fits) == 1:
+                found[number] = fits[0]
+            elif others := fits or folders.fitting(path, any_case=True):
+                near[number] = others
+    if found:
+        number, file = next(iter(found.items()))
+        what = f"{len(found)} paths are written otherwise than their files are named"
+        say(f"{root}: {what}, such as {rows[number].cells['path']!a} for {str(file)!a}")
+    if near:
+        number, files = next(iter(near.items()))
+        what = f"{len(near)} paths name no file but are near to one"
+        names = " or ".join(ascii(str(file)) for file in files)
+        say(f"{root}, line {rows[number].line}: {what}, such as {rows[number].cells['path']!a} to {names}")
+    folder = root.parent.absolute()
+    shown = {n: file.relative_to(folder) if file.is_relative_to(folder) else file for n, file in found.items()}
+    return [replace(r, cells=r.cells | {"path": str(shown.get(n, r.cells["path"]))}) for n, r in enumerate(rows)]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists()
+    except ValueError:  # a name that no file can have, which the check of the audio says
+        return True
 
 
 def _with_ids(root: Path, rows: list[Row]) -> Iterable[Row]:

@@ -302,6 +302,7 @@ CORPUS = [
         ("file,split\nb,train\n", ["", "", "train"]),
         ("path,split\n/c/one/a.wav,train\ntwo/a.flac, dev \n", ["train", "dev", ""]),
         ("id,split\nz,test\nz,test\n", ["", "", "test"]),
+        ("file,split\ntwo\\a.wav,test\n", ["", "test", ""]),
     ],
 )
 def test_a_partition_names_utterances_in_several_ways(tmp_path: Path, text: str, expected: list[str]) -> None:

@@ -112,3 +112,56 @@ def test_file_is_another_name_for_path(tmp_path: Path) -> None:
     both = table(tmp_path, "file,path,emotion,speaker\na.wav,b.wav,sad,s\n")
     assert tabular.read(both)[0].path == tmp_path / "b.wav"
     assert tabular.read(both, {"path": "file"})[0].path == tmp_path / "a.wav"
+
+
+COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize(
+    ("there", "written"),
+    [
+        ("clips/a.wav", "clips\\a.wav"),
+        ("clips/a.wav", "clips\\..\\clips\\a.wav"),
+        (f"{COMPOSED}/a.wav", f"{DECOMPOSED}/a.wav"),
+        (f"{DECOMPOSED}/{COMPOSED}.wav", f"{COMPOSED}\\{DECOMPOSED}.wav"),
+    ],
+)
+def test_a_path_that_is_written_otherwise_finds_its_file(
+    tmp_path: Path, there: str, written: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / there).parent.mkdir()
+    (tmp_path / there).touch()
+    path = table(tmp_path, f"path,emotion,speaker\n{written},sad,s\n")
+    (entry,) = tabular.read(path)
+    assert (entry.id, entry.path.resolve()) == (Path(there).stem, tmp_path / there)
+    said = f"1 paths are written otherwise than their files are named, such as {written!a} for "
+    assert said in capsys.readouterr().err
+
+
+def test_a_path_that_is_near_to_a_file_is_said_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "A.wav").touch()
+    path = table(tmp_path, "path,emotion,speaker\na.wav,sad,s\nb.wav,sad,s\n")
+    assert tabular.read(path)[0].path == tmp_path / "a.wav"
+    said = f"line 2: 1 paths name no file but are near to one, such as 'a.wav' to '{tmp_path}/A.wav'\n"
+    assert said in capsys.readouterr().err
+
+
+def test_a_path_that_fits_two_files_is_said_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (COMPOSED, DECOMPOSED):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").touch()
+    path = table(tmp_path, f"path,emotion,speaker\n{COMPOSED}\\a.wav,sad,s\n")
+    tabular.read(path)
+    assert "1 paths name no file but are near to one, such as" in capsys.readouterr().err
+
+
+def test_a_folder_is_listed_once_for_all_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = []
+    inner = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or inner(folder))
+    (tmp_path / "clips").mkdir()
+    for number in range(50):
+        (tmp_path / "clips" / f"{number}.wav").touch()
+    rows = "".join(f"clips\\{number}.wav,sad,s\n" for number in range(50))
+    assert len(tabular.read(table(tmp_path, "path,emotion,speaker\n" + rows))) == 50
+    assert len(listed) == len(set(listed))
