@@ -6,6 +6,7 @@ code 2. Rooms are imported inside the commands, so that ``--help`` answers at on
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ Ppc = Annotated[int | None, typer.Option(help="Points per class.")]
 Total = Annotated[int | None, typer.Option(help="Points in all.")]
 Balanced = Annotated[bool, typer.Option("--balanced", help="Every class alike; the default.")]
 AsOriginal = Annotated[bool, typer.Option("--as-original", help="The training part's own class counts.")]
-Counts = Annotated[str | None, typer.Option(help="Points of each class: neutral=50,happy=80.")]
+Counts = Annotated[list[str] | None, typer.Option(help="Points of each class: neutral=50,happy=80; may be repeated.")]
 Labels = Annotated[str, typer.Option(help="hard, or soft: the bank's mean posterior beside the label.")]
 DrawsOption = Annotated[
     str | None,
@@ -108,23 +109,24 @@ def _as_settings(**options: object) -> list[str]:
     return [f"{key}={value}" for key, value in options.items() if value is not None]
 
 
-def _pairs(text: str | None, option: str) -> dict[str, str] | None:
-    if text is None:
+def _columns(given: list[str] | None) -> dict[str, str] | None:
+    if given is None:
         return None
-    pairs = [part.partition("=") for part in text.split(",")]
+    # A comma is between two columns if what follows it is a name of ours.
+    pairs = [part.partition("=") for text in given for part in re.split(r",(?=\s*\w+\s*=)", text)]
     if not all(key.strip() and equals and value.strip() for key, equals, value in pairs):
-        raise InputError(f"Bad {option} {text!r}, expected a=b,c=d")
+        raise InputError(f"Bad --columns {','.join(given)!r}, expected a=b,c=d")
     values = {key.strip(): value.strip() for key, _, value in pairs}
     if len(values) < len(pairs):
-        raise InputError(f"Bad {option} {text!r}, it says one of them twice")
+        raise InputError(f"Bad --columns {','.join(given)!r}, it says one of them twice")
     return values
 
 
-def _points(labels: list[str], original: dict[str, int], counts: str | None, **options: Any) -> dict[str, int]:
+def _points(labels: list[str], original: dict[str, int], counts: list[str] | None, **options: Any) -> dict[str, int]:
     """Points of each class, as the options that ``select`` and ``sample`` share say."""
-    from gandistill.features.counts import counts_per_class, whole_numbers
+    from gandistill.features.counts import counts_per_class, explicit_counts
 
-    return counts_per_class(labels, original, counts=whole_numbers(_pairs(counts, "--counts")), **options)
+    return counts_per_class(labels, original, counts=explicit_counts(counts, labels), **options)
 
 
 def _layers(text: str) -> list[int]:
@@ -158,7 +160,16 @@ def prepare(
     merge_dev: Annotated[bool, typer.Option("--merge-dev", help="The dev part trains too: after all choices.")] = False,
     skip_bad: SkipBad = False,
     partition: Annotated[Path | None, typer.Option(help="CSV (id,split) for the protocol custom.")] = None,
-    columns: Annotated[str | None, typer.Option(help="Columns of a tabular corpus: emotion=label,path=file.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Columns of a tabular corpus: emotion=label,path=file; may be repeated.")
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(min=1, help="Channel to hear of every file; none: their average.")
+    ] = None,
+    labels: Annotated[
+        list[str] | None, typer.Option(help="Classes of the corpus that stay: a,b; may be repeated.")
+    ] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Classes of the corpus that go: a,b; may be repeated.")] = None,
 ) -> None:
     """Read a corpus and write its manifest, after checking all its audio."""
     from gandistill.corpora import prepare
@@ -173,7 +184,10 @@ def prepare(
         merge_dev=merge_dev,
         skip_bad=skip_bad,
         partition=partition,
-        columns=_pairs(columns, "--columns"),
+        columns=_columns(columns),
+        channel=channel,
+        labels=labels or (),
+        drop=drop or (),
     )
 
 
@@ -182,7 +196,7 @@ def audit(
     manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")],
     figure: Annotated[Path | None, typer.Option(help="An SVG of lengths, peaks, silence and classes.")] = None,
 ) -> None:
-    """What the clips sound like, counts per class, speakers per part; refuses a speaker in both train and test."""
+    """What the clips sound like, counts per class, speakers per part; refuses a speaker or audio in train and test."""
     from gandistill.corpora import splits
     from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
@@ -194,7 +208,7 @@ def audit(
         from gandistill.svg import write_figure
 
         write_figure(sound.figure, figure)
-    splits.check_speakers(report, read_origin(manifest).get("protocol"))
+    splits.check(entries, report, read_origin(manifest).get("protocol"))
 
 
 @app.command()
@@ -515,7 +529,8 @@ def evaluate_exits(
 
     result = evaluation.evaluate(network, manifest, split)
     for name, row in {} if as_json else result.pop("exits").items():
-        print(f"{name:<6} UAR {row['uar']:.3f}, accuracy {row['accuracy']:.3f}, {row['mean_depth']:.3g} layers")
+        note = f" (without {', '.join(row['uar_without'])})" if "uar_without" in row else ""
+        print(f"{name:<6} UAR {row['uar']:.3f}{note}, accuracy {row['accuracy']:.3f}, {row['mean_depth']:.3g} layers")
     _print(result, as_json)
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "ravdess"
 LABELS = ["angry", "happy", "neutral", "sad"]
 COMMANDS = {
-    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns",
+    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop",
     "audit": "manifest",
     "extract": "--upstream --config --set --out --skip-bad --device",
     "bank": "--config --set --out --device",
@@ -129,6 +129,7 @@ def test_ways_to_say_how_many(work: Path, tmp_path: Path):
         (
             (["--total", 6], {"angry": 2, "happy": 2, "neutral": 1, "sad": 1}),
             (["--counts", "neutral=3, happy=1"], {"angry": 0, "happy": 1, "neutral": 3, "sad": 0}),
+            (["--counts", "neutral=3", "--counts", "happy=1"], {"angry": 0, "happy": 1, "neutral": 3, "sad": 0}),
             (["--as-original"], original),
             (["--as-original", "--total", sum(original.values()) // 2], None),
             (["--ppc", 1, "--labels", "soft", "--seed", 3], dict.fromkeys(LABELS, 1)),
@@ -153,6 +154,17 @@ def test_compressed_generators_are_sampled_from_as_any_other(work: Path, tmp_pat
     assert f"bytes in {precision}" in done.err
     succeed("sample", tmp_path / "small", "--ppc", 2, "--labels", "soft", "--out", tmp_path / "drawn")
     assert FeatureSet.open(tmp_path / "drawn").config["compressed"]["precision"] == precision
+
+
+def test_columns_whose_names_hold_commas_and_equals_signs(work: Path, tmp_path: Path):
+    clip = next((work / "RAVDESS").rglob("*.wav"))
+    (tmp_path / "my.csv").write_text(f'"file, wav","a=b",speaker\n{clip},sad,anna\n', encoding="utf-8")
+    for words in (
+        ["--columns", "path=file, wav,emotion=a=b"],
+        ["--columns", "path=file, wav", "--columns", "emotion=a=b"],
+    ):
+        said = succeed("prepare", "tabular", tmp_path / "my.csv", *words, "--out", tmp_path / "m.csv").err
+        assert "1 utterances in" in said
 
 
 def test_audit(work: Path):
@@ -197,6 +209,12 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "a fold of nothing": (["prepare", "ravdess", "WORK/RAVDESS", "--fold", 1], "A fold goes with a protocol"),
     "a missing corpus": (["prepare", "ravdess", "WORK/nothing"], "WORK/nothing"),
     "bad columns": (["prepare", "tabular", "WORK/a.csv", "--columns", "emotion"], "Bad --columns 'emotion'"),
+    "a column of no name": (
+        ["prepare", "tabular", "WORK/a.csv", "--columns", "id=a,b,path="],
+        "Bad --columns 'id=a,b,",
+    ),
+    "a class to drop": (["prepare", "ravdess", "WORK/RAVDESS", "--drop", "joy"], "one of [anger, calm, disgust"),
+    "channel 0": (["prepare", "ravdess", "WORK/RAVDESS", "--channel", 0], "--channel"),
     "a column twice": (["prepare", "tabular", "WORK/a.csv", "--columns", "id=a,id=b"], "twice"),
     "a missing manifest": (["extract", "WORK/nothing.csv", "--out", "TMP/x"], "WORK/nothing.csv: no such file"),
     "a bad upstream": (

@@ -70,16 +70,16 @@ def tiny_hubert(work: Path) -> Path:
 def measure(manifest: Path, config: ExtractConfig, device: str, rounds: int, work: Path) -> list[Row]:
     """A row for each variant."""
     upstream = load_upstream(config, device)
-    paths = [entry.path for entry in read_manifest(manifest)]
-    clips = [torch.from_numpy(audio.load(path)) for path in paths]
+    entries = read_manifest(manifest)
+    clips = [torch.from_numpy(audio.load_utterance(entry)) for entry in entries]
 
     def model() -> None:
         for clip in clips:
             upstream(clip)
 
     def read_model() -> None:
-        for path in paths:
-            upstream(torch.from_numpy(audio.load(path)))
+        for entry in entries:
+            upstream(torch.from_numpy(audio.load_utterance(entry)))
 
     def whole() -> None:
         extract(manifest, config, Path(tempfile.mkdtemp(dir=work)), device=device)

@@ -51,7 +51,7 @@ def entries_of(corpus: Path | None, work: Path, fold: int = 1) -> list[Entry]:
 def spread(entries: list[Entry], number: int) -> list[Tensor]:
     """Clips [samples] of so many utterances, evenly spread over all."""
     chosen = entries[:: max(1, len(entries) // number)][:number]
-    return [torch.from_numpy(audio.load(entry.path, entry.channel)) for entry in chosen]
+    return [torch.from_numpy(audio.load_utterance(entry)) for entry in chosen]
 
 
 def tiny_whisper(folder: Path) -> str:

@@ -81,10 +81,13 @@ def kept_means(upstream: Whisper, entries: list[Entry], work: Path) -> Iterator[
     """Means [N, layers, D] of every so many clips, from ``work`` where they are there."""
     parts = [entries[start : start + TOGETHER] for start in range(0, len(entries), TOGETHER)]
     for part in track(parts, f"Hearing clips, context {upstream.config.context}", len(parts), unit="files"):
-        key = [upstream.describe(), [(artifacts.sha256(entry.path), entry.channel) for entry in part]]
+        key = [
+            upstream.describe(),
+            [(artifacts.sha256(entry.path), entry.channel, *filter(None, [entry.segment])) for entry in part],
+        ]
         path = work / f"{hashlib.sha256(dump_compact(key).encode()).hexdigest()}.safetensors"
         if not path.is_file():
-            clips = (torch.from_numpy(audio.load(entry.path, entry.channel)) for entry in part)
+            clips = (torch.from_numpy(audio.load_utterance(entry)) for entry in part)
             save_tensors(path, {"means": torch.stack([layer_means(upstream, clip) for clip in clips])})
         yield load_tensors(path)["means"]
 

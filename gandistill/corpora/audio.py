@@ -3,6 +3,7 @@
 import math
 import os
 import struct
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -62,6 +63,7 @@ class Reason(StrEnum):
     SAMPLE_RATE = "absurd sample rate"
     CHANNELS = "zero channels"
     NO_CHANNEL = "no such channel"
+    SEGMENT = "segment outside the file"
     SHORT = f"shorter than {SHORTEST_SECONDS * 1000:.0f} ms"
     NOT_FINITE = "NaN or infinite samples"
     SILENT = "all samples are zero"
@@ -115,18 +117,42 @@ def load(path: Path, channel: int | None = None) -> NDArray[np.float32]:
     return np.concatenate([*stream(path, channel)])
 
 
-def stream(path: Path, channel: int | None = None, notes: list[Note] | None = None) -> Iterator[NDArray[np.float32]]:
+def stream(
+    path: Path,
+    channel: int | None = None,
+    notes: list[Note] | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> Iterator[NDArray[np.float32]]:
     """What ``load`` gives, to the bit, in blocks [samples], in memory that does not grow with the file.
 
-    What should be known of the file is added to ``notes``. Raises AudioError, at the end of the file where the file as
-    a whole is bad: truncated, too short, silent.
+    From second ``start`` to second ``end`` where they are given, as if a file held these alone. What should be known of
+    the file is added to ``notes``. Raises AudioError, at the end of the file where the file as a whole is bad:
+    truncated, too short, silent.
     """
     notes = [] if notes is None else notes
     with _opened(path, notes) as file:
         rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
-        heard = _heard(path, file, channel, notes)
-        blocks = _checked(path, _decoded(path, file, heard), rate, step)
+        place = _place(path, file, start, end)
+        heard = _heard(path, file, place, channel, notes)
+        blocks = _checked(path, _decoded(path, file, place, heard), rate, step)
         yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+
+
+def load_utterance(entry: Entry) -> NDArray[np.float32]:
+    """``load`` of what an entry is of its file: its channel, from its start to its end. Raises AudioError."""
+    return np.concatenate([*stream_utterance(entry)])
+
+
+def stream_utterance(entry: Entry, notes: list[Note] | None = None) -> Iterator[NDArray[np.float32]]:
+    """``stream`` of what an entry is of its file. Raises AudioError, which says where in the file."""
+    try:
+        yield from stream(entry.path, entry.channel, notes, entry.start, entry.end)
+    except AudioError as error:
+        if entry.segment is None:
+            raise
+        detail = ", ".join(filter(None, (error.detail, f"of {entry.id!r}, {entry.segment}")))
+        raise AudioError(error.path, error.reason, detail) from None
 
 
 @dataclass(frozen=True)
@@ -144,7 +170,7 @@ def listen(entry: Entry) -> Sound:
     """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
     with _opened(entry.path, []) as file:
         rate, channels = file.samplerate, file.channels
-    samples = np.abs(load(entry.path, entry.channel))
+    samples = np.abs(load_utterance(entry))
     loudest = np.maximum.reduceat(samples, np.arange(0, len(samples), SAMPLE_RATE // 50))
     return Sound(len(samples), rate, channels, float(samples.max()), float((loudest < SILENCE).mean()))
 
@@ -193,7 +219,7 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
         bad = [entry for entry in entries if entry.id not in usable]
         rows = [(entry.id, str(entry.path), error.why) for entry, error in zip(bad, errors, strict=True)]
         if earlier and quarantine.is_file():
-            listed, known = read_table(quarantine, QUARANTINED), {entry.id for entry in entries}
+            listed, known = read_table(quarantine, QUARANTINED, multiline=True), {entry.id for entry in entries}
             rows = [tuple(row.cells.values()) for row in listed if row.cells["id"] not in known] + rows
         write_table(quarantine, QUARANTINED, rows)
     if errors:
@@ -205,7 +231,7 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
 def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
     notes = list[Note]()
     try:
-        samples = sum(map(len, stream(entry.path, entry.channel, notes)))
+        samples = sum(map(len, stream_utterance(entry, notes)))
     except AudioError as error:
         return error, notes
     if samples < least:
@@ -332,7 +358,20 @@ def _opened(path: Path, notes: list[Note]) -> Iterator[soundfile.SoundFile]:
         yield file
 
 
-def _heard(path: Path, file: soundfile.SoundFile, channel: int | None, notes: list[Note]) -> list[int]:
+def _place(path: Path, file: soundfile.SoundFile, start: float | None, end: float | None) -> range:
+    """The frames of a file from second ``start`` to second ``end``; an end that was rounded up is the file's."""
+    if start is None and end is None:
+        return range(file.frames)
+    length = file.frames / file.samplerate
+    if max(start or 0.0, (end or 0.0) - DURATION_TOLERANCE) >= length:
+        asked = f"it starts at {start or 0.0:.3f} s" + ("" if end is None else f" and ends at {end:.3f} s")
+        raise AudioError(path, Reason.SEGMENT, f"{asked}, the file ends at {length:.3f} s")
+    first = round((start or 0.0) * file.samplerate)
+    last = file.frames if end is None else min(round(end * file.samplerate), file.frames)
+    return range(first, last)
+
+
+def _heard(path: Path, file: soundfile.SoundFile, place: range, channel: int | None, notes: list[Note]) -> list[int]:
     """The channels, from 0, whose average is heard: the one asked for, or all but those that hold one value.
 
     A channel of zeros stays, so that a voice panned to one side keeps its level. Raises AudioError for a channel that
@@ -348,13 +387,12 @@ def _heard(path: Path, file: soundfile.SoundFile, channel: int | None, notes: li
     products, sums, count = np.zeros((file.channels, file.channels)), np.zeros(file.channels), 0
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
-            for block in file.blocks(BLOCK_FRAMES, dtype="float64", always_2d=True):
+            for block in _blocks(file, place, "float64"):
                 lowest, highest = np.minimum(lowest, block.min(0)), np.maximum(highest, block.max(0))
                 products, sums, count = products + block.T @ block, sums + block.sum(0), count + len(block)
             covariance = products / max(count, 1) - np.outer(sums, sums) / max(count, 1) ** 2
     except soundfile.LibsndfileError as error:
         raise AudioError(path, Reason.TRUNCATED, _plain(error)) from None
-    file.seek(0)
     live = np.flatnonzero((lowest != highest) | (lowest == 0)).tolist()
     if not live or not np.isfinite(covariance).all():
         return list(range(file.channels))
@@ -369,14 +407,24 @@ def _heard(path: Path, file: soundfile.SoundFile, channel: int | None, notes: li
     return live
 
 
-def _decoded(path: Path, file: soundfile.SoundFile, heard: list[int]) -> Iterator[NDArray[np.float32]]:
+def _blocks(file: soundfile.SoundFile, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
+    """Blocks [frames, channels] of a place in a file."""
+    if file.tell() != place.start:
+        file.seek(place.start)
+    left = len(place) if place.stop < file.frames else sys.maxsize  # a header may promise less than there is
+    while left > 0 and len(block := file.read(min(left, BLOCK_FRAMES), dtype=dtype, always_2d=True)):
+        left -= len(block)
+        yield block
+
+
+def _decoded(path: Path, file: soundfile.SoundFile, place: range, heard: list[int]) -> Iterator[NDArray[np.float32]]:
     """Blocks [samples] of the average of these channels, from 0.
 
     A header may promise any size, so it is believed only once that many samples were there.
     """
     samples = 0
     try:
-        while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        for block in _blocks(file, place, "float32"):
             samples += len(block)
             with np.errstate(invalid="ignore", over="ignore"):  # infinite samples are found afterwards
                 mono = block[:, heard].mean(axis=1)
@@ -387,8 +435,8 @@ def _decoded(path: Path, file: soundfile.SoundFile, heard: list[int]) -> Iterato
         if file.format == "OGG":  # whose length is on its last page
             raise AudioError(path, Reason.TRUNCATED, "its last page is missing")
         raise AudioError(path, Reason.HEADER_ONLY)
-    if samples < file.frames and (file.format != "MP3" or says_length(path)):
-        raise AudioError(path, Reason.TRUNCATED, f"its header promises {file.frames} samples, {samples} are there")
+    if samples < len(place) and (file.format != "MP3" or says_length(path)):
+        raise AudioError(path, Reason.TRUNCATED, f"its header promises {len(place)} samples, {samples} are there")
 
 
 def _checked(

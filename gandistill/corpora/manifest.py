@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,25 @@ from gandistill import artifacts
 from gandistill.errors import InputError, choices
 
 COLUMNS = ("id", "path", "emotion", "speaker", "gender", "session", "text", "duration", "split")
-CHANNEL = "channel"
-"""A column that only the manifest of a corpus that asks for a channel has."""
+EXCERPT = ("channel", "start", "end")
+"""Columns that only the manifest of a corpus has of which some utterance is not a whole file."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
 GENDERS = {"f": "female", "m": "male"}
 """What the first letters stand for that some corpora have in their names."""
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""How files of Excel and LibreOffice begin: zip archives, and the older ones."""
+TIMEDELTA = re.compile(r"(?:(?P<days>\d+) days?)?\s*(?P<clock>\d+:\d\d:\d\d(?:\.\d+)?)?", re.ASCII)
+WHOLLY_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+TABBED_CELL = re.compile(rf"({WHOLLY_QUOTED.pattern}|[^\t]*)\t")
 
 
 @dataclass(frozen=True)
 class Entry:
     """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test.
 
-    ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all.
+    ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
+    heard from second ``start`` of the file to second ``end``; None for the file's own start and end.
     """
 
     id: str
@@ -38,6 +44,21 @@ class Entry:
     duration: float | None = None
     split: str = ""
     channel: int | None = None
+    start: float | None = None
+    end: float | None = None
+
+    @property
+    def excerpt(self) -> tuple[str, ...]:
+        """What of the file it is, in words for each restriction: its channel, its seconds. Empty for all of it."""
+        channel = () if self.channel is None else (f"channel {self.channel}",)
+        return channel if self.segment is None else (*channel, self.segment)
+
+    @property
+    def segment(self) -> str | None:
+        """Which seconds of the file it is, in words; None for all of them."""
+        if self.start is None and self.end is None:
+            return None
+        return f"seconds {self.start or 0.0!r} to {'the end' if self.end is None else repr(self.end)}"
 
 
 @dataclass(frozen=True)
@@ -51,7 +72,8 @@ class Row:
 def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all, its paths absolute. Raises InputError if a path is not UTF-8."""
     entries = list(entries)
-    columns = COLUMNS if all(entry.channel is None for entry in entries) else (*COLUMNS, CHANNEL)
+    used = [column for column in EXCERPT if any(getattr(entry, column) is not None for entry in entries)]
+    columns = (*COLUMNS, *used)
     write_table(path, columns, ([_cell(entry, column) for column in columns] for entry in entries))
 
 
@@ -60,7 +82,7 @@ def read_manifest(path: Path) -> list[Entry]:
 
     Raises InputError, naming the line, for what is missing, empty, double or malformed.
     """
-    return to_entries(path, read_table(path, COLUMNS))
+    return to_entries(path, read_table(path, COLUMNS, multiline=True))
 
 
 def origin_path(manifest: Path) -> Path:
@@ -78,7 +100,8 @@ def to_entries(path: Path, rows: Iterable[Row]) -> list[Entry]:
     """Utterances from the rows of the table at ``path``, which need the columns id, path, emotion and speaker.
 
     Raises InputError, naming the line, for an empty id, path or emotion, an id given twice, a split other than train,
-    dev, test or none, a duration that is not a positive number, or a channel that is not a number from 1.
+    dev, test or none, a duration that is not a positive number, a channel that is not a number from 1, or a start and
+    an end that are no seconds or stand the wrong way round.
     """
     entries, lines = [], {}
     for row in rows:
@@ -90,31 +113,52 @@ def to_entries(path: Path, rows: Iterable[Row]) -> list[Entry]:
     return entries
 
 
-def read_table(path: Path, required: Iterable[str], delimiter: str = ",") -> list[Row]:
+def seconds_in(cell: str, column: str, place: str) -> float | None:
+    """Seconds in a cell, where pandas and audformat write ``0 days 00:00:01.5``; None for NaT or nothing.
+
+    Raises InputError, naming the column and the place, for anything else or less than 0.
+    """
+    if cell in ("", "NaT"):
+        return None
+    parts = TIMEDELTA.fullmatch(cell)
+    if parts is not None and (parts["days"] or parts["clock"]):
+        clock = [float(part) for part in (parts["clock"] or "0").split(":")]
+        return 86_400.0 * int(parts["days"] or 0) + math.fsum(60**n * part for n, part in enumerate(reversed(clock)))
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{place}: bad {column} {cell!r}, expected seconds such as 1.5, or 0 days 00:00:01.5")
+    return value
+
+
+def read_table(
+    path: Path, required: Collection[str], multiline: bool = False, aliases: Mapping[str, str] | None = None
+) -> list[Row]:
     """The rows of a UTF-8 table with a header line; spaces around a column's name do not count.
 
+    Cells are apart by commas, semicolons or tabs, whichever give the header the required columns. Among tabs a quote is
+    a quote, unless a cell stands in quotes as a whole. A cell of several lines is read with ``multiline`` alone: in a
+    table that others wrote it is a quote that was never closed, and all rows up to the next one. ``aliases`` are
+    further names of columns, each for one that the header lacks.
+
     Raises InputError if it cannot be read, a required column is missing, a row has more or fewer cells than the
-    header, or there is no row.
+    header, a quote is not closed in its line, or there is no row.
     """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}, line {line}: not UTF-8 text") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        header = reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-        rows = [Row(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.reader.line_num}: not a readable table ({error})") from None
+    lines = _lines(path)
+    delimiter = _delimiter(path, lines[0], required)
+    records = _tabbed(path, lines) if delimiter == "\t" else _quoted_cells(path, lines, delimiter, multiline)
+    _, names = next(records, (1, []))
+    header = [name.strip() for name in names]
+    further = {name: column for name, column in (aliases or {}).items() if column not in header}
+    header = [further.get(name, name) for name in header]
     _check_header(path, header, required)
-    for row in rows:
-        if None in row.cells or None in row.cells.values():
-            raise InputError(f"{path}, line {row.line}: has more or fewer cells than the header's {len(header)}")
+    rows = []
+    for line, cells in records:
+        if len(cells) != len(header):
+            raise InputError(f"{path}, line {line}: has more or fewer cells than the header's {len(header)}")
+        rows.append(Row(line, dict(zip(header, cells, strict=True))))
     if not rows:
         raise InputError(f"{path}: holds no utterance")
     return rows
@@ -130,10 +174,88 @@ def write_table(path: Path, columns: Iterable[str], rows: Iterable[Iterable[str]
         raise InputError(f"{path}: cannot write {wrong!r}, rename the file: its name is not UTF-8") from None
 
 
+def _lines(path: Path) -> list[str]:
+    """The lines of a text file with their ends; one that is empty if the file is."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if content.startswith(SPREADSHEETS):
+        raise InputError(f"{path}: a spreadsheet, expected text: export it as CSV in UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 text: export it as CSV in UTF-8") from None
+    return list(io.StringIO(text, newline="")) or [""]
+
+
+def _delimiter(path: Path, header: str, required: Collection[str]) -> str:
+    """What the columns of a header are apart by: what gives the most of those required, else what the suffix says."""
+
+    def found(delimiter: str) -> int:
+        return len({name.strip().strip('"') for name in header.split(delimiter)} & set(required))
+
+    return max("\t,;" if path.suffix.lower() == ".tsv" else ",;\t", key=found)
+
+
+def _tabbed(path: Path, lines: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line that is not empty, of tab-separated lines."""
+    width, before = len(lines[0].split("\t")), list[str]()
+    for number, line in enumerate(lines, 1):
+        row = line.rstrip("\r\n")
+        if not row:
+            continue
+        cells = row.split("\t")
+        if len(cells) != width:  # tabs in a quoted cell?
+            cells = TABBED_CELL.findall(row + "\t")
+        if len(cells) != width:
+            # A cell of several lines is the last of a whole row, or breaks off within one.
+            opened = next((at for at, some in ((number - 1, before), (number, cells)) if any(map(_opens, some))), None)
+            if opened is not None:
+                raise _open_quote(path, opened)
+        yield number, [cell[1:-1].replace('""', '"') if WHOLLY_QUOTED.fullmatch(cell) else cell for cell in cells]
+        before = cells
+
+
+def _opens(cell: str) -> bool:
+    """Whether a tab-separated cell begins with a quote and does not end with its like."""
+    return cell.startswith('"') and not WHOLLY_QUOTED.fullmatch(cell)
+
+
+def _quoted_cells(path: Path, lines: list[str], delimiter: str, multiline: bool) -> Iterator[tuple[int, list[str]]]:
+    """Number of the last line and cells of each row, of lines in which a quoted cell may hold anything."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        first = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if any('"' in line for line in lines[first - 1 : reader.line_num]):
+                raise _open_quote(path, first) from None
+            raise InputError(f"{path}, line {first}: not a readable table ({error})") from None
+        if cells is None:
+            return
+        if reader.line_num > first and not multiline:
+            raise _open_quote(path, first, f", and closes on line {reader.line_num}")
+        if cells:
+            yield reader.line_num, cells
+
+
+def _open_quote(path: Path, line: int, where: str = "") -> InputError:
+    return InputError(
+        f"{path}, line {line}: a quote opens there that does not end its cell{where}; a row is one line, and in a cell "
+        'in quotes a quote is written twice: "so ""to say"""'
+    )
+
+
 def _check_header(path: Path, names: Sequence[str], required: Iterable[str]) -> None:
     missing = [column for column in required if column not in names]
     if missing:
-        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{', '.join(names)}]")
+        there = ", ".join(name if name.isprintable() else ascii(name) for name in names)
+        raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{there}]")
     if len(set(names)) < len(names):
         double = next(column for column in names if names.count(column) > 1)
         raise InputError(f"{path}, line 1: has the column {double!r} twice")
@@ -149,9 +271,8 @@ def _cell(entry: Entry, column: str) -> str:
         return str(entry.path.absolute())
     if column == "duration":
         return "" if entry.duration is None else f"{entry.duration:.3f}"
-    if column == CHANNEL:
-        return "" if entry.channel is None else str(entry.channel)
-    return getattr(entry, column)
+    value = getattr(entry, column)
+    return "" if value is None else str(value)
 
 
 def _entry(row: Row, path: Path) -> Entry:
@@ -164,9 +285,18 @@ def _entry(row: Row, path: Path) -> Entry:
     fields: dict[str, Any] = cells | {
         "path": path.parent / cells["path"],
         "duration": _duration(cells["duration"], path, row.line),
-        "channel": _channel(row.cells.get(CHANNEL, ""), path, row.line),
+        "channel": _channel(row.cells.get("channel", ""), path, row.line),
     }
-    return Entry(**fields)
+    start, end = _segment(row, f"{path}, line {row.line}")
+    return Entry(**fields, start=start, end=end)
+
+
+def _segment(row: Row, place: str) -> tuple[float | None, float | None]:
+    """Start and end of a row, None where they are the file's."""
+    start, end = (seconds_in(row.cells.get(column, ""), column, place) for column in ("start", "end"))
+    if end is not None and end <= (start or 0.0):
+        raise InputError(f"{place}: its end, {end!r} s, is not behind its start, {start or 0.0!r} s")
+    return start or None, end
 
 
 def _duration(cell: str, path: Path, line: int) -> float | None:

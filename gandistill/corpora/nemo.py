@@ -37,7 +37,7 @@ def read(root: Path) -> list[Entry]:
     samples, table = root / "samples", root / "data.tsv"
     if not samples.is_dir() or not table.is_file():
         raise InputError(f"{root}: no nEMO found, expected the folder samples/ and the file data.tsv in it")
-    listed = {Path(row.cells["file_id"]).stem: row for row in read_table(table, COLUMNS, delimiter="\t")}
+    listed = {Path(row.cells["file_id"]).stem: row for row in read_table(table, COLUMNS)}
     files = without_copies(find_files(samples), lambda file: file.stem)
     entries = [_entry(file, listed[file.stem], table) for file in files if file.stem in listed]
     if not entries:

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -44,16 +45,22 @@ def prepare(
     skip_bad: bool = False,
     partition: Path | None = None,
     columns: dict[str, str] | None = None,
+    channel: int | None = None,
+    labels: Sequence[str] = (),
+    drop: Sequence[str] = (),
 ) -> list[Entry]:
     """Write the manifest of the corpus under ``root`` to ``out``, and its origin as JSON beside it.
 
     Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. With ``merge_dev`` dev
     trains too, as for the test results of the trajectory-matching and self-distillation papers. ``partition`` is a CSV
-    for the protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. With ``skip_bad``
-    unusable audio goes to ``quarantine.csv`` beside the manifest and is left out.
+    for the protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. ``channel`` (1 is the
+    first) is the one of all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left
+    out, before the split; each is a class, or several with commas between. With ``skip_bad`` unusable audio goes to
+    ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
-    listed), or a speaker is in both train and test (unless naming speakers is what the protocol is for).
+    listed), or a speaker (unless naming speakers is what the protocol is for) or the same audio is in both train and
+    test.
     """
     reader = _reader(corpus)
     if columns and corpus != "tabular":
@@ -64,30 +71,42 @@ def prepare(
         raise InputError(f"Fold {fold} of what? A fold goes with a protocol, as in --protocol speaker-independent")
     if merge_dev and protocol is None:
         raise InputError("The dev part of what? It goes with a protocol, as in --protocol speaker-independent")
+    if labels and drop:
+        raise InputError("Choose one of --labels, which classes stay, and --drop, which go")
     fold = 1 if fold is None else fold
     _check_out(out, (root, partition))
 
     entries = reader.read(root, columns) if columns else reader.read(root)
     if partition is not None:
         entries = splits.with_partition(entries, partition)
-    kept = splits.apply(protocol, corpus, entries, fold, seed) if protocol else _unsplit(entries)
+    entries = entries if channel is None else _heard(entries, channel)
+    wanted = _of_classes(entries, labels, drop)
+    kept = (
+        splits.apply(protocol, corpus, wanted, fold, seed)
+        if protocol
+        else [replace(entry, split="") for entry in wanted]
+    )
     if merge_dev and all(entry.split != "dev" for entry in kept):
         raise InputError(f"Protocol {protocol} leaves no dev part that could train: prepare without merging it")
     kept = splits.merge_dev(kept) if merge_dev else kept
     usable = audio.check(kept, skip_bad, out.with_name(QUARANTINE))
     report = splits.audit(usable)
     say(str(report))
-    splits.check_speakers(report, protocol)
+    splits.check(usable, report, protocol)
 
     if root.is_dir():
         say(_account(audio_files(root), entries, kept, usable))
     write_manifest(out, usable)
-    left_out = {"protocol": _missing(entries, kept), "bad audio": _missing(kept, usable)}
+    left_out = {"protocol": _missing(wanted, kept), "bad audio": _missing(kept, usable)}
+    if labels or drop:
+        left_out = {"classes": _missing(entries, wanted)} | left_out
     origin = {"corpus": reader.NAME, "licence": reader.LICENCE}
     if protocol is not None:
         origin |= {"protocol": protocol, "fold": fold, "seed": seed} | (DEV_MERGED if merge_dev else {})
     artifacts.write_json(origin_path(out), origin | {"utterances": len(usable), "left_out": left_out})
     say(f"{reader.NAME}: {len(usable)} utterances in {out}")
+    if protocol is None:
+        _say_unsplit(entries)
     return usable
 
 
@@ -109,10 +128,45 @@ def _check_out(out: Path, sources: tuple[Path | None, ...]) -> None:
         raise InputError(f"Cannot write the manifest to {out}: {folder} is not a folder that can be written to")
 
 
-def _unsplit(entries: list[Entry]) -> list[Entry]:
-    if any(entry.split for entry in entries):
-        say(f"No protocol was asked for: the corpus's own split is not used (the protocol {splits.CUSTOM} uses it)")
-    return [replace(entry, split="") for entry in entries]
+def _heard(entries: list[Entry], channel: int) -> list[Entry]:
+    """The utterances, of that channel. Raises InputError if the corpus itself says another."""
+    if others := [entry for entry in entries if entry.channel not in (None, channel)]:
+        first = others[0]
+        raise InputError(
+            f"--channel {channel} contradicts {len(others)} utterances of the corpus, which have a channel of their "
+            f"own, the first {first.id!r} channel {first.channel}: leave it away"
+        )
+    return [replace(entry, channel=channel) for entry in entries]
+
+
+def _of_classes(entries: list[Entry], labels: Sequence[str], drop: Sequence[str]) -> list[Entry]:
+    """The utterances of the classes asked for; how many are left out is said."""
+    counts = Counter(entry.emotion for entry in entries)
+    stay, go = (_classes(counts, given, option) for given, option in ((labels, "--labels"), (drop, "--drop")))
+    left_out = {name: counts[name] for name in sorted(counts) if name in go or (stay and name not in stay)}
+    if left_out:
+        said = ", ".join(f"{name} {count}" for name, count in left_out.items())
+        say(f"Left out {sum(left_out.values())} utterances of {len(left_out)} classes: {said}")
+    if len(left_out) == len(counts):
+        raise InputError(f"--drop leaves no class of [{', '.join(sorted(counts))}]")
+    return [entry for entry in entries if entry.emotion not in left_out]
+
+
+def _classes(known: Collection[str], given: Sequence[str], option: str) -> set[str]:
+    """The classes that the values of an option name: each one, or several with commas between."""
+    found = set[str]()
+    for value in given:
+        for name in [value] if value in known else map(str.strip, value.split(",")):
+            if name not in known:
+                raise choices(f"class in {option}", name, sorted(known))
+            found.add(name)
+    return found
+
+
+def _say_unsplit(entries: list[Entry]) -> None:
+    why = "No protocol was asked for: nothing is split, and there is no test part to evaluate on"
+    brought = any(entry.split for entry in entries)
+    say(f"{why} (the protocol {splits.CUSTOM} uses the corpus's own split)" if brought else why)
 
 
 def _account(there: list[Path], entries: list[Entry], kept: list[Entry], usable: list[Entry]) -> str:

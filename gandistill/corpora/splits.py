@@ -10,13 +10,18 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
 import numpy as np
 
 from gandistill.console import say
 from gandistill.corpora.audio import SUFFIXES
+from gandistill.corpora.copies import check_copies
+from gandistill.corpora.deals import complete, lacking
+from gandistill.corpora.folders import same_form
 from gandistill.corpora.manifest import SPLITS, Entry, read_table
+from gandistill.corpora.spellings import check_spellings
 from gandistill.errors import InputError, choices
 
 Split = Callable[[list[Entry], int, int], list[Entry]]
@@ -76,6 +81,10 @@ def speaker_independent(entries: list[Entry], fold: int, seed: int) -> list[Entr
     else the speakers. They are dealt to at most five folds, the largest first to the emptiest fold, ties as ``seed``
     draws them; folds are numbered by the first group they hold.
 
+    Where a part of some fold lacks a class so, as few utterances as can be change their fold until every part of every
+    fold has every class. Where no folds can have that, the parts of this one are made so, if groups or at least
+    speakers allow it: then its test part may share speakers with another fold's. What cannot be had is said.
+
     Raises InputError if an utterance has no speaker, there are fewer than three speakers, or no such fold.
     """
     if nameless := [entry for entry in entries if not entry.speaker]:
@@ -90,9 +99,9 @@ def speaker_independent(entries: list[Entry], fold: int, seed: int) -> list[Entr
     folds = _dealt(sizes, min(MOST_FOLDS, len(sizes)), seed)
     if fold not in range(1, len(folds) + 1):
         raise choices("fold of speaker-independent", fold, [str(number) for number in range(1, len(folds) + 1)])
-    test, dev = folds[fold - 1], folds[fold % len(folds)]
-    parts = {name: "test" if name in test else "dev" if name in dev else "train" for name in sizes}
-    return [replace(entry, split=parts[group(entry)]) for entry in entries]
+    dealt = {name: number for number, members in enumerate(folds) for name in members}
+    parts = _with_every_class(entries, [group(entry) for entry in entries], dealt, fold)
+    return [replace(entry, split=part) for entry, part in zip(entries, parts, strict=True)]
 
 
 def ravdess_dyads(entries: list[Entry], fold: int, seed: int) -> list[Entry]:
@@ -147,7 +156,7 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
     """The utterances with the split that a CSV gives them, empty where it gives none.
 
     Its columns are ``split`` and one of ``id``, ``path`` and ``file``; an utterance is found by its id, its file's
-    name or the end of its path, with or without suffix. Rows that name no utterance are said.
+    name or the end of its path, with or without suffix, in any Unicode form. Rows that name no utterance are said.
 
     Raises InputError, naming the line, for a bad split, a name that fits several utterances, or two splits for one.
     """
@@ -155,12 +164,12 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
     key = next((column for column in ("id", "path", "file") if column in rows[0].cells), None)
     if key is None:
         raise InputError(f"{path}, line 1: lacks a column that names the utterances, expected id, path or file")
-    by_id, by_name = {entry.id: entry for entry in entries}, defaultdict[str, list[Entry]](list)
+    by_id, by_name = {same_form(entry.id): entry for entry in entries}, defaultdict[str, list[Entry]](list)
     for entry in entries:
         by_name[_parts(str(entry.path))[-1]].append(entry)
     split, strangers = dict[str, str](), list[str]()
     for row in rows:
-        name, part = row.cells[key].strip(), row.cells["split"].strip()
+        name, part = same_form(row.cells[key].strip()), row.cells["split"].strip()
         if part not in SPLITS:
             raise InputError(f"{path}, line {row.line}: {choices('split', part, SPLITS)}")
         named = [by_id[name]] if name in by_id else _ending_in(name, by_name)
@@ -179,12 +188,14 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
 class Audit:
     """What a split did: utterances of each class in each part, speakers of each part, speakers that two parts share.
 
-    Parts are in the order train, dev, test; "" is what was not split.
+    Parts are in the order train, dev, test; "" is what was not split. ``nameless`` counts the utterances of each part
+    whose speaker is not known, where there are any.
     """
 
     counts: dict[str, dict[str, int]]
     speakers: dict[str, list[str]]
     overlaps: dict[tuple[str, str], list[str]]
+    nameless: dict[str, int]
 
     def __str__(self) -> str:
         """A table of counts, a row a part, and a line for each pair of parts."""
@@ -198,6 +209,9 @@ class Audit:
         for (first, second), shared in self.overlaps.items():
             names = f"{len(shared)} ({_some(shared)})" if shared else "none"
             lines.append(f"speakers in both {first or 'not split'} and {second or 'not split'}: {names}")
+        if self.nameless:
+            counts = ", ".join(f"{part or 'not split'} {count}" for part, count in self.nameless.items())
+            lines.append(f"utterances of unknown speakers, who may be in any part: {counts}")
         return "\n".join(lines)
 
 
@@ -217,7 +231,27 @@ def audit(entries: list[Entry]) -> Audit:
         counts={part: {emotion: uttered[part, emotion] for emotion in classes} for part in parts},
         speakers=speakers,
         overlaps={pair: sorted(set.intersection(*(set(speakers[p]) for p in pair))) for pair in combinations(parts, 2)},
+        nameless={p: n for p in parts if (n := sum(e.split == p and not e.speaker for e in entries))},
     )
+
+
+def check(entries: list[Entry], report: Audit, protocol: str | None = None) -> None:
+    """Refuse what would make a test worth nothing, and say what may surprise later.
+
+    Raises InputError as ``check_speakers`` does, and if the same audio, or one speaker under two spellings, is in both
+    train and test.
+    """
+    check_speakers(report, protocol)
+    check_spellings(entries, known_speakers=protocol in KNOWN_SPEAKERS)
+    check_copies(entries)
+    if "train" not in report.counts:
+        return
+    untaught = [name for name, count in report.counts["train"].items() if not count]
+    if untaught:
+        say(
+            f"No utterance of [{', '.join(untaught)}] is in train, and nothing can learn it: prepare again with "
+            f"{' '.join(f'--drop {quote(name)}' for name in untaught)} to leave it out"
+        )
 
 
 def check_speakers(audit: Audit, protocol: str | None = None) -> None:
@@ -226,7 +260,7 @@ def check_speakers(audit: Audit, protocol: str | None = None) -> None:
     A protocol whose task is to name the speaker turns that round: its parts share speakers, which is said, and
     InputError is raised if one of dev or test is not in train.
     """
-    if protocol in [name for name, known in PROTOCOLS.items() if known.known_speakers]:
+    if protocol in KNOWN_SPEAKERS:
         known = set(audit.speakers.get("train", ()))
         for part, speakers in audit.speakers.items():
             if strangers := sorted(set(speakers) - known):
@@ -260,6 +294,38 @@ def _group_of(entries: list[Entry]) -> Callable[[Entry], str]:
     return (lambda entry: entry.session) if disjoint and enough else (lambda entry: entry.speaker)
 
 
+def _with_every_class(entries: list[Entry], groups: list[str], folds: dict[str, int], fold: int) -> list[str]:
+    """Part of each utterance by its group's fold (0, 1, ...), or another where a part would lack a class so."""
+    said, count = f"Protocol speaker-independent, fold {fold}", max(folds.values()) + 1
+    emotions, speakers = [entry.emotion for entry in entries], [entry.speaker for entry in entries]
+    if any(lacking(groups, emotions, folds, count)):
+        again = complete(groups, emotions, folds, count)
+        if not any(lacking(groups, emotions, again, count)):
+            moved = sum(folds[group] != again[group] for group in groups)
+            say(f"{said}: {moved} utterances are in another fold than by size alone, so that each has every class")
+            folds = again
+    named = {fold - 1: "test", fold % count: "dev"}
+    first = {group: SPLITS.index(named.get(number, "train")) for group, number in folds.items()}
+    deals = [(groups, first)]
+    if any(lacking(groups, emotions, first, len(SPLITS))):
+        of_speaker = {speaker: first[group] for speaker, group in zip(speakers, groups, strict=True)}
+        for units, deal in ((groups, first), (speakers, of_speaker)):
+            deals.append((units, complete(units, emotions, deal, len(SPLITS))))
+    units, best = min(deals, key=lambda deal: sum(map(len, lacking(deal[0], emotions, deal[1], len(SPLITS)))))
+    parts = [best[unit] for unit in units]
+    if moved := sum(part != first[group] for part, group in zip(parts, groups, strict=True)):
+        say(
+            f"{said}: {moved} utterances are in another part than by folds, so that parts lack fewer classes: "
+            "its test part may share speakers with another fold's"
+        )
+    for part, gaps in zip(SPLITS, lacking(units, emotions, best, len(SPLITS)), strict=True):
+        if gaps:
+            say(
+                f"{said}: no utterance of [{', '.join(gaps)}] for {part}, too few speakers utter it to be in every part"
+            )
+    return [SPLITS[part] for part in parts]
+
+
 def _dealt(sizes: dict[str, int], folds: int, seed: int) -> list[list[str]]:
     """Groups dealt to folds of about equal size."""
     names = sorted(sizes)
@@ -277,7 +343,7 @@ def _ending_in(name: str, by_name: dict[str, list[Entry]]) -> list[Entry]:
 
 def _parts(path: str) -> list[str]:
     """The parts of a path, the last without the suffix of an audio file."""
-    file = Path(path)
+    file = Path(same_form(path))
     return list((file.with_suffix("") if file.suffix.lower() in SUFFIXES else file).parts) or [""]
 
 
@@ -310,3 +376,4 @@ PROTOCOLS = {
     "superb-sid": Protocol(_of_corpus("voxceleb1", "superb_sid"), ("voxceleb1",), known_speakers=True),
     CUSTOM: Protocol(custom, parts=("train",)),
 }
+KNOWN_SPEAKERS = tuple(name for name, protocol in PROTOCOLS.items() if protocol.known_speakers)

@@ -22,11 +22,11 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     ``predictions.csv`` for the test split, ``predictions-dev.csv`` and ``predictions-train.csv`` for the others; an
     earlier one of the same split is replaced.
 
-    Returns JSON-ready ``uar`` and ``accuracy`` (0..1), ``recalls`` (label to recall, None where the split lacks the
-    class: UAR is over those that occur), ``confusion`` (rows true, columns predicted, in the order of ``labels``),
-    ``labels``, ``utterances``, ``split``, and name and fingerprint of ``head`` and ``features``. Labels are matched by
-    name. Raises InputError for a split other than train, dev or test, if labels, dims or upstream differ, if the
-    features are of another fold than the head, or if the set lacks the split.
+    Returns JSON-ready ``uar`` and ``accuracy`` (0..1), ``uar_without`` (only where the split lacks classes: UAR is over
+    the others), ``recalls`` (label to recall, None where the split lacks the class), ``confusion`` (rows true, columns
+    predicted, in the order of ``labels``), ``labels``, ``utterances``, ``split``, and name and fingerprint of ``head``
+    and ``features``. Labels are matched by name. Raises InputError for a split other than train, dev or test, if
+    labels, dims or upstream differ, if the features are of another fold than the head, or if the set lacks the split.
     """
     if split not in SPLITS:
         raise choices("split", split, SPLITS)
@@ -51,17 +51,26 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
 
 
 def class_scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:
-    """``uar``, ``accuracy``, ``recalls`` and ``confusion``, as ``evaluate`` has them, of class numbers [N]."""
+    """``uar`` to ``confusion``, as ``evaluate`` has them, of class numbers [N]."""
     confusion = metrics.confusion_matrix(targets, predicted, len(labels))
     recalls = metrics.recalls(confusion)
-    return metrics.scores(targets, predicted, len(labels)) | {
-        "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(labels, recalls, strict=True)},
-        "confusion": confusion.tolist(),
-    }
+    return (
+        metrics.scores(targets, predicted, len(labels))
+        | uar_without(targets, labels)
+        | {
+            "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(labels, recalls, strict=True)},
+            "confusion": confusion.tolist(),
+        }
+    )
+
+
+def uar_without(targets: NDArray[np.int64], labels: list[str]) -> dict[str, list[str]]:
+    """``uar_without``, the classes that no utterance has of class numbers [N]; nothing where all classes occur."""
+    absent = [label for c, label in enumerate(labels) if c not in targets]
+    return {"uar_without": absent} if absent else {}
 
 
 def say_absent(targets: NDArray[np.int64], labels: list[str], split: str) -> None:
     """Say which classes a split lacks, by the class numbers [N] of its utterances."""
-    absent = [label for c, label in enumerate(labels) if c not in targets]
-    if absent:
+    for absent in uar_without(targets, labels).values():
         say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")

@@ -1,5 +1,7 @@
 """How many points of each class a set shall have, real, sampled or distilled."""
 
+from collections.abc import Sequence
+
 from gandistill.errors import InputError
 
 
@@ -52,11 +54,27 @@ def _shared(total: int, parts: dict[str, int]) -> dict[str, int]:
     return shares
 
 
-def whole_numbers(counts: dict[str, str] | None) -> dict[str, int] | None:
-    """The numbers of ``--counts``. Raises InputError naming the first that is none."""
-    if counts is None:
+def explicit_counts(given: Sequence[str] | None, labels: Sequence[str]) -> dict[str, int] | None:
+    """What the values of ``--counts`` say, each ``label=number`` or several with commas between; None of none.
+
+    The last ``=`` counts. A value that names one of the labels is that label, whatever commas it holds.
+
+    Raises InputError naming what is not of that form, no whole number, or a class given twice.
+    """
+    if given is None:
         return None
-    for label, count in counts.items():
-        if not count.isdecimal():
-            raise InputError(f"Bad --counts {label}={count}, expected a whole number such as {label}=50")
-    return {label: int(count) for label, count in counts.items()}
+    counts = dict[str, int]()
+    for value in given:
+        whole = value.rpartition("=")[0].strip() in labels
+        for part in [value] if whole else value.split(","):
+            label, equals, count = (piece.strip() for piece in part.rpartition("="))
+            if not (label and equals and count):
+                raise InputError(
+                    f"Bad --counts {value!r}, expected a=5,b=3; for a class with a comma one such option each"
+                )
+            if not count.isdecimal():
+                raise InputError(f"Bad --counts {label}={count}, expected a whole number such as {label}=50")
+            if label in counts:
+                raise InputError(f"Bad --counts {value!r}, it says {label!r} twice")
+            counts[label] = int(count)
+    return counts

@@ -102,7 +102,7 @@ class ExtractConfig(Config):
 
 @dataclass(frozen=True)
 class Shard:
-    """Utterances that share a file, and what it is made from: upstream, and id, SHA-256 and channel of each file."""
+    """Utterances that share a file, and what it is made from: upstream, and id, SHA-256 and excerpt of each file."""
 
     name: str
     entries: list[Entry]
@@ -202,7 +202,7 @@ def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
     for number, start in enumerate(range(0, len(entries), size)):
         part = entries[start : start + size]
         files = [
-            [entry.id, digest] + ([] if entry.channel is None else [f"channel {entry.channel}"])
+            [entry.id, digest, *entry.excerpt]
             for entry, digest in zip(part, digests[start : start + size], strict=True)
         ]
         shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
@@ -338,7 +338,7 @@ def _one_thread_each(workers: int) -> Iterator[Callable[..., Iterator[Tensor]]]:
 
 def _features(upstream: Upstream, entry: Entry) -> Tensor:
     """Frames [T, D] of one file as half floats in main memory."""
-    frames = upstream(torch.from_numpy(audio.load(entry.path, entry.channel)))
+    frames = upstream(torch.from_numpy(audio.load_utterance(entry)))
     half = frames.half().cpu()
     if not len(half):
         raise InputError(f"{entry.path}: too short for {upstream.name}, it gives no frame")

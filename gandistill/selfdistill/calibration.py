@@ -235,8 +235,8 @@ def _check_origin(network: Network, manifest: Path, dev: Utterances) -> None:
     entries = read_manifest(manifest)
     train = [entry for entry in entries if entry.split == "train"]
     if train and fingerprint == Utterances(train, network.labels).fingerprint:
-        train_files = {(entry.path.resolve(), entry.channel) for entry in train}
-        shared = [entry.id for entry in dev.entries if (entry.path.resolve(), entry.channel) in train_files]
+        train_files = {(entry.path.resolve(), entry.excerpt) for entry in train}
+        shared = [entry.id for entry in dev.entries if (entry.path.resolve(), entry.excerpt) in train_files]
         if shared:
             raise InputError(
                 f"{manifest}: {shared[0]} of its dev part is in its train part too, which taught the network"

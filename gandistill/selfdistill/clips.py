@@ -79,11 +79,14 @@ class Utterances:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, emotions, channels and audio files, wherever those lie. Raises InputError."""
+        """SHA-256 over ids, emotions, channels, segments and audio files, wherever those lie. Raises InputError."""
         with ThreadPool() as pool:
             digests = pool.imap(artifacts.sha256, [entry.path for entry in self.entries])
             hashes = list(track(digests, "Reading audio", len(self.entries), unit="files"))
-        rows = [[e.id, e.emotion, e.channel, digest] for e, digest in zip(self.entries, hashes, strict=True)]
+        rows = [
+            [e.id, e.emotion, e.channel, digest, *filter(None, [e.segment])]
+            for e, digest in zip(self.entries, hashes, strict=True)
+        ]
         return hashlib.sha256(dump_compact([self.labels, rows]).encode()).hexdigest()
 
     def check_lengths(self, network: Network) -> None:
@@ -95,7 +98,7 @@ class Utterances:
             return
         # Manifests round durations: those that may be too short by them are read.
         doubtful = [e for e, samples in zip(self.entries, self.samples, strict=True) if samples < least + ROUNDING]
-        lengths = ((entry.path, len(audio.load(entry.path, entry.channel))) for entry in doubtful)
+        lengths = ((entry.path, len(audio.load_utterance(entry))) for entry in doubtful)
         errors = [audio.too_short(path, samples, least) for path, samples in lengths if samples < least]
         if errors:
             raise InputError("\n".join(map(str, errors)))
@@ -107,7 +110,7 @@ class Utterances:
         AudioError.
         """
         entries = [self.entries[int(row)] for row in rows]
-        clips = [network.prepared(torch.from_numpy(audio.load(entry.path, entry.channel))) for entry in entries]
+        clips = [network.prepared(torch.from_numpy(audio.load_utterance(entry))) for entry in entries]
         lengths = torch.tensor([len(clip) for clip in clips])
         if (lengths == lengths[0]).all():
             return torch.stack(clips), None
@@ -132,5 +135,5 @@ def epoch_batches(rows: int, batch: int, samples: NDArray[np.int64] | None, seed
 
 def _samples(entry: Entry) -> int:
     if entry.duration is None:
-        return len(audio.load(entry.path, entry.channel))
+        return len(audio.load_utterance(entry))
     return round(entry.duration * audio.SAMPLE_RATE)

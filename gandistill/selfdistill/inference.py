@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill.console import track
-from gandistill.corpora.audio import stream
+from gandistill.corpora.audio import stream_utterance
 from gandistill.errors import InputError, RunError
 from gandistill.numerics import no_tf32
 from gandistill.selfdistill.clips import Utterances
@@ -91,7 +91,7 @@ def hear(network: Network, utterances: Utterances, depths: Collection[int] | Non
             yield
         for row in longer:
             entry = utterances.entries[row]
-            parts = windows(stream(entry.path, entry.channel), window, shortest_of(network))
+            parts = windows(stream_utterance(entry), window, shortest_of(network))
             while chunk := list(islice(parts, at_once)):
                 clips = torch.stack([network.prepared(torch.from_numpy(part)) for part in chunk])
                 collect(np.repeat(row, len(chunk)), [len(part) for part in chunk], clips, None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gandistill.console import track
 from gandistill.errors import InputError
+from gandistill.evaluate.predict import uar_without
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, check_match
 from gandistill.heads.training import Schedule, score, untrained
@@ -35,11 +36,16 @@ class Judged:
 
 
 def evaluate(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig) -> dict[str, Any]:
-    """What ``judged`` finds, as plain values, with what it was found on. Raises InputError as it does."""
+    """What ``judged`` finds, as plain values, with what it was found on. Raises InputError as it does.
+
+    ``uar_without`` names the classes that the part lacks, where it does: UAR is over the others.
+    """
     settings = config.evaluate
     facts = {"trained_on": training.folder.name, "points": len(training.training_part())}
     students = [each.to_dict() for each in judged(training, features, config)]
-    return facts | {"split": settings.split, "start": settings.start, "students": students}
+    part = features.part(settings.split)
+    absent = uar_without(part.targets, part.labels)
+    return facts | {"split": settings.split, "start": settings.start} | absent | {"students": students}
 
 
 def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig) -> list[Judged]:

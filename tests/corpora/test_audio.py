@@ -1,6 +1,7 @@
 import io
 import math
 import pickle
+import re
 import struct
 import tracemalloc
 from dataclasses import replace
@@ -22,9 +23,11 @@ from gandistill.corpora.audio import (
     Reason,
     check,
     load,
+    load_utterance,
     promised_seconds,
     scan,
     stream,
+    stream_utterance,
 )
 from gandistill.corpora.manifest import Entry, read_table
 from gandistill.errors import InputError
@@ -375,3 +378,48 @@ def test_silence_that_toggles_by_one_step_is_no_sound(tmp_path: Path, subtype: s
 def test_float_samples_may_overshoot(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", 4 * tone(), SAMPLE_RATE, subtype="FLOAT")
     assert load(tmp_path / "a.wav").max() == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(("start", "end"), [(None, 1.0), (0.37, 1.21), (1.0, None), (1.5, 2.04)])
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+def test_a_segment_is_heard_as_if_it_were_a_file(
+    tmp_path: Path, suffix: str, rate: int, start: float | None, end: float | None
+):
+    samples = np.random.default_rng(0).normal(0, 0.1, (2 * rate, 2))
+    soundfile.write(tmp_path / f"whole{suffix}", samples, rate)
+    decoded, _ = soundfile.read(tmp_path / f"whole{suffix}", dtype="float32")
+    cut = decoded[round((start or 0) * rate) : None if end is None else round(end * rate)]
+    soundfile.write(tmp_path / "cut.wav", cut, rate, subtype="FLOAT")
+    for channel in (None, 2):
+        segment = Entry("a", tmp_path / f"whole{suffix}", "sad", "s", channel=channel, start=start, end=end)
+        np.testing.assert_allclose(load_utterance(segment), load(tmp_path / "cut.wav", channel), atol=1e-4)
+        assert np.array_equal(np.concatenate([*stream_utterance(segment)]), load_utterance(segment))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "numbers"),
+    [
+        (2.0, None, "it starts at 2.000 s, the file ends at 2.000 s"),
+        (1.0, 2.06, "it starts at 1.000 s and ends at 2.060 s, the file ends at 2.000 s"),
+        (7.0, 9.0, "it starts at 7.000 s and ends at 9.000 s, the file ends at 2.000 s"),
+    ],
+)
+def test_a_segment_outside_the_file_is_refused_with_both_numbers(
+    tmp_path: Path, start: float, end: float | None, numbers: str
+):
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), 16_000)
+    outside = Entry("u7", tmp_path / "a.wav", "sad", "s", start=start, end=end)
+    with pytest.raises(AudioError, match=re.escape(f"segment outside the file ({numbers}, of 'u7', seconds {start}")):
+        load_utterance(outside)
+    good, errors = scan([outside, replace(outside, id="u8", start=0.5, end=1.0)])
+    assert [(entry.id, entry.duration) for entry in good] == [("u8", 0.5)]
+    assert [error.reason for error in errors] == [Reason.SEGMENT]
+
+
+def test_what_is_wrong_with_a_segment_says_which(tmp_path: Path):
+    samples = np.random.default_rng(0).normal(0, 0.1, 32_000)
+    samples[16_000:] = 0
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    with pytest.raises(AudioError, match=r"a\.wav: all samples are zero \(of 'u7', seconds 1\.2 to the end\)$"):
+        load_utterance(Entry("u7", tmp_path / "a.wav", "sad", "s", start=1.2))

@@ -22,7 +22,7 @@ def table(folder: Path, *splits: str) -> Path:
     """A tabular corpus with an utterance of its own speaker for each split given."""
     rows = []
     for number, split in enumerate(splits):
-        soundfile.write(folder / f"{number}.wav", np.random.default_rng(0).normal(0, 0.1, 1600), 16000)
+        soundfile.write(folder / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 1600), 16000)
         rows.append(f"{number}.wav,{'happy' if number % 2 else 'sad'},s{number},{split}\n")
     (folder / "mine.csv").write_text("path,mood,speaker,split\n" + "".join(rows), encoding="utf-8")
     return folder / "mine.csv"
@@ -74,8 +74,12 @@ def test_a_dev_part_that_is_not_there_cannot_train(root: Path, tmp_path: Path) -
     assert not (tmp_path / "m.csv").exists()
 
 
-def test_without_a_protocol_the_split_is_empty(root: Path, tmp_path: Path) -> None:
+def test_without_a_protocol_the_split_is_empty(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare("ravdess", root, tmp_path / "all.csv")
+    assert (
+        "No protocol was asked for: nothing is split, and there is no test part to evaluate on\n"
+        in capsys.readouterr().err
+    )
     assert {e.split for e in read_manifest(tmp_path / "all.csv")} == {""}
     assert len(read_manifest(tmp_path / "all.csv")) == 192
     assert "protocol" not in read_origin(tmp_path / "all.csv")
@@ -118,7 +122,7 @@ def test_a_users_own_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert read_origin(out)["left_out"]["protocol"] == {"sad": 1}
     prepare("tabular", mine, out, columns=MOOD)
     assert {e.split for e in read_manifest(out)} == {""}
-    assert "the corpus's own split is not used" in capsys.readouterr().err
+    assert "no test part to evaluate on (the protocol custom uses the corpus's own split)\n" in capsys.readouterr().err
 
 
 def test_a_partition_for_any_corpus(root: Path, tmp_path: Path) -> None:
@@ -134,6 +138,77 @@ def test_a_speaker_in_train_and_test_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"1 speakers are in both train and test \(s0\)"):
         prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD)
     assert not (tmp_path / "m.csv").exists()
+
+
+def test_audio_in_train_and_test_is_refused(tmp_path: Path) -> None:
+    mine = table(tmp_path, "train", "test")
+    (tmp_path / "1.wav").write_bytes((tmp_path / "0.wav").read_bytes())
+    with pytest.raises(InputError, match=r"1 recordings are in both train and test .* '0' \(sad, .* '1' \(happy, "):
+        prepare("tabular", mine, tmp_path / "m.csv", protocol="custom", columns=MOOD)
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_rows_without_a_speaker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine, out = table(tmp_path, "train", "train", "train", "test"), tmp_path / "m.csv"
+    mine.write_text(mine.read_text(encoding="utf-8").replace("s0", "").replace("s1", ""), encoding="utf-8")
+    with pytest.raises(InputError, match="speaker-independent needs every speaker: 2 utterances name none"):
+        prepare("tabular", mine, out, protocol="speaker-independent", columns=MOOD)
+    assert len(prepare("tabular", mine, out, protocol="custom", columns=MOOD)) == 4
+    assert "utterances of unknown speakers, who may be in any part: train 2\n" in capsys.readouterr().err
+
+
+def test_a_channel_of_all_files(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.csv"
+    prepare("ravdess", root, out, channel=1)
+    assert {entry.channel for entry in read_manifest(out)} == {1}
+    with pytest.raises(InputError, match="no such channel"):
+        prepare("ravdess", root, out, channel=2)
+    mine = table(tmp_path, "train", "test")
+    text = mine.read_text(encoding="utf-8").replace("\n", ",1\n").replace("split,1", "split,channel")
+    mine.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=r"^--channel 2 contradicts 2 utterances .* the first '0' channel 1: leave"):
+        prepare("tabular", mine, out, columns=MOOD, channel=2)
+    assert len(prepare("tabular", mine, out, columns=MOOD, channel=1)) == 2
+
+
+@pytest.mark.parametrize(
+    "words", [{"labels": ["anger,calm"]}, {"drop": ["disgust, fear", "happiness,neutral,sadness,surprise"]}]
+)
+def test_classes_are_kept_or_dropped(
+    root: Path, tmp_path: Path, words: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.csv"
+    entries = prepare("ravdess", root, out, protocol="speaker-independent", **words)
+    assert {entry.emotion for entry in entries} == {"anger", "calm"}
+    others = dict.fromkeys(["disgust", "fear", "happiness", "neutral", "sadness", "surprise"], 24)
+    assert read_origin(out)["left_out"] == {"classes": others, "protocol": {}, "bad audio": {}}
+    assert "Left out 144 utterances of 6 classes: disgust 24, fear 24, " in capsys.readouterr().err
+
+
+def test_classes_whose_names_hold_commas(tmp_path: Path) -> None:
+    mine = table(tmp_path, "train", "test", "train")
+    mine.write_text(mine.read_text(encoding="utf-8").replace("sad", '"sad, very"'), encoding="utf-8")
+    for words in ({"labels": ["sad, very"]}, {"drop": ["happy"]}):
+        entries = prepare("tabular", mine, tmp_path / "m.csv", columns=MOOD, **words)
+        assert {entry.emotion for entry in entries} == {"sad, very"}
+
+
+def test_classes_that_cannot_be_kept_or_dropped(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.csv"
+    with pytest.raises(InputError, match=r"^Bad class in --drop 'joy', expected one of \[anger, calm, disgust, "):
+        prepare("ravdess", root, out, drop=["anger,joy"])
+    with pytest.raises(InputError, match=r"^Bad class in --labels 'joy', expected one of \[anger"):
+        prepare("ravdess", root, out, labels=["joy"])
+    with pytest.raises(InputError, match=r"^Choose one of --labels, which classes stay, and --drop, which go$"):
+        prepare("ravdess", root, out, labels=["anger"], drop=["calm"])
+    mine = table(tmp_path, "train", "test")
+    with pytest.raises(InputError, match=r"^--drop leaves no class of \[happy, sad\]$"):
+        prepare("tabular", mine, out, columns=MOOD, drop=["happy,sad"])
+
+
+def test_a_class_that_only_the_test_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare("tabular", table(tmp_path, "train", "test"), tmp_path / "m.csv", protocol="custom", columns=MOOD)
+    assert "No utterance of [happy] is in train, and nothing can learn it: " in capsys.readouterr().err
 
 
 def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:

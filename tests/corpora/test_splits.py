@@ -1,5 +1,6 @@
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,71 @@ def test_five_sessions_are_five_folds_in_their_order() -> None:
         "dev": {"1"},
         "train": {"2", "3", "4"},
     }
+
+
+def spoken(**classes: str) -> list[Entry]:
+    """A letter is an utterance: of which class, by speaker."""
+    return [entry(10 * n + i, name, c) for n, (name, of) in enumerate(classes.items()) for i, c in enumerate(of)]
+
+
+def gaps(split: list[Entry]) -> dict[str, list[str]]:
+    """Classes that parts lack."""
+    found = audit(split).counts
+    return {part: lack for part, counts in found.items() if (lack := [name for name, n in counts.items() if not n])}
+
+
+def test_every_fold_has_every_class_where_folds_can(capsys: pytest.CaptureFixture[str]) -> None:
+    # Ten speakers, by size in five pairs; "z" is uttered by those of three folds alone, and could be by one of each.
+    corpus = spoken(**{f"s{n}": "xy" + ("z" if n < 6 else "x") for n in range(10)})
+    tested = Counter[str]()
+    for fold in range(1, 6):
+        split = speaker_independent(corpus, fold, 0)
+        assert gaps(split) == {}
+        assert not any(audit(split).overlaps.values())
+        tested.update(e.id for e in split if e.split == "test")
+    assert tested == Counter(e.id for e in corpus)
+    assert "utterances are in another fold than by size alone" in capsys.readouterr().err
+
+
+def test_a_fold_has_every_class_where_speakers_can(capsys: pytest.CaptureFixture[str]) -> None:
+    # Three speakers of "z" cannot be in five folds, but in three parts.
+    corpus = spoken(**{f"s{n}": "xy" + ("z" if n < 3 else "") for n in range(10)})
+    assert [gaps(speaker_independent(corpus, fold, 0)) for fold in range(1, 6)] == 5 * [{}]
+    assert "its test part may share speakers with another fold's" in capsys.readouterr().err
+
+
+def test_sessions_give_way_where_only_speakers_have_every_class_in_every_part() -> None:
+    corpus = [replace(e, session=e.speaker[0]) for e in spoken(a1="xz", a2="xz", b1="xz", b2="x", c1="x", c2="x")]
+    split = speaker_independent(corpus, 1, 0)
+    assert gaps(split) == {}
+    assert not any(audit(split).overlaps.values())
+
+
+def test_what_no_split_can_have_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    split = speaker_independent(spoken(a="xxz", b="xxz", c="xx", d="xx"), 1, 0)
+    (part,) = gaps(split)
+    assert gaps(split) == {part: ["z"]}
+    said = f"fold 1: no utterance of [z] for {part}, too few speakers utter it to be in every part"
+    assert said in capsys.readouterr().err
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sets(st.sampled_from("xyz"), min_size=1), min_size=3, max_size=9), st.integers(0, 3))
+def test_every_class_is_in_every_part_where_that_can_be(classes: list[set[str]], seed: int) -> None:
+    corpus = spoken(**{f"s{n}": "".join(sorted(of)) for n, of in enumerate(classes)})
+    deals = product(SPLITS, repeat=len(classes))
+    possible = any(
+        gaps([replace(e, split=deal[int(e.speaker[1:])]) for e in corpus]) == {} for deal in deals if len({*deal}) == 3
+    )
+    folds = range(1, min(5, len(classes)) + 1)
+    found = [speaker_independent(corpus, fold, seed) for fold in folds]
+    if possible:
+        assert [gaps(split) for split in found] == [{} for _ in folds]
+    # Where size alone gives every fold every class, size alone decides.
+    sizes = Counter(e.speaker for e in corpus)
+    plain = splits._dealt(sizes, len(folds), seed)
+    if all(len({e.emotion for e in corpus if e.speaker in of}) == len({e.emotion for e in corpus}) for of in plain):
+        assert [sorted({e.speaker for e in split if e.split == "test"}) for split in found] == plain
 
 
 def test_speaker_independent_says_what_it_lacks() -> None:
@@ -236,6 +302,7 @@ CORPUS = [
         ("file,split\nb,train\n", ["", "", "train"]),
         ("path,split\n/c/one/a.wav,train\ntwo/a.flac, dev \n", ["train", "dev", ""]),
         ("id,split\nz,test\nz,test\n", ["", "", "test"]),
+        ("file,split\ntwo\\a.wav,test\n", ["", "test", ""]),
     ],
 )
 def test_a_partition_names_utterances_in_several_ways(tmp_path: Path, text: str, expected: list[str]) -> None:
@@ -318,6 +385,7 @@ def test_the_audit_by_hand() -> None:
         "speakers in both train and dev: 1 (anna)",
         "speakers in both train and test: none",
         "speakers in both dev and test: none",
+        "utterances of unknown speakers, who may be in any part: train 1, test 1",
     ]
     check_speakers(found)
 
@@ -347,3 +415,12 @@ def test_a_protocol_that_names_speakers_wants_them_in_train(capsys: pytest.Captu
             check_speakers(audit(stranger), "superb-sid")
     with pytest.raises(InputError, match=r"^3 speakers of test are not in train \(s0, s1, s2\)"):
         check_speakers(audit([one for one in shared if one.split == "test"]), "superb-sid")
+
+
+def test_a_class_that_train_lacks_is_said_with_the_way_out(capsys: pytest.CaptureFixture[str]) -> None:
+    corpus = [entry(1, "a", "sad", split="train"), entry(2, "b", "very sad", split="test"), entry(3, "b", split="test")]
+    splits.check(corpus, audit(corpus))
+    assert capsys.readouterr().err == (
+        "No utterance of [happy, very sad] is in train, and nothing can learn it: prepare again with "
+        "--drop happy --drop 'very sad' to leave it out\n"
+    )

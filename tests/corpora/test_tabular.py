@@ -33,7 +33,7 @@ def test_a_tab_separated_table_with_the_users_own_names(tmp_path: Path, capsys: 
     path = table(tmp_path, "wav\tlabel\tspeaker\tage\na.wav\thappy, very\tanna\t30\n", "mine.tsv")
     entries = tabular.read(path, {"path": "wav", "emotion": "label"})
     assert entries == [Entry("a", tmp_path / "a.wav", "happy, very", "anna")]
-    assert capsys.readouterr().err == f"{path}: the columns [age] are not used\n"
+    assert capsys.readouterr().err == f"{path}: 1 rows\n{path}: the columns [age] are not used\n"
 
 
 def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
@@ -48,7 +48,6 @@ def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
         ("path,label,speaker\na,b,c\n", {"emotion": "tag"}, r"lacks the columns \[tag\]"),
         ("path,emotion,speaker\na,b,c\n", {"mood": "emotion"}, r"Bad column 'mood', expected one of \[id, path, emo"),
         ("path,emotion,speaker\na,b,c\n", {"session": "day"}, r"lacks the columns \[day\]"),
-        ("path,emotion,speaker\na,b, \n", None, "line 2: its speaker is empty"),
         ("path,emotion,speaker\na, ,c\n", None, "line 2: its emotion is empty"),
         ("path,emotion,speaker\na.wav,b,c\na.wav,b,c\n", None, "line 3: id 'a' is already on line 2"),
         ("id,path,emotion,speaker\n1,a.wav,b,c\n1,b.wav,b,c\n", None, "line 3: id '1' is already on line 2"),
@@ -66,3 +65,103 @@ def test_a_folder_or_nothing(tmp_path: Path) -> None:
         tabular.read(tmp_path)
     with pytest.raises(InputError, match="no such file"):
         tabular.read(tmp_path / "absent.csv")
+
+
+def test_a_speaker_may_be_unknown(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,emotion,speaker\na.wav,happy, \n")
+    assert [entry.speaker for entry in tabular.read(path)] == [""]
+
+
+def test_a_channel_of_each_row(tmp_path: Path) -> None:
+    path = table(tmp_path, "id,path,emotion,speaker,side\n1,a.wav,happy,a,1\n2,a.wav,sad,b,2\n3,b.wav,sad,b,\n")
+    assert [entry.channel for entry in tabular.read(path, {"channel": "side"})] == [1, 2, None]
+    with pytest.raises(InputError, match="line 2: bad channel 'left'"):
+        tabular.read(table(tmp_path, "path,emotion,speaker,channel\na.wav,happy,a,left\n"))
+
+
+def test_a_table_of_segments_as_audformat_writes_it(tmp_path: Path) -> None:
+    path = table(
+        tmp_path,
+        "file,start,end,emotion,speaker\n"
+        "a.wav,0 days,0 days 00:00:01.500000,happy,anna\n"
+        "a.wav,0 days 00:00:01.500000,NaT,sad,bob\n"
+        "b.wav,0 days 00:00:00,,sad,bob\n"
+        "b.wav,1 days 01:02:03.250000,2 days,sad,bob\n",
+    )
+    assert [(e.id, e.path.name, e.start, e.end) for e in tabular.read(path)] == [
+        ("a", "a.wav", None, 1.5),
+        ("a@1.5", "a.wav", 1.5, None),
+        ("b", "b.wav", None, None),
+        ("b@90123.25", "b.wav", 90123.25, 172800.0),
+    ]
+
+
+def test_a_table_of_segments_in_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(
+        tmp_path, "path,from,to,emotion,speaker\nx/a.wav,0.25,1,sad,s\ny/a.wav,0.25,1,sad,s\nx/a.wav,2,3.5,sad,s\n"
+    )
+    entries = tabular.read(path, {"start": "from", "end": "to"})
+    assert [(e.id, e.start, e.end) for e in entries] == [
+        ("x/a@0.25", 0.25, 1), ("y/a@0.25", 0.25, 1), ("x/a@2.0", 2, 3.5)
+    ]  # fmt: skip
+    assert capsys.readouterr().err == f"{path}: 3 rows\n"
+
+
+def test_file_is_another_name_for_path(tmp_path: Path) -> None:
+    assert tabular.read(table(tmp_path, "file,emotion,speaker\na.wav,sad,s\n"))[0].path == tmp_path / "a.wav"
+    both = table(tmp_path, "file,path,emotion,speaker\na.wav,b.wav,sad,s\n")
+    assert tabular.read(both)[0].path == tmp_path / "b.wav"
+    assert tabular.read(both, {"path": "file"})[0].path == tmp_path / "a.wav"
+
+
+COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
+
+
+@pytest.mark.parametrize(
+    ("there", "written"),
+    [
+        ("clips/a.wav", "clips\\a.wav"),
+        ("clips/a.wav", "clips\\..\\clips\\a.wav"),
+        (f"{COMPOSED}/a.wav", f"{DECOMPOSED}/a.wav"),
+        (f"{DECOMPOSED}/{COMPOSED}.wav", f"{COMPOSED}\\{DECOMPOSED}.wav"),
+    ],
+)
+def test_a_path_that_is_written_otherwise_finds_its_file(
+    tmp_path: Path, there: str, written: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / there).parent.mkdir()
+    (tmp_path / there).touch()
+    path = table(tmp_path, f"path,emotion,speaker\n{written},sad,s\n")
+    (entry,) = tabular.read(path)
+    assert (entry.id, entry.path.resolve()) == (Path(there).stem, tmp_path / there)
+    said = f"1 paths are written otherwise than their files are named, such as {written!a} for "
+    assert said in capsys.readouterr().err
+
+
+def test_a_path_that_is_near_to_a_file_is_said_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "A.wav").touch()
+    path = table(tmp_path, "path,emotion,speaker\na.wav,sad,s\nb.wav,sad,s\n")
+    assert tabular.read(path)[0].path == tmp_path / "a.wav"
+    said = f"line 2: 1 paths name no file but are near to one, such as 'a.wav' to '{tmp_path}/A.wav'\n"
+    assert said in capsys.readouterr().err
+
+
+def test_a_path_that_fits_two_files_is_said_and_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (COMPOSED, DECOMPOSED):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").touch()
+    path = table(tmp_path, f"path,emotion,speaker\n{COMPOSED}\\a.wav,sad,s\n")
+    tabular.read(path)
+    assert "1 paths name no file but are near to one, such as" in capsys.readouterr().err
+
+
+def test_a_folder_is_listed_once_for_all_its_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = []
+    inner = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: listed.append(folder) or inner(folder))
+    (tmp_path / "clips").mkdir()
+    for number in range(50):
+        (tmp_path / "clips" / f"{number}.wav").touch()
+    rows = "".join(f"clips\\{number}.wav,sad,s\n" for number in range(50))
+    assert len(tabular.read(table(tmp_path, "path,emotion,speaker\n" + rows))) == 50
+    assert len(listed) == len(set(listed))

@@ -118,6 +118,8 @@ def test_a_class_absent_from_the_split_is_left_out_and_said(
     found = evaluate(head, feature_set(tmp_path / "set", pairs), "test")
     assert found["recalls"] == {"calm": 0.5, "happy": None, "angry": pytest.approx(2 / 3)}
     assert found["uar"] == pytest.approx((0.5 + 2 / 3) / 2)
+    assert found["uar_without"] == ["happy"]
+    assert "uar_without" not in evaluate(head, feature_set(tmp_path / "whole", PAIRS), "test")
     assert capsys.readouterr().err == "The test split has no utterance of [happy]: UAR is over the other classes\n"
 
 

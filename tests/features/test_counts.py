@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gandistill.errors import InputError
-from gandistill.features.counts import counts_per_class, whole_numbers
+from gandistill.features.counts import counts_per_class, explicit_counts
 
 SUPERB = {"neu": 1037, "hap": 1078, "ang": 717, "sad": 724}
 """Training utterances of IEMOCAP's fold 1 (SUPERB), by class."""
@@ -88,9 +88,33 @@ def test_contradictions_and_bad_numbers(wanted: dict[str, Any], message: str):
         counts_per_class(list(SUPERB), SUPERB, **wanted)
 
 
-def test_whole_numbers_of_an_option():
-    assert whole_numbers(None) is None
-    assert whole_numbers({"neu": "50"}) == {"neu": 50}
-    for bad in ("-1", "1.5", "many", ""):
-        with pytest.raises(InputError, match="Bad --counts neu="):
-            whole_numbers({"neu": bad})
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, None),
+        (["neu=50"], {"neu": 50}),
+        (["neu=3, b,c=1"], None),
+        (["neu=3, hap = 1"], {"neu": 3, "hap": 1}),
+        (["neu=3", "b,c=1"], {"neu": 3, "b,c": 1}),
+        (["x=y=2"], {"x=y": 2}),
+        (["neu=3,x=y=2", "b,c=1"], {"neu": 3, "x=y": 2, "b,c": 1}),
+    ],
+)
+def test_counts_of_any_label(given: list[str] | None, expected: dict[str, int] | None):
+    labels = ["neu", "hap", "b,c", "x=y"]
+    if given and expected is None:
+        with pytest.raises(InputError, match="for a class with a comma one such option each"):
+            explicit_counts(given, labels)
+    else:
+        assert explicit_counts(given, labels) == expected
+
+
+@pytest.mark.parametrize("bad", ["", "-1", "1.5", "many"])
+def test_counts_are_whole_numbers(bad: str):
+    with pytest.raises(InputError, match="Bad --counts"):
+        explicit_counts([f"neu={bad}"], ["neu"])
+
+
+def test_a_class_is_counted_once():
+    with pytest.raises(InputError, match="says 'neu' twice"):
+        explicit_counts(["neu=1", "neu=2"], ["neu"])

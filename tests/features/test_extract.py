@@ -2,6 +2,7 @@ import csv
 import errno
 import fcntl
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 
 from gandistill import artifacts
 from gandistill.corpora import audio
+from gandistill.corpora.manifest import write_manifest
+from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.features import extract as extraction
 from gandistill.features.extract import ExtractConfig, extract
@@ -47,6 +50,33 @@ def edit(manifest: Path, row: int, **cells: str) -> None:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+
+
+def test_segments_of_a_file_are_utterances_of_their_own(tmp_path: Path):
+    """Their features are those of files that hold them alone, and other segments are another extraction."""
+    samples = np.random.default_rng(0).normal(0, 0.1, 48_000).astype(np.float32)
+    soundfile.write(tmp_path / "long.wav", samples, 16_000, subtype="FLOAT")
+    rows = ["file,start,end,emotion,speaker,split"]
+    for number, (start, end) in enumerate(((0, 1), (1, 2.5), (2.5, 3))):
+        soundfile.write(
+            tmp_path / f"cut{number}.wav", samples[int(16_000 * start) : int(16_000 * end)], 16_000, subtype="FLOAT"
+        )
+        rows.append(f"long.wav,{start},{end if number < 2 else ''},{'sad' if number else 'happy'},s{number},train")
+    (tmp_path / "mine.csv").write_text("\n".join(rows), encoding="utf-8")
+    manifest = tmp_path / "m.csv"
+    entries = prepare("tabular", tmp_path / "mine.csv", manifest, protocol="custom")
+    assert [(entry.id, entry.duration) for entry in entries] == [("long", 1), ("long@1.0", 1.5), ("long@2.5", 0.5)]
+    extract(manifest, LOGMEL, tmp_path / "out")
+    for number, frames in enumerate(by_id(tmp_path / "out").values()):
+        expected = LogMel(LogMelConfig())(torch.from_numpy(audio.load(tmp_path / f"cut{number}.wav")))
+        assert units_in_last_place(frames, expected) <= 1
+    write_manifest(manifest, [replace(entry, end=0.9) if entry.id == "long" else entry for entry in entries])
+    with pytest.raises(InputError, match="wrong duration in the manifest"):
+        extract(manifest, LOGMEL, tmp_path / "out")
+    shorter = [replace(e, end=0.9, duration=None) if e.id == "long" else e for e in entries]
+    write_manifest(manifest, shorter)
+    with pytest.raises(InputError, match=r"seconds 0\.0 to 1\.0' there and 'seconds 0\.0 to 0\.9' here"):
+        extract(manifest, LOGMEL, tmp_path / "out")
 
 
 def test_feature_set_holds_what_the_upstream_gives(corpus, tmp_path: Path):

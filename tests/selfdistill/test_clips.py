@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,16 @@ def test_lengths_come_from_the_files_where_the_manifest_has_none(manifest: Path,
     part = Utterances.read(tmp_path / "manifest.csv", "dev")
     assert part.entries[0].duration is None
     assert set(part.samples) == {6400}
+
+
+def test_the_fingerprint_tells_segments(manifest: Path):
+    part = Utterances.read(manifest, "dev")
+    first, *others = part.entries
+    prints = {
+        Utterances([replace(first, **place), *others], part.labels).fingerprint
+        for place in ({}, {"start": 0.1}, {"end": 0.3}, {"start": 0.1, "end": 0.3}, {"channel": 1})
+    }
+    assert len(prints) == 5
 
 
 def test_the_fingerprint_tells_content_not_place(manifest: Path, tmp_path: Path):
@@ -110,10 +121,8 @@ def test_clips_too_short_are_all_named(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_padding_is_silence(manifest: Path, monkeypatch: pytest.MonkeyPatch):
     part = Utterances.read(manifest, "dev")
-    whole = audio.load
-    monkeypatch.setattr(
-        audio, "load", lambda path, channel: whole(path)[: 3000 if path == part.entries[0].path else -1]
-    )
+    whole = audio.load_utterance
+    monkeypatch.setattr(audio, "load_utterance", lambda entry: whole(entry)[: 3000 if entry == part.entries[0] else -1])
     clips, lengths = part.batch([0, 1], network(0))
     assert lengths is not None
     assert lengths.tolist() == [3000, 6399]

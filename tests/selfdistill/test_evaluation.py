@@ -94,6 +94,7 @@ def test_a_class_that_the_split_lacks_is_said(
     write_manifest(tmp_path / "some.csv", some)
     found = evaluate(network, tmp_path / "some.csv", "test")
     assert found["exits"]["4"]["recalls"]["happiness"] is None
+    assert found["exits"]["4"]["uar_without"] == ["happiness"]
     assert capsys.readouterr().err == (
         "The test split has no utterance of [happiness]: UAR is over the other classes\n"
     )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gandistill import artifacts
 from gandistill.console import muted, track
 from gandistill.controls.select import POOLED, select
-from gandistill.corpora.audio import SAMPLE_RATE, load
+from gandistill.corpora.audio import SAMPLE_RATE, load_utterance
 from gandistill.corpora.manifest import Entry, read_manifest
 from gandistill.errors import InputError
 from gandistill.evaluate.markdown import Row
@@ -138,7 +138,7 @@ def _scratch(work: Path) -> TemporaryDirectory[str]:
 
 def _encoded(entry: Entry) -> tuple[int, int]:
     """Samples of an utterance, and bytes of its Opus file."""
-    samples = load(entry.path, entry.channel)
+    samples = load_utterance(entry)
     return len(samples), opus_bytes(samples)
 
 
