@@ -95,7 +95,7 @@ def prepare(
     splits.check(usable, report, protocol)
 
     if root.is_dir():
-        say(_account(audio_files(root), entries, kept, usable))
+        say(_account(audio_files(root), entries, wanted, kept, usable))
     write_manifest(out, usable)
     left_out = {"protocol": _missing(wanted, kept), "bad audio": _missing(kept, usable)}
     if labels or drop:
@@ -169,10 +169,12 @@ def _say_unsplit(entries: list[Entry]) -> None:
     say(f"{why} (the protocol {splits.CUSTOM} uses the corpus's own split)" if brought else why)
 
 
-def _account(there: list[Path], entries: list[Entry], kept: list[Entry], usable: list[Entry]) -> str:
-    """Where every audio file of the corpus went."""
-    named, asked, read = ({entry.path for entry in some} for some in (entries, kept, usable))
-    parts = (("read", read), ("refused", asked - read), ("left out by the protocol", named - asked))
+def _account(there: list[Path], *stages: list[Entry]) -> str:
+    """Where every audio file went, by what the reader found, the classes, the protocol and the audio's check left."""
+    named, wanted, asked, read = ({entry.path for entry in some} for some in stages)
+    parts = [("read", read), ("refused", asked - read), ("left out by the protocol", wanted - asked)]
+    if wanted != named:
+        parts.append(("of classes that are left out", named - wanted))
     counts = ", ".join(f"{len(files)} {what}" for what, files in parts)
     return f"Of {len(there)} audio files on disk {counts}, {len(set(there) - named)} left aside by the reader"
 

@@ -182,7 +182,9 @@ def test_classes_are_kept_or_dropped(
     assert {entry.emotion for entry in entries} == {"anger", "calm"}
     others = dict.fromkeys(["disgust", "fear", "happiness", "neutral", "sadness", "surprise"], 24)
     assert read_origin(out)["left_out"] == {"classes": others, "protocol": {}, "bad audio": {}}
-    assert "Left out 144 utterances of 6 classes: disgust 24, fear 24, " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Left out 144 utterances of 6 classes: disgust 24, fear 24, " in said
+    assert "48 read, 0 refused, 0 left out by the protocol, 144 of classes that are left out, 0 left aside" in said
 
 
 def test_classes_whose_names_hold_commas(tmp_path: Path) -> None:
