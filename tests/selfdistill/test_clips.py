@@ -103,7 +103,7 @@ def test_clips_too_short_are_all_named(tmp_path: Path, monkeypatch: pytest.Monke
     lengths, entries = {"a": 479, "b": 6400, "c": 477, "d": 480}, []
     for name, samples in lengths.items():
         path = tmp_path / f"{name}.wav"
-        soundfile.write(path, np.full(samples, 0.1), 16_000)
+        soundfile.write(path, np.linspace(-0.1, 0.1, samples), 16_000)
         entries.append(Entry(name, path, "fear", "one", duration=round(samples / 16_000, 3)))  # of a: 0.03, too long
     part = Utterances(entries, EMOTIONS)
     part.check_lengths(network(0))
