@@ -208,7 +208,8 @@ def audit(
         from gandistill.svg import write_figure
 
         write_figure(sound.figure, figure)
-    splits.check(entries, report, read_origin(manifest).get("protocol"))
+    heard = {entry.id: entry for entry in sound.entries}
+    splits.check([heard.get(entry.id, entry) for entry in entries], report, read_origin(manifest).get("protocol"))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The audio of a corpus: judged, and read as mono, 16 kHz, float32."""
 
+import hashlib
 import math
 import os
 import struct
@@ -157,8 +158,9 @@ def stream_utterance(entry: Entry, notes: list[Note] | None = None) -> Iterator[
 
 @dataclass(frozen=True)
 class Sound:
-    """What one clip is: samples at 16 kHz, rate in Hz and channels of its file, peak of 1, silent share 0 to 1."""
+    """What one clip is: its hash, samples at 16 kHz, rate in Hz and channels of its file, peak, silent share 0 to 1."""
 
+    hash: str
     samples: int
     rate: int
     channels: int
@@ -170,9 +172,10 @@ def listen(entry: Entry) -> Sound:
     """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
     with _opened(entry.path, []) as file:
         rate, channels = file.samplerate, file.channels
-    samples = np.abs(load_utterance(entry))
-    loudest = np.maximum.reduceat(samples, np.arange(0, len(samples), SAMPLE_RATE // 50))
-    return Sound(len(samples), rate, channels, float(samples.max()), float((loudest < SILENCE).mean()))
+    samples = load_utterance(entry)
+    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
+    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
+    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
 
 
 def promised_seconds(path: Path) -> float:
@@ -229,9 +232,11 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
 
 
 def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
-    notes = list[Note]()
+    notes, samples, sound = list[Note](), 0, hashlib.sha256()
     try:
-        samples = sum(map(len, stream_utterance(entry, notes)))
+        for block in stream_utterance(entry, notes):
+            samples += len(block)
+            sound.update(block.tobytes())
     except AudioError as error:
         return error, notes
     if samples < least:
@@ -240,7 +245,7 @@ def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
         return AudioError(entry.path, Reason.DURATION, detail), notes
-    return replace(entry, duration=seconds), notes
+    return replace(entry, duration=seconds, sound=sound.hexdigest()), notes
 
 
 def _check_header(path: Path) -> None:

@@ -14,14 +14,16 @@ LEAK = ("train", "test")
 
 
 def find_copies(entries: list[Entry]) -> list[list[Entry]]:
-    """Utterances of the same audio, in groups of two or more: the same bytes, and the same of them.
+    """Utterances of the same audio, in groups of two or more: the same samples where these were decoded.
 
-    Files that are not there are known by their path alone. Only files of one size are read.
+    Else the same bytes, and the same of them: files that are not there are known by their path alone, and only those of
+    one size are read.
     """
-    content = _content({entry.path for entry in entries})
+    content = _content({entry.path for entry in entries if not entry.sound})
     alike = defaultdict[tuple[str, ...], list[Entry]](list)
     for entry in entries:
-        alike[content[entry.path], *entry.excerpt].append(entry)
+        key = (entry.sound,) if entry.sound else (content[entry.path], *entry.excerpt)
+        alike[key].append(entry)
     return [group for group in alike.values() if len(group) > 1]
 
 

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING
@@ -99,7 +99,8 @@ def health(entries: Sequence[Entry]) -> Health:
     """Listen to every clip."""
     with ThreadPool(os.cpu_count()) as pool:
         sounds = list(track(pool.imap(_heard, entries), "Listening", len(entries), unit="files"))
-    usable = [(entry, sound) for entry, sound in zip(entries, sounds, strict=True) if isinstance(sound, Sound)]
+    pairs = zip(entries, sounds, strict=True)
+    usable = [(replace(entry, sound=sound.hash), sound) for entry, sound in pairs if isinstance(sound, Sound)]
     errors = [sound for sound in sounds if isinstance(sound, AudioError)]
     return Health([entry for entry, _ in usable], [sound for _, sound in usable], errors)
 

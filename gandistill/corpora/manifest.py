@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Entry:
     """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test.
 
     ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
-    heard from second ``start`` of the file to second ``end``; None for the file's own start and end.
+    heard from second ``start`` of the file to second ``end``; None for the file's own start and end. ``sound`` is the
+    hash of its samples, mono at 16 kHz, once they were decoded; no manifest holds it.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Entry:
     channel: int | None = None
     start: float | None = None
     end: float | None = None
+    sound: str = field(default="", compare=False)
 
     @property
     def excerpt(self) -> tuple[str, ...]:

@@ -1,11 +1,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from gandistill.cli import main
 from gandistill.corpora import copies
+from gandistill.corpora.audio import scan
 from gandistill.corpora.copies import check_copies, find_copies
-from gandistill.corpora.manifest import Entry
+from gandistill.corpora.manifest import Entry, write_manifest
 from gandistill.errors import InputError
 
 
@@ -36,6 +40,28 @@ def test_segments_of_one_file_are_not_the_same_audio(corpus: list[Entry]) -> Non
     parts = [replace(corpus[3], id=f"d{start}", start=start) for start in (0.5, 1.5, None)]
     assert ids(find_copies(parts)) == []
     assert ids(find_copies([*parts, replace(parts[1], id="again")])) == [["d1.5", "again"]]
+
+
+def test_the_same_samples_in_other_bytes(tmp_path: Path) -> None:
+    """As a corpus has them that somebody has encoded anew, or cut into files."""
+    sound = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    entries = []
+    for name, samples in (
+        ("a.wav", sound),
+        ("b.flac", sound),
+        ("c.wav", sound[::-1]),
+        ("d.wav", [*sound, *sound[::-1]]),
+    ):
+        soundfile.write(tmp_path / name, samples, 16_000)
+        entries.append(Entry(name, tmp_path / name, "happy", "s"))
+    entries[3] = replace(entries[3], start=0.0, end=1.0)
+    assert ids(find_copies(entries)) == []
+    assert ids(find_copies(scan(entries)[0])) == [["a.wav", "b.flac", "d.wav"]]
+    train = [replace(entry, split="train" if entry.id == "a.wav" else "test") for entry in entries[:2]]
+    write_manifest(tmp_path / "manifest.csv", train)
+    with pytest.raises(SystemExit) as end:
+        main(["audit", str(tmp_path / "manifest.csv")])
+    assert end.value.code == 2
 
 
 def test_only_files_of_one_size_are_read(corpus: list[Entry], monkeypatch: pytest.MonkeyPatch) -> None:
