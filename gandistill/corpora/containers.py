@@ -33,8 +33,8 @@ MOST_BYTES = 2**62
 class Samples:
     """Where the samples of a file begin, in bytes, and how many bytes of them are promised; None: it is left open.
 
-    ``chunk`` is how struct reads the name and size of a chunk that may follow; "": none may. ``field`` is where a WAV
-    promises, in four bytes.
+    ``chunk`` is how struct reads the name and size of a chunk that may follow; "": none may. ``field`` is where a plain
+    WAV promises, in four bytes; 0 in other containers, whose promises are not put right.
     """
 
     start: int
@@ -108,7 +108,7 @@ def _riff(file: BinaryIO) -> Samples | None:
             file.seek(field + 4)
         if name == b"data":
             if promised >= STREAMED_BYTES:
-                return Samples(field + 4, wide, "<4sI", field)
+                return Samples(field + 4, wide, "<4sI")
             return Samples(field + 4, promised, "<4sI", field)
         file.seek(promised + promised % 2, os.SEEK_CUR)
     return None

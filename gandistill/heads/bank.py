@@ -146,10 +146,11 @@ def _write(out: Path, heads: Sequence[Head], facts: dict[str, Any], made_by: dic
 
 
 def _kept(folder: Path, facts: dict[str, Any]) -> list[Head] | None:
-    """The heads of one training, if an earlier command has kept them, whole, from the same features and settings."""
+    """The heads of one training, if an earlier command has kept them, of the same features, settings and code."""
     try:
         config = artifacts.open_artifact(folder, KIND)
-        return load_heads(folder / TENSORS, config) if facts.items() <= config.items() else None
+        same = facts.items() <= config.items() and config["made_by"].get("versions") == artifacts.versions()
+        return load_heads(folder / TENSORS, config) if same else None
     except InputError:  # it was never there, or is damaged
         return None
 

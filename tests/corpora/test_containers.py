@@ -108,6 +108,16 @@ def test_more_samples_than_promised_are_refused_in_other_containers_too(tmp_path
             load(written(tmp_path, content))
 
 
+@pytest.mark.parametrize("off", [44, -44])
+def test_a_wide_wav_is_not_put_right(tmp_path: Path, off: int):
+    """libsndfile takes the size in its first chunk, whatever four bytes before the samples say."""
+    content = encoded("RF64")
+    place = content.index(b"ds64") + 16
+    wrong = content[:place] + struct.pack("<Q", 32_000 + off) + content[place + 8 :]
+    with pytest.raises(AudioError, match=f"promises {32_000 + off} bytes of samples, 32000 are there"):
+        load(written(tmp_path, wrong))
+
+
 def test_an_open_length_is_no_promise(tmp_path: Path):
     au = encoded("AU")
     opened = written(tmp_path, au[:8] + b"\xff" * 4 + au[12:], "open.au")

@@ -110,6 +110,15 @@ def test_a_bank_that_was_stopped_goes_on_and_ends_the_same(
         assert not out.exists()
         with pytest.raises(KeyboardInterrupt):  # what is kept is of other settings
             build_bank(shared_features, QUICK.model_copy(update={"updates": 24}), out, {"command": "test"})
+        trained.clear()
+        with monkeypatch.context() as older:  # or made by other code
+            older.setattr(artifacts, "versions", lambda: {"gandistill": "0"})
+            with pytest.raises(KeyboardInterrupt):
+                build_bank(shared_features, QUICK, out, {"command": "test"})
+        trained.clear()
+        with pytest.raises(KeyboardInterrupt):
+            build_bank(shared_features, QUICK, out, {"command": "test"})
+        assert len(trained) == 3, "none of these is taken over"
         (tmp_path / "bank.work" / "superb-1000" / TENSORS).write_bytes(b"damaged")
         trained.clear()
         patch.setattr(room, "stages", lambda *given: (trained.append((given[1], given[3])), whole(*given))[1])
