@@ -395,6 +395,32 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    head: Head,
+    files: Annotated[list[Path], typer.Argument(help="Audio files of any length, or folders of them.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Where a pretrained model lies, such as whisper.model=DIR.")
+    ] = None,
+    as_json: Json = False,
+    device: Device = None,
+) -> None:
+    """Say the emotion of recordings, by the upstream that the head's features came from."""
+    from gandistill import processes
+    from gandistill.console import bars
+    from gandistill.corpora.windows import answers
+    from gandistill.heads.recogniser import Recogniser
+
+    recogniser = Recogniser.load(head, settings or [], processes.device(device))
+    answered, problems = answers(files, recogniser.file, recogniser.window)
+    for answer in [] if as_json else answered:
+        print(f"{answer['path']}: {answer['label']}, {answer['seconds']:.1f} s\n{bars(answer['probabilities'])}")
+    if as_json:
+        _print({"files": answered}, as_json)
+    if problems:
+        raise InputError("\n".join(map(str, problems)))
+
+
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="A predictions.csv.")],
     b: Annotated[Path, typer.Argument(help="Another, over the same utterances.")],
@@ -502,7 +528,7 @@ def train_exits(
 @selfdistill.command("predict")
 def predict_exits(
     network: Network,
-    files: Annotated[list[Path], typer.Argument(help="Audio files, of any length.")],
+    files: Annotated[list[Path], typer.Argument(help="Audio files of any length, or folders of them.")],
     exit: Annotated[str, typer.Option(help="A layer with an exit, fusion, or auto: the first that is sure enough.")],
     as_json: Json = False,
 ) -> None:

@@ -1,6 +1,7 @@
 """Strict YAML configs: every field documents itself, an unknown key is an error that lists the valid ones."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from types import UnionType
 from typing import Any, Self, Union, get_args, get_origin
@@ -27,19 +28,20 @@ class Config(BaseModel):
         Raises InputError naming file, key and valid choices.
         """
         values = {} if path is None else _read(Path(path))
+        return cls.build(values, str(path) if path is not None else "--set", overrides)
+
+    @classmethod
+    def build(cls, values: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Self:
+        """Validate a plain mapping, changed by ``overrides`` as ``load`` has them.
+
+        Raises InputError whose first words say ``where``, or which of the ``overrides`` put the bad value there.
+        """
+        values = deepcopy(values)
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals:
                 raise InputError(f"Bad --set {override!r}, expected key=value such as training.seed=1")
             _assign(values, key.strip().split("."), _parse(value, f"--set {override}"))
-        return cls.build(values, str(path) if path is not None else "--set", overrides)
-
-    @classmethod
-    def build(cls, values: dict[str, Any], where: str, overrides: Sequence[str] = ()) -> Self:
-        """Validate a plain mapping.
-
-        Raises InputError whose first words say ``where``, or which of the ``overrides`` put the bad value there.
-        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:

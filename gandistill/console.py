@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -27,6 +27,15 @@ def muted(yes: bool) -> Iterator[None]:
         yield
     finally:
         _muted.pop()
+
+
+def bars(shares: Mapping[str, float], width: int = 30) -> str:
+    """A line for each share, 0 to 1: its name, a bar of at most ``width`` marks, per cent."""
+    longest = max(map(len, shares))
+    return "\n".join(
+        f"  {name:<{longest}} {'█' * round(width * share):<{width}} {100 * share:3.0f} %"
+        for name, share in shares.items()
+    )
 
 
 def track(work: Iterable[T], what: str, total: int, done: int = 0, unit: str = "") -> Iterator[T]:

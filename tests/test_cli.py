@@ -35,6 +35,7 @@ COMMANDS = {
     "train-head": "--head --dev --labels --seed --config --set --out --device",
     "heads": "--dims --classes --json",
     "evaluate": "--split --json",
+    "predict": "head files --set --json --device",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
     "demo": "--corpus --out --json",

@@ -246,20 +246,20 @@ def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[s
 
 
 def _require_same(there: Any, here: Any, where: Path) -> None:
-    difference = _difference(there, here)
-    if difference:
-        raise InputError(f"{where} was made from something else: {difference}; {ADVICE}")
+    different = difference(there, here)
+    if different:
+        raise InputError(f"{where} was made from something else: {different}; {ADVICE}")
 
 
-def _difference(there: Any, here: Any, key: str = "") -> str | None:
-    """The first place where two JSON values differ, and both values there."""
+def difference(there: Any, here: Any, names: tuple[str, str] = ("there", "here"), key: str = "") -> str | None:
+    """The first place where two JSON values of these ``names`` differ, and both values there."""
     if isinstance(there, list) and isinstance(here, list):
         there, here = dict(enumerate(there)), dict(enumerate(here))
     if isinstance(there, dict) and isinstance(here, dict):
-        names = [*there, *(name for name in here if name not in there)]
-        inner = (_difference(there.get(name), here.get(name), f"{key}.{name}".lstrip(".")) for name in names)
-        return next((difference for difference in inner if difference), None)
-    return None if there == here else f"{key} is {there!r} there and {here!r} here"
+        parts = [*there, *(part for part in here if part not in there)]
+        inner = (difference(there.get(part), here.get(part), names, f"{key}.{part}".lstrip(".")) for part in parts)
+        return next((found for found in inner if found), None)
+    return None if there == here else f"{key} is {there!r} {names[0]} and {here!r} {names[1]}"
 
 
 def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iterator[None]:

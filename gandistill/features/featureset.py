@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from gandistill import artifacts
 from gandistill.corpora.manifest import write_table
 from gandistill.errors import InputError
+from gandistill.files import read_text, written_whole
 
 KIND = "feature set"
 INDEX = "index.csv"
-COLUMNS = ("id", "label", "speaker", "session", "split", "frames", "shard", "offset")
+NAMED = ("id", "label", "speaker", "session", "split")
+COLUMNS = (*NAMED, "frames", "shard", "offset")
 ORIGIN = ("corpus", "protocol", "fold", "dev", "licence")
 """What features say of the manifest that they were made from, and what is made of them after them."""
 FRAMES = "frames"
@@ -60,8 +64,11 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class FeatureSet:
-    """A feature set on disk, or a part of one. ``index`` holds a row for each utterance, in a fixed order."""
+class FeatureSet(Dataset[dict[str, Any]]):
+    """A feature set on disk, or a part of one. ``index`` holds a row for each utterance, in a fixed order.
+
+    It is a torch dataset: ``DataLoader(features, batch_size=32, collate_fn=FeatureSet.collate)``.
+    """
 
     folder: Path
     config: dict[str, Any]
@@ -80,6 +87,52 @@ class FeatureSet:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        """One utterance: ``frames`` [T, D], ``target`` (its class number), ``id``, and ``soft`` [C] where stored."""
+        row = range(len(self))[row]
+        soft = {} if self.soft is None else {"soft": torch.from_numpy(self.soft[row])}
+        return {"frames": self.frames(row), "target": int(self.targets[row]), "id": self._ids[row]} | soft
+
+    @staticmethod
+    def collate(utterances: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """A batch: ``frames`` [B, T, D], zeros behind the shorter ones, ``lengths`` [B], and the others stacked."""
+        frames = [utterance["frames"] for utterance in utterances]
+        soft = [utterance["soft"] for utterance in utterances if "soft" in utterance]
+        return {
+            "frames": torch.nn.utils.rnn.pad_sequence(frames, batch_first=True),
+            "lengths": torch.tensor([len(sequence) for sequence in frames]),
+            "target": torch.tensor([utterance["target"] for utterance in utterances]),
+            "id": [utterance["id"] for utterance in utterances],
+        } | ({"soft": torch.stack(soft)} if soft else {})
+
+    def to_numpy(self) -> dict[str, NDArray[Any]]:
+        """The whole set as arrays: ``frames`` [N, T, D] in float32, zeros behind the shorter ones, ``lengths`` [N],
+        ``target`` [N], ``id`` [N], ``labels`` [C] (the names of the class numbers), and ``soft`` [N, C] where stored.
+
+        Utterance means [N, D], which many classifiers take, are ``features.means().numpy()``.
+        """
+        batch = self.collate([self[row] for row in range(len(self))])
+        return {key: np.asarray(value) for key, value in batch.items()} | {"labels": np.asarray(self.labels)}
+
+    def to_npz(self, path: Path | str) -> None:
+        """Write the arrays of ``to_numpy``, frames as half floats; ``numpy.load`` reads them without pickle."""
+        arrays: dict[str, Any] = self.to_numpy()
+        arrays["frames"] = arrays["frames"].astype(np.float16)
+        with written_whole(Path(path)) as building, building.open("wb") as file:
+            np.savez(file, **arrays)
+
+    def save(self, folder: Path | str) -> None:
+        """Write these utterances as a feature set. Raises InputError if ``folder`` holds something else."""
+        config = {key: value for key, value in self.config.items() if key != "fingerprint"}
+        card = read_text(self.folder / artifacts.CARD)
+        write_feature_set(Path(folder), self.utterances(), config | {"part_of": self.fingerprint}, card)
+
+    def utterances(self) -> Iterator[Utterance]:
+        """All utterances, as they are written."""
+        for row, (name, label, speaker, session, split) in enumerate(self.index[[*NAMED]].itertuples(index=False)):
+            soft = None if self.soft is None else torch.from_numpy(self.soft[row])
+            yield Utterance(name, label, self.frames(row), speaker, session, split, soft)
 
     @property
     def labels(self) -> list[str]:
@@ -230,6 +283,10 @@ class FeatureSet:
         return {shard: _header_bytes(self.folder / shard) for shard in self.index["shard"].unique()}
 
     @cached_property
+    def _ids(self) -> list[str]:
+        return self.index["id"].tolist()
+
+    @cached_property
     def _places(self) -> list[tuple[str, int, int]]:
         columns = (self.index[name].tolist() for name in ("shard", "offset", "frames"))
         return list(zip(*columns, strict=True))
@@ -237,22 +294,42 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class HeldSet(FeatureSet):
-    """A feature set in memory: ``half`` floats [frames of all, D], as on disk; ``folder`` may be but a name."""
+    """A feature set in memory: ``half`` floats [frames of all, D], as on disk.
+
+    One that was made here, not read, has a ``card`` and no folder: ``folder`` is but a name.
+    """
 
     half: Tensor
+    card: str = ""
 
     @classmethod
-    def of(cls, name: str, utterances: Iterable[Utterance], config: dict[str, Any]) -> "HeldSet":
+    def of(cls, name: str, utterances: Iterable[Utterance], config: dict[str, Any], card: str) -> "HeldSet":
         """What ``write_feature_set`` would write. Raises InputError if no utterance came, or a value does not fit."""
         given = list(utterances)
         if not given:
             raise InputError(f"{name}: no utterance was given")
         rows = shard_rows("", given, config["labels"])
         index = pd.DataFrame(rows).astype(_types(rows[0]))
-        return cls(Path(name), config, index, end_to_end(name, [utterance.frames for utterance in given]))
+        half = end_to_end(name, [utterance.frames for utterance in given])
+        return cls(Path(name), config, index, half, card)
 
     def held(self) -> "HeldSet":
         return self
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, str]:
+        """Those of its folder; of a set that has none, those that it has as soon as it is saved."""
+        if not self.card:
+            return artifacts.fingerprints(self.folder)
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "set")
+            return artifacts.fingerprints(Path(folder) / "set")
+
+    def save(self, folder: Path | str) -> None:
+        if not self.card:
+            super().save(folder)
+        else:
+            write_feature_set(Path(folder), self.utterances(), self.config, self.card)
 
     def windows(self, rows: Sequence[int] | NDArray[Any], length: int, places: Tensor) -> Tensor:
         chosen = np.asarray(rows)

@@ -264,7 +264,7 @@ def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft:
 
 def sampled(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool = False) -> FeatureSet:
     """The set that ``sample`` writes, in memory."""
-    return HeldSet.of("samples", *_set(sampler, counts, seed, soft))
+    return HeldSet.of("samples", *_set(sampler, counts, seed, soft), _card(sampler, counts, seed))
 
 
 def _set(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool) -> tuple[Iterator[Utterance], dict[str, Any]]:

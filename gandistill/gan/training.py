@@ -8,7 +8,7 @@ import torch
 from gandistill import processes
 from gandistill.artifacts import fingerprints, present
 from gandistill.console import muted, say, track
-from gandistill.controls.draws import fitted_design
+from gandistill.controls.draws import Design, fitted_design
 from gandistill.controls.select import fitted_gaussian
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
@@ -100,13 +100,18 @@ def fitted(config: GanConfig) -> Sampler:
     if bank is not None:
         bank.check_match(features)
         bank = Bank(bank.converged())
+    return closed_form(config, features, bank, fitted_design(features.folder, features.fingerprint))
+
+
+def closed_form(config: GanConfig, features: FeatureSet, bank: Bank | None, design: Design) -> Sampler:
+    """The closed form that the config's architecture names, of these features. Raises InputError for bad ones."""
     shape, seed = config.architecture, config.training.seed
     generator = ClosedForm(shape, len(features.labels), features.dims).eval()
     gaussian, units = fitted_gaussian(features, False, shape.frames, shape.noise, seed)
     generator.fill(gaussian)
     facts = described(config, features, 0)
     facts["trained"] |= {"dev_uar": {}}
-    return Sampler(generator, *units, bank, facts, fitted_design(features.folder, features.fingerprint))
+    return Sampler(generator, *units, bank, facts, design)
 
 
 def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:

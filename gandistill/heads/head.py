@@ -20,6 +20,8 @@ from gandistill.heads.superb import Superb
 
 KIND = "head"
 TENSORS = "head.safetensors"
+DESCRIBED = ("kind", "format", "made_by", "head", "labels", "dims", "trained")
+"""What ``save_head`` writes into a head's config; all else there are facts about its training set."""
 Projecting = Superb | Attentive | CNNAttention
 Model = Projecting | CNN | CNN6 | ResNet9 | VGG15
 MODELS: dict[str, type[Model]] = {

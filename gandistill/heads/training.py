@@ -107,9 +107,13 @@ def train_head_to(
 ) -> Head:
     """Train a head as ``train_head`` does and write it as an artifact that says what it was trained on."""
     head = train_head(features, config, dev, device)
-    chosen = {} if dev is None else {"dev_features": made_from(dev)["source"]}
-    save_head(out, head, made_by, **made_from(features), **chosen)
+    save_head(out, head, made_by, **trained_on(features, dev))
     return head
+
+
+def trained_on(features: FeatureSet, dev: FeatureSet | None) -> dict[str, Any]:
+    """What a head's folder says of the sets that it was trained on and chosen by."""
+    return made_from(features) | ({} if dev is None else {"dev_features": made_from(dev)["source"]})
 
 
 def score(head: Head, features: FeatureSet) -> dict[str, float]:

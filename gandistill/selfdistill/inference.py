@@ -16,11 +16,12 @@ from torch import Tensor
 
 from gandistill.console import track
 from gandistill.corpora.audio import stream_utterance
+from gandistill.corpora.windows import windows
 from gandistill.errors import InputError, RunError
 from gandistill.numerics import no_tf32
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.model import Network
-from gandistill.selfdistill.windows import shortest_of, window_of, windows
+from gandistill.selfdistill.windows import shortest_of, window_of
 
 FUSION = "fusion"
 

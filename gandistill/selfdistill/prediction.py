@@ -4,7 +4,7 @@ Section 2.3, "Dynamic Inference", of Ren et al. 2023. Paper: which exit answers 
 each clip, by how sure the exits are. Shapes: S samples, C classes.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from gandistill import artifacts
-from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, stream, too_short
+from gandistill.corpora.audio import SAMPLE_RATE, stream, too_short
+from gandistill.corpora.windows import answers, windows
 from gandistill.errors import InputError, RunError, choices
 from gandistill.numerics import no_tf32
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import Calibration, tempered
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused_of
 from gandistill.selfdistill.model import KIND, Network, described_network, load_network
-from gandistill.selfdistill.windows import shortest_of, window_of, windows
+from gandistill.selfdistill.windows import shortest_of, window_of
 
 AUTO = "auto"
 
@@ -100,28 +100,14 @@ class Predictor:
         }
 
 
-def predict(folder: Path, files: Sequence[Path], exit: str) -> tuple[dict[str, Any], list[InputError]]:
+def predict(folder: Path, paths: Sequence[Path], exit: str) -> tuple[dict[str, Any], list[InputError]]:
     """The emotion of each audio file, and what is wrong with those that cannot be answered.
 
     As plain values: ``files``, as ``Predictor.file`` gives each, in the order given, and ``mean_depth``, how many
-    layers were run, averaged over them. A file longer than ``windows.window_of`` the network is heard in windows of
-    that length, as ``evaluate`` and ``calibrate`` hear it. Raises InputError as ``Predictor.open`` does, and naming all
-    files if none can be answered.
+    layers were run, averaged over them. A folder stands for all audio below it. A file longer than
+    ``windows.window_of`` the network is heard in windows of that length, as ``evaluate`` and ``calibrate`` hear it.
+    Raises InputError as ``Predictor.open`` and ``answers`` do.
     """
     predictor = Predictor.open(folder, exit)
-    answered, problems = list[dict[str, Any]](), list[InputError]()
-
-    def work() -> Iterator[None]:
-        for path in files:
-            try:
-                answered.append((yield from predictor.file(path)))
-            except InputError as error:
-                problems.append(error)
-
-    window = window_of(predictor.network)
-    expected = sum(max(1, round(promised_seconds(path) * SAMPLE_RATE / window)) for path in files)
-    for _ in track(work(), "Answering", expected, unit="windows"):
-        pass
-    if not answered:
-        raise InputError("\n".join(map(str, problems)))
+    answered, problems = answers(paths, predictor.file, window_of(predictor.network))
     return {"files": answered, "mean_depth": fmean(each["depth"] for each in answered)}, problems

@@ -1,4 +1,5 @@
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from torch.utils.data import DataLoader
 
 from gandistill import artifacts
 from gandistill.errors import InputError
@@ -89,7 +91,8 @@ def test_round_trip(given: list[Utterance], shard_bytes: int, tmp_path: Path):
 @settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_set_in_memory_is_the_one_on_disk(given: list[Utterance], tmp_path: Path):
     written = write(tmp_path / "set", given)
-    held = HeldSet.of("set", given, written.config)
+    held = HeldSet.of("set", given, written.config, "# Card\n")
+    assert held.fingerprint == written.fingerprint
     pd.testing.assert_frame_equal(held.index.drop(columns="shard"), written.index.drop(columns="shard"))
     assert torch.equal(held.padded(range(len(given)))[0], written.padded(range(len(given)))[0])
     assert all(map(torch.equal, held.moments(), written.moments()))
@@ -108,9 +111,60 @@ def test_a_set_in_memory_is_the_one_on_disk(given: list[Utterance], tmp_path: Pa
 def test_a_set_in_memory_takes_no_bad_values():
     config = {"labels": LABELS, "dims": DIMS}
     with pytest.raises(InputError, match="samples: no utterance was given"):
-        HeldSet.of("samples", [], config)
+        HeldSet.of("samples", [], config, "# Card")
     with pytest.raises(InputError, match="samples: features hold NaN"):
-        HeldSet.of("samples", [Utterance("u", "sad", torch.full((2, DIMS), float("nan")))], config)
+        HeldSet.of("samples", [Utterance("u", "sad", torch.full((2, DIMS), float("nan")))], config, "")
+
+
+@given(given=utterances())
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_set_is_a_torch_dataset(given: list[Utterance], tmp_path: Path):
+    """Of a set on disk and of one in memory, also where a worker has it by pickle."""
+    written = write(tmp_path / "set", given)
+    for features in (written, written.held(), pickle.loads(pickle.dumps(written))):
+        items = list(features)
+        assert [item["id"] for item in items] == [utterance.id for utterance in given]
+        assert torch.equal(features[-1]["frames"], given[-1].frames)
+        batch = FeatureSet.collate(items)
+        frames, lengths = features.padded(range(len(given)))
+        assert torch.equal(batch["frames"], frames)
+        assert torch.equal(batch["lengths"], lengths)
+        assert batch["target"].tolist() == features.targets.tolist()
+        assert ("soft" in batch) == (features.soft is not None)
+        with pytest.raises(IndexError):
+            features[len(given)]
+
+
+def test_loaders_with_workers_read_it(small: FeatureSet):
+    for workers in (0, 2):
+        loader = DataLoader(small, batch_size=3, collate_fn=FeatureSet.collate, num_workers=workers)
+        assert [batch["id"] for batch in loader] == [["u0", "u1", "u2"], ["u3"]]
+
+
+def test_arrays(small: FeatureSet, tmp_path: Path):
+    small.to_npz(tmp_path / "set.npz")
+    with np.load(tmp_path / "set.npz") as stored:
+        assert stored["frames"].dtype == np.float16
+        for key, values in small.to_numpy().items():
+            assert np.array_equal(stored[key], values)
+    arrays = small.to_numpy()
+    for row in range(4):
+        utterance = arrays["frames"][row]
+        assert np.array_equal(utterance[: arrays["lengths"][row]], small.frames(row).numpy())
+        assert not utterance[arrays["lengths"][row] :].any()
+    assert [arrays["labels"][target] for target in arrays["target"]] == small.index["label"].tolist()
+
+
+def test_a_part_can_be_saved(small: FeatureSet, tmp_path: Path):
+    for name, part in (("disk", small.rows([2, 0])), ("memory", small.held().rows([2, 0]))):
+        part.save(tmp_path / name)
+        saved = FeatureSet.open(tmp_path / name)
+        assert saved.index["id"].tolist() == ["u2", "u0"]
+        assert torch.equal(saved.frames(1), small.frames(0))
+        assert saved.config["part_of"] == small.fingerprint
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is not a gandistill feature set"):
+        small.save(tmp_path)
 
 
 def test_same_utterances_give_the_same_bytes_and_fingerprint(tmp_path: Path):

@@ -302,12 +302,13 @@ def test_a_bad_file_does_not_lose_the_others_answers(
     (tmp_path / "poem.wav").write_text("I am a poem.\n" * 100)
     wav(tmp_path / "cut.wav", noise(0.4))
     (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-100])
-    bad = [tmp_path / "poem.wav", tmp_path / "absent.wav", tmp_path / "cut.wav", tmp_path]
+    (tmp_path / "empty").mkdir()
+    bad = [tmp_path / name for name in ("poem.wav", "absent.wav", "cut.wav", "empty")]
     files = [bad[0], good[0], *bad[1:], good[1]]
     code, out, err = run(capsys, "predict", network, *files, "--exit", "1", "--json")
     assert code == 2
     assert [each["path"] for each in json.loads(out)["files"]] == [str(path) for path in good]
-    reasons = ["not audio", "no such file", "truncated or damaged", "cannot be read"]
+    reasons = ["not audio", "no such file", "truncated or damaged", "no audio file is below it"]
     lines = err.splitlines()
     assert [line.removeprefix("gandistill: ").split(" (")[0] for line in lines] == [
         f"{path}: {reason}" for path, reason in zip(bad, reasons, strict=True)
