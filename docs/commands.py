@@ -1,6 +1,8 @@
 """Makes ``docs/commands.md``, every command with its options, out of what the command line itself says.
 
     python docs/commands.py
+
+It asks for no data, and a test holds the page to it.
 """
 
 import argparse
@@ -20,8 +22,8 @@ BEGINNING = """# Commands
 Results go to stdout, with `--json` as one object; all else goes to stderr. Bad input is one line and exit code 2, work
 that failed is 1, a stop 130. `--help` after any command says what is below, which `python docs/commands.py` writes.
 
-`--config` takes a YAML file of settings, such as the recipes under `recipes/`, and `--set key=value` one setting. A wrong
-key is an error that lists the right ones.
+`--config` takes a YAML file of settings, such as the recipes under `recipes/`, and `--set key=value` one setting. A
+wrong key is an error that lists the right ones.
 """
 
 

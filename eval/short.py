@@ -25,7 +25,8 @@ def main() -> None:
 
 def table() -> str:
     """The table as Markdown."""
-    return compared([json.loads((CHECKOUT.results(plan) / "table2.json").read_text(encoding="utf-8")) for plan in PLANS])
+    kept = [CHECKOUT.results(plan) / "table2.json" for plan in PLANS]
+    return compared([json.loads(path.read_text(encoding="utf-8")) for path in kept])
 
 
 if __name__ == "__main__":
