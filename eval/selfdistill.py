@@ -4,7 +4,7 @@ is worth with its weights in float16 and int8, and what leaving early is worth.
     python eval/selfdistill.py eval/plans/selfdistill/ravdess_quick.yaml path/to/RAVDESS --jobs 2
 
 Work is kept trial by trial in the folder ``--work``: a later run, or one after a kill, does only what is missing. When
-nothing is, the files go to ``eval/results/selfdistill-PLAN/``, and what says most to README if it has a place.
+nothing is, the files go to ``eval/results/selfdistill-PLAN/``, and what says most to the document that has a place.
 The paper's values stand beside ours where corpus, split and upstream are the paper's, else under "other corpus".
 """
 

@@ -3,7 +3,7 @@
     python eval/trajectory.py eval/plans/trajectory/nemo_quick.yaml path/to/nEMO --jobs 2
 
 Work is kept trial by trial in the folder ``--work``: a later run, or one after a kill, does only what is missing. When
-nothing is, the files go to ``eval/results/trajectory-PLAN/``, and what says most to README where it has a place for it.
+nothing is, the files go to ``eval/results/trajectory-PLAN/``, and what says most to the document with a place for it.
 The paper's values stand beside ours where networks, points per class and steps are the paper's.
 """
 

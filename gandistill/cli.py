@@ -45,6 +45,7 @@ DrawsOption = Annotated[
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
+HEADS = "superb, attentive, cnn-attention, cnn, cnn6, resnet9 or vgg15; 'gandistill heads' says what each sees."
 METHODS = (
     "random, random-oversampled, real-recentred, real-designed, herding, k-centre, pooled, class-gaussian or "
     "class-gaussian-mean."
@@ -171,7 +172,10 @@ def prepare(
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Classes of the corpus that go: a,b; may be repeated.")] = None,
 ) -> None:
-    """Read a corpus and write its manifest, after checking all its audio."""
+    """Read a corpus and write its manifest, after checking all its audio.
+
+    The corpus is split by a named protocol. A corpus of your own is a CSV file: tabular.
+    """
     from gandistill.corpora import prepare
 
     prepare.prepare(
@@ -196,7 +200,11 @@ def audit(
     manifest: Annotated[Path, typer.Argument(help="A manifest with splits.")],
     figure: Annotated[Path | None, typer.Option(help="An SVG of lengths, peaks, silence and classes.")] = None,
 ) -> None:
-    """What the clips sound like, counts per class, speakers per part; refuses a speaker or audio in train and test."""
+    """What the clips sound like, counts per class, speakers per part; refuses a speaker or audio in train and test.
+
+    It says hours, lengths, rates, channels, peaks and silence, and what parts share. Speakers may be shared where
+    naming them is the protocol's task; the same audio never.
+    """
     from gandistill.corpora import splits
     from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
@@ -216,13 +224,16 @@ def audit(
 def extract(
     manifest: Annotated[Path, typer.Argument(help="Manifest that prepare wrote.")],
     out: Out = Path("features"),
-    upstream: Annotated[str | None, typer.Option(help="logmel, hubert, whisper or s3prl:NAME.")] = None,
+    upstream: Annotated[str | None, typer.Option(help="logmel, whisper, hubert or s3prl:NAME.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
     skip_bad: SkipBad = False,
     device: Device = None,
 ) -> None:
     """Turn the audio of a manifest into a feature set; goes on where it was stopped.
+
+    Upstreams: logmel; whisper, any Whisper's encoder; hubert, any HuBERT, wav2vec 2.0, WavLM, data2vec or UniSpeech;
+    and s3prl:NAME. --set pool=2 averages frames in pairs, --set clip=95744 brings every clip to one length in samples.
 
     Run it as often as you like at once, on any machines that see the folder --out: the processes share the work.
     """
@@ -241,7 +252,11 @@ def bank(
     settings: Settings = None,
     device: Device = None,
 ) -> None:
-    """Train the bank of frozen heads on the train part."""
+    """Train the bank of frozen heads on the train part.
+
+    It holds recognisers of several kinds, which the softmax matching loss draws from. Like any head, it is refused for
+    features of another upstream, or of another fold of the same corpus. A stop loses one training at most.
+    """
     from gandistill import processes
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.bank import BankConfig, build_bank
@@ -266,7 +281,13 @@ def select(
     bank: Annotated[Path | None, typer.Option(help="Folder of the bank that gives soft labels.")] = None,
     seed: Seed = 0,
 ) -> None:
-    """A control: a real subset of the train part, or samples of a closed-form generator."""
+    """A control: a real subset of the train part, or samples of a closed-form generator.
+
+    Real clips: random and random-oversampled; real-recentred, moved to the class means; real-designed, moved to
+    designed means; herding and k-centre; pooled, means over time. Closed forms: class-gaussian and class-gaussian-mean,
+    both also with --draws independent. Points are asked for as those of samples, or with --bytes as many pooled ones as
+    fit. Soft labels come from --bank.
+    """
     from gandistill.controls import select
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.soft import teacher
@@ -293,7 +314,11 @@ def train(
     resume: Resume = False,
     inexact: Inexact = False,
 ) -> None:
-    """Train a generator; without features, on the synthetic corpus."""
+    """Train a generator; without features, on the synthetic corpus.
+
+    With --set architecture.kind=class-gaussian one is fitted, which needs no bank. Ctrl-C leaves a run that --resume
+    continues.
+    """
     from gandistill.demo import with_inputs
     from gandistill.gan import training
     from gandistill.gan.settings import GanConfig
@@ -317,7 +342,10 @@ def sample(
     seed: Seed = 0,
     device: Device = None,
 ) -> None:
-    """Draw a distilled set from a generator."""
+    """Draw a distilled set from a generator.
+
+    How many: --ppc, --total, --as-original or --counts, once or once for each class.
+    """
     from gandistill import processes
     from gandistill.gan import sampling
     from gandistill.heads.soft import are_soft
@@ -336,7 +364,10 @@ def compress(
     out: Out = Path("compressed"),
     precision: Annotated[str, typer.Option(help="float16 or int8.")] = "float16",
 ) -> None:
-    """Store a generator, and the bank in it, in half or a quarter of the bytes."""
+    """Store a generator, and the bank in it, in half the bytes, or as int8 in about a quarter.
+
+    'gandistill sample' draws from it as before.
+    """
     from gandistill.gan import compression
 
     compression.compress(generator, precision, out)
@@ -346,7 +377,7 @@ def compress(
 def train_head(
     features: Features,
     out: Out = Path("head"),
-    head: Annotated[str | None, typer.Option(help="A kind that 'gandistill heads' lists.")] = None,
+    head: Annotated[str | None, typer.Option(help=HEADS)] = None,
     dev: Annotated[Path | None, typer.Option(help="Feature set whose dev part chooses the checkpoint.")] = None,
     labels: Annotated[str | None, typer.Option(help="hard or soft.")] = None,
     seed: SeedSetting = None,
@@ -354,7 +385,10 @@ def train_head(
     settings: Settings = None,
     device: Device = None,
 ) -> None:
-    """Train an emotion recogniser on a feature set, real or distilled."""
+    """Train an emotion recogniser on a feature set, real or distilled.
+
+    --set class_weights=balanced lets every class weigh the same.
+    """
     from gandistill import processes
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
@@ -387,7 +421,10 @@ def evaluate(
     split: Part = "test",
     as_json: Json = False,
 ) -> None:
-    """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev)."""
+    """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev).
+
+    It says UAR (the mean recall of the classes), accuracy, recalls and the confusion of classes.
+    """
     from gandistill.evaluate import predict
     from gandistill.features.featureset import FeatureSet
 
@@ -428,7 +465,10 @@ def compare(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """McNemar's test and the UAR difference of two recognisers, with its 95 % interval; with a margin, equivalence."""
+    """McNemar's test and the UAR difference of two recognisers, with its 95 % interval; with a margin, equivalence.
+
+    The interval is a bootstrap's, by speaker where there are at least six. --margin 0.03 tests whether they are on par.
+    """
     from gandistill.evaluate import significance
 
     _print(significance.compare(a, b, seed, margin=margin), as_json)
@@ -444,7 +484,10 @@ def probe(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """How well a linear classifier tells speakers apart by a head's first layer. Not a measure of privacy."""
+    """How well a linear classifier tells speakers apart by a head's first layer. Not a measure of privacy.
+
+    It names speakers, of the train part and others, and says the equal error rate of telling them apart.
+    """
     from gandistill.evaluate.speakers import ProbeConfig, probe_head
     from gandistill.features.featureset import FeatureSet
 
@@ -460,7 +503,10 @@ def teach(
     jobs: Annotated[int, typer.Option(min=1, help="Teachers trained at once, each in a process of its own.")] = 1,
     inexact: Inexact = False,
 ) -> None:
-    """Train teachers and keep their weights after every epoch; goes on where it was stopped."""
+    """Train teachers and keep their weights after every epoch; goes on where it was stopped.
+
+    They learn clips of one length.
+    """
     from gandistill.trajectory import teachers
     from gandistill.trajectory.settings import TrajectoryConfig
 
@@ -475,7 +521,10 @@ def distil(
     resume: Resume = False,
     inexact: Inexact = False,
 ) -> None:
-    """Distil a set on which students' weights move as the teachers' did; --out/distilled is a feature set."""
+    """Distil a set on which students' weights move as the teachers' did; --out/distilled is a feature set.
+
+    Ctrl-C leaves a run that --resume continues.
+    """
     from gandistill.run import configured
     from gandistill.trajectory import distillation
     from gandistill.trajectory.settings import TrajectoryConfig
@@ -491,7 +540,10 @@ def evaluate_students(
     settings: Settings = None,
     as_json: Json = False,
 ) -> None:
-    """Train students on a set alone, by the paper's schedule, and score them on real clips."""
+    """Train students on a set alone, by the paper's schedule, and score them on real clips.
+
+    The set may be distilled or real. It says UAR and accuracy.
+    """
     from gandistill.features.featureset import FeatureSet
     from gandistill.trajectory import evaluation
     from gandistill.trajectory.settings import TrajectoryConfig
@@ -517,7 +569,11 @@ def train_exits(
     resume: Resume = False,
     inexact: Inexact = False,
 ) -> None:
-    """Fine-tune a pretrained model together with exits behind some of its layers; --out/network is what predicts."""
+    """Fine-tune a pretrained model together with exits behind some of its layers; --out/network is what predicts.
+
+    The model is a wav2vec 2.0, HuBERT or WavLM. It learns by self-distillation, or plainly. Ctrl-C leaves a run that
+    --resume continues.
+    """
     from gandistill.run import configured
     from gandistill.selfdistill import training
     from gandistill.selfdistill.settings import SelfDistilConfig
@@ -551,7 +607,10 @@ def evaluate_exits(
     split: Part = "test",
     as_json: Json = False,
 ) -> None:
-    """Judge every exit, their fusion and leaving early; the network's folder gets predictions of each."""
+    """Judge every exit, their fusion and leaving early; the network's folder gets predictions of each.
+
+    It says UAR, accuracy and mean depth. Leaving early needs a network that was calibrated.
+    """
     from gandistill.selfdistill import evaluation
 
     result = evaluation.evaluate(network, manifest, split)
@@ -568,7 +627,11 @@ def calibrate_exits(
     uar_loss: Annotated[float, typer.Option(help="How much UAR, in 0..1, may be lost on dev by leaving early.")] = 0.01,
     as_json: Json = False,
 ) -> None:
-    """Learn on dev when leaving early is safe, and keep it in the network's folder: then --exit auto works."""
+    """Learn on dev when leaving early is safe, and keep it in the network's folder: then --exit auto works.
+
+    How sure an exit must be for its answer to stand, at the loss of UAR that you state; that loss is then measured on
+    speakers held out. A dev part that taught the network is refused.
+    """
     from gandistill.selfdistill import calibration
 
     _print(calibration.calibrate(network, manifest, uar_loss), as_json)
@@ -585,7 +648,8 @@ def describe_exits(
 ) -> None:
     """What each exit costs: parameters, multiply-accumulates a second heard, bytes. Needs no weights.
 
-    A clip shorter than the 95,744 samples that a network hears by default costs as much as a whole one.
+    Parameters are said as the paper counts them, and as they are deployed. A clip shorter than the 95,744 samples that
+    a network hears by default costs as much as a whole one.
     """
     from gandistill.selfdistill import describe
 
@@ -609,7 +673,11 @@ def export_exit(
     precision: Annotated[str, typer.Option(help="Of safetensors: float32, float16 or int8.")] = "float32",
     as_json: Json = False,
 ) -> None:
-    """Write one exit and what it needs, without the layers above it; as ONNX, checked against torch."""
+    """Write one exit and what it needs, without the layers above it; as ONNX, checked against torch.
+
+    ONNX needs 'pip install gandistill[edge]', and is in float32 alone: float16 and int8 are how safetensors store
+    weights, which are read back as float32.
+    """
     from gandistill.selfdistill import export
 
     _print(export.export(network, exit, out, precision, form), as_json)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gandistill import __version__
+from gandistill import __version__, cli
 from gandistill.controls.select import METHODS
 from gandistill.corpora.prepare import READERS
 from gandistill.corpora.splits import PROTOCOLS
 from gandistill.features.featureset import FeatureSet
+from gandistill.heads.head import MODELS
 from tests.commands import run, settings, succeed
 from tests.corpora.fabricate import fabricate_ravdess
 
@@ -393,12 +395,26 @@ def test_help_lists_the_options(command: str):
 
 @pytest.mark.parametrize(
     ("command", "choices"),
-    [("prepare", tuple(READERS)), ("prepare", tuple(PROTOCOLS)), ("select", tuple(METHODS))],
+    [
+        ("prepare", tuple(READERS)),
+        ("prepare", tuple(PROTOCOLS)),
+        ("select", tuple(METHODS)),
+        ("train-head", tuple(MODELS)),
+    ],
     ids=str,
 )
 def test_help_names_the_choices(command: str, choices: Iterable[str]):
     described = "".join(succeed(command, "--help").out.split())  # lines break within names
     assert [name for name in choices if name not in described] == []
+
+
+@pytest.mark.parametrize(
+    ("said", "real"),
+    [(cli.CORPORA, READERS), (cli.PROTOCOLS, PROTOCOLS), (cli.METHODS, METHODS), (cli.HEADS, MODELS)],
+    ids=["corpora", "protocols", "methods", "heads"],
+)
+def test_help_names_no_other_choices(said: str, real: Iterable[str]):
+    assert sorted(re.split(", | or ", said.partition(";")[0].rstrip("."))) == sorted(real)
 
 
 def test_no_command_is_missing_from_these_tests():

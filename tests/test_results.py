@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 from pathlib import Path
 from statistics import fmean
 
@@ -10,7 +11,8 @@ import pytest
 
 from gandistill.evaluate.predictions import Predictions
 
-RESULTS = Path(__file__).parents[1] / "eval" / "results"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "eval" / "results"
 TABLES = sorted(RESULTS.glob("*/table[23].json"))
 
 
@@ -40,7 +42,7 @@ def test_a_table_says_what_made_it_and_comes_in_every_form(path: Path):
     table = json.loads(path.read_text())
     assert len(table["plan"]["sha256"]) == 64
     assert table["commit"] != "unknown"
-    assert (Path(__file__).parents[1] / "eval" / "plans" / f"{table['plan']['name']}.yaml").is_file()
+    assert (ROOT / "eval" / "plans" / f"{table['plan']['name']}.yaml").is_file()
     for form in ("md", "csv", "svg"):
         assert path.with_suffix(f".{form}").stat().st_size > 0
     if path.stem != "table1":
@@ -48,3 +50,13 @@ def test_a_table_says_what_made_it_and_comes_in_every_form(path: Path):
         assert {row["row"] for row in costs if row["table"] == path.stem[-1]} == {str(r["row"]) for r in table["rows"]}
     note = table["plan"]["note"]
     assert path.with_suffix(".md").read_text().startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("script", "document"),
+    [("eval/short.py", "README.md"), ("eval/benchmarks/summary.py", "eval/results/benchmarks/README.md")],
+)
+def test_a_document_shows_what_the_kept_files_give(script: str, document: str):
+    """If not, the script writes it."""
+    table = runpy.run_path(str(ROOT / script))["table"]()
+    assert f"<!-- table: {script} -->\n\n{table}\n<!-- end of table -->\n" in (ROOT / document).read_text()

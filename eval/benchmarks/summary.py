@@ -1,4 +1,4 @@
-"""What the benchmarks found, beside what was aimed at: the table in ``README.md``.
+"""What the benchmarks found, beside what was aimed at: the table in ``eval/results/benchmarks/README.md``.
 
     python eval/benchmarks/summary.py
 
@@ -15,11 +15,12 @@ from typing import Any
 
 from gandistill.console import say
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.evaluate.markdown import markdown, put_table
+from gandistill.evaluate.markdown import markdown
+from gandistill.experiments.checkout import Checkout
 from gandistill.features.logmel import LogMelConfig
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "eval" / "results" / "benchmarks"
+CHECKOUT = Checkout(Path(__file__).parents[2])
+RESULTS = CHECKOUT.results("benchmarks")
 Row = dict[str, Any]
 HOURS = 1000
 HUBERT_BYTES = 50 * 768 * 2 * 3600 * HOURS
@@ -34,17 +35,20 @@ AIMED = ("ours", HALF)
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    CHECKOUT.put("eval/benchmarks/summary.py", table())
+    say(table())
+
+
+def table() -> str:
+    """The table and what is said below it, as Markdown."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
     parts = (steps, widths, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
     rows = [row for part in parts for row in part(results)]
     machines = [part["machine"] for part in results.values() if "threads" not in part["rows"][0]]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use where no row says more" for m in machines})
     missed = "".join(f"- {row['what']}: {row.pop('why')}\n" for row in rows if "why" in row)
-    table = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
-    if missed:
-        table += f"\nMissed, and why:\n\n{missed}"
-    put_table(ROOT / "README.md", "eval/benchmarks/summary.py", table)
-    say(table)
+    text = f"Measured on {'; '.join(cpus)}.\n\n{markdown(rows)}"
+    return f"{text}\nMissed, and why:\n\n{missed}" if missed else text
 
 
 def rows_of(results: dict[str, Any], name: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""What of a checkout tables need: recipes, the papers' values, a place for results, README, the commit."""
+"""What of a checkout tables need: recipes, the papers' values, places for results and tables, the commit."""
 
 import subprocess
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from gandistill.evaluate.markdown import put_table
 
 CODE = ("gandistill", "recipes", "eval/*.py", "eval/plans", "eval/expected")
 """What decides a result, in words that git takes."""
+DOCUMENTS = ("README.md", "docs/*.md", "eval/results/README.md", "eval/results/*/README.md")
+"""Where a table may have a place."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class Checkout:
         return yaml.safe_load((self.root / "eval" / "expected" / f"{name}.yaml").read_text(encoding="utf-8"))
 
     def put(self, maker: str, digest: str) -> None:
-        """Put what of tables says most to README, if it has a place for it."""
-        readme = self.root / "README.md"
-        if f"table: {maker} " in readme.read_text(encoding="utf-8"):
-            put_table(readme, maker, digest)
+        """Put what of tables says most into the documents that have a place for it."""
+        for document in [path for pattern in DOCUMENTS for path in self.root.glob(pattern)]:
+            if f"<!-- table: {maker} -->" in document.read_text(encoding="utf-8"):
+                put_table(document, maker, digest)
 
     def commit(self) -> str:
         """The commit, with a mark where there are changes; unknown where this is no checkout."""

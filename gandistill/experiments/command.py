@@ -25,7 +25,8 @@ def parser_of(script: str, what: str | None, root: Path, prefix: str = "") -> ar
 
 
 def answer(parser: argparse.ArgumentParser, make: Callable[[argparse.Namespace], str]) -> None:
-    """Let ``make`` write a plan's files; what it gives goes to README, unless ``--out`` says where the files go.
+    """Let ``make`` write a plan's files; what it gives goes to the document that has a place for it, unless
+    ``--out`` says where the files go.
 
     Exits where the work cannot be done or was stopped, which keeps what is done.
     """

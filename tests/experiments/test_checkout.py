@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from gandistill.experiments.checkout import Checkout
 
 ROOT = Path(__file__).parents[2]
@@ -13,13 +15,17 @@ def test_a_papers_table_is_read_by_its_name():
     assert (published["corpus"], published["keys"]) == ("iemocap", ["generator", "losses", "ppc"])
 
 
-def test_a_digest_goes_to_readme_if_that_has_a_place_for_it(tmp_path: Path):
-    readme, checkout = tmp_path / "README.md", Checkout(tmp_path)
-    readme.write_text("a\n<!-- table: eval/tables.py tiny -->\nold\n<!-- end of table -->\nz\n")
-    checkout.put("eval/tables.py other", "lost")
-    assert "old" in readme.read_text()
+@pytest.mark.parametrize("place", ["README.md", "docs/page.md", "eval/results/README.md", "eval/results/a/README.md"])
+def test_a_digest_goes_to_the_document_that_has_a_place_for_it(place: str, tmp_path: Path):
+    document, other, checkout = tmp_path / place, tmp_path / "docs" / "other.md", Checkout(tmp_path)
+    for path, name in ((other, "tiny, in short"), (document, "tiny")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"a\n<!-- table: eval/tables.py {name} -->\nold\n<!-- end of table -->\nz\n")
+    checkout.put("eval/tables.py another", "lost")
+    assert "old" in document.read_text()
     checkout.put("eval/tables.py tiny", "new")
-    assert readme.read_text() == "a\n<!-- table: eval/tables.py tiny -->\n\nnew\n<!-- end of table -->\nz\n"
+    assert document.read_text() == "a\n<!-- table: eval/tables.py tiny -->\n\nnew\n<!-- end of table -->\nz\n"
+    assert "old" in other.read_text()
 
 
 def test_a_commit_says_whether_code_was_changed_since(tmp_path: Path):

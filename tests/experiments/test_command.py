@@ -1,4 +1,4 @@
-"""How scripts end: with a digest in README, or one line that says why not."""
+"""How scripts end: with a digest in a document, or one line that says why not."""
 
 import argparse
 import sys
@@ -35,7 +35,7 @@ def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
     return run
 
 
-def test_a_digest_goes_to_readme_unless_files_go_elsewhere(answered: Answer, tmp_path: Path):
+def test_a_digest_goes_to_its_place_unless_files_go_elsewhere(answered: Answer, tmp_path: Path):
     options = answered("--out", "elsewhere")
     assert (options.work, options.out) == (Path("work/tables/quick"), Path("elsewhere"))
     assert (tmp_path / "README.md").read_text() == README

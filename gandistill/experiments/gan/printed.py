@@ -3,16 +3,26 @@
 from collections.abc import Sequence
 from functools import partial
 
+from gandistill.controls.draws import INDEPENDENT
 from gandistill.evaluate.markdown import markdown, percent
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.gan.measured import GROUPS, SIGNIFICANT
 from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import BASELINE, SML, TIME_POOLED, UNTRAINED
-from gandistill.experiments.names import DRAWN, REAL, Facts
+from gandistill.experiments.names import DRAWN, REAL, Facts, called
 from gandistill.experiments.printed import uar_of, wide
 
 MAIN = ("random", "real-recentred", "real-designed", "class-gaussian")
 """Controls of the short table, beside all real data."""
+COMPARED = (
+    DRAWN["random"],
+    DRAWN["real-recentred"],
+    DRAWN["real-designed"],
+    DRAWN["class-gaussian"],
+    called(DRAWN["class-gaussian"], INDEPENDENT),
+    REAL,
+)
+"""Rows of several corpora that stand side by side."""
 
 
 def caption(facts: Facts, note: str) -> str:
@@ -77,6 +87,26 @@ def digest(rows: Sequence[Facts], plan: Plan) -> str:
     over = gaps[0]["gap"]["bootstrap"] if gaps else ""
     text = f"UAR beyond {name}, in percentage points with 95 % bootstrap intervals over {over}s:"
     return "\n".join([*parts, f"{text}\n\n{markdown(table)}"])
+
+
+def compared(tables: Sequence[Facts], ppc: Sequence[int] = (10, 50)) -> str:
+    """Tables 2 of several corpora side by side, each of one head and one kind of labels, as they are kept.
+
+    What has no points per class, all real data, is said at each of them.
+    """
+    return markdown(
+        [
+            {"training set": name}
+            | {
+                f"{table['corpus']}, {points} ppc": uar_of(row)
+                for table in tables
+                for points in ppc
+                for row in table["rows"]
+                if row["training set"] == name and row.get("ppc", points) == points
+            }
+            for name in COMPARED
+        ]
+    )
 
 
 def _gap(difference: Facts) -> str:

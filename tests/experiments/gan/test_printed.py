@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gandistill.experiments.gan.printed import counted, shown, sizes
+from gandistill.experiments.gan.printed import compared, counted, shown, sizes
 
 
 def test_daggers_are_of_the_predeclared_seed_alone_and_point_down_where_it_is_worse():
@@ -44,3 +44,22 @@ def test_a_size_says_by_how_much_it_is_smaller():
         "| GAN, int8 | 12,345 | 95.1 | -2.0 |  |",
         "| GAN, int8 | 12,345 | 95.1 | -2.0 | 50.0 [40.0, 60.0] |",
     ]
+
+
+def test_corpora_stand_side_by_side_and_all_real_data_at_each_number_of_points():
+    def table(corpus: str, real: float) -> dict[str, Any]:
+        rows = [{"training set": "real, all of it", "uar": real, "low": real, "high": real}]
+        drawn = [
+            ("real, random", 5, 0.1),
+            ("real, random", 10, 0.3),
+            ("real, herding", 10, 0.9),
+            ("real, random", 50, 0.4),
+        ]
+        rows += [{"training set": name, "ppc": ppc, "uar": uar, "low": 0.0, "high": 1.0} for name, ppc, uar in drawn]
+        return {"corpus": corpus, "rows": rows}
+
+    header, _, random, *_, whole = compared([table("one", 0.5), table("two", 0.6)]).splitlines()
+    assert header == "| training set | one, 10 ppc | one, 50 ppc | two, 10 ppc | two, 50 ppc |"
+    spread = "[0.0, 100.0]"
+    assert random == f"| real, random | 30.0 {spread} | 40.0 {spread} | 30.0 {spread} | 40.0 {spread} |"
+    assert whole.startswith("| real, all of it | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | 60.0 ")

@@ -1,0 +1,33 @@
+"""README's table: what the tables that are kept say of designed draws, on two corpora side by side.
+
+    python eval/short.py
+
+Reads ``eval/results/whisper/table2.json`` and ``eval/results/nemo_whisper/table2.json``, and measures nothing itself.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from gandistill.console import say
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.gan.printed import compared
+
+CHECKOUT = Checkout(Path(__file__).parents[1])
+PLANS = ("whisper", "nemo_whisper")
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    CHECKOUT.put("eval/short.py", table())
+    say(table())
+
+
+def table() -> str:
+    """The table as Markdown."""
+    kept = [CHECKOUT.results(plan) / "table2.json" for plan in PLANS]
+    return compared([json.loads(path.read_text(encoding="utf-8")) for path in kept])
+
+
+if __name__ == "__main__":
+    main()
