@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
+from gandistill import hub
 from gandistill.controls.draws import Design
 from gandistill.errors import InputError
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture
+from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sampled, shipped
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import card, closed_form
@@ -36,12 +38,14 @@ class Generator:
         self.sampler = sampler
 
     @classmethod
-    def load(cls, folder: Path | str | None = None, device: torch.device | str = "cpu") -> "Generator":
+    def load(cls, source: Path | str | None = None, device: torch.device | str = "cpu") -> "Generator":
         """Read a generator's folder, or that of the run that trained it; without one, the generator that ships.
 
-        Raises InputError naming what is missing, altered or unknown.
+        ``source`` may be a repository of the Hugging Face Hub too, OWNER/NAME, where no such folder is. Raises
+        InputError naming what is missing, altered or unknown.
         """
-        return cls(Sampler.open(shipped() if folder is None else Path(folder)).to(device))
+        folder = shipped() if source is None else hub.local_or_pulled(source, GENERATOR)
+        return cls(Sampler.open(folder).to(device))
 
     @classmethod
     def fit(cls, features: FeatureSet) -> "Generator":
@@ -122,6 +126,10 @@ class Generator:
     def save(self, folder: Path | str) -> None:
         """Write the generator's folder. Raises InputError if ``folder`` holds something else."""
         self.sampler.save(Path(folder), {"command": "save"}, card(self.sampler))
+
+    def push_to_hub(self, repository: str, private: bool = False) -> str:
+        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
+        return hub.push_saved(self.save, repository, private)
 
 
 class Stream(IterableDataset[dict[str, Any]]):

@@ -9,12 +9,15 @@ complete or not at all: it is written beside its final place, flushed to disk an
 import hashlib
 import platform
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from gandistill import __version__
 from gandistill.console import say
@@ -49,6 +52,8 @@ FORMAT = 1
 LIBRARIES = ("torch", "numpy", "safetensors", "transformers")
 OLD = ".old"
 SUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+HEADER_LINE = "---\n"
+"""Before and behind the YAML that a card begins with."""
 MOST_BYTES = 2**31
 """More than any file beside the tensors has, so that a forged one cannot keep us reading for hours."""
 
@@ -67,6 +72,7 @@ def new_artifact(out: Path, kind: str) -> Iterator[Path]:
         with beside(out, folder=True) as building:
             building.chmod(0o755)
             yield building
+            write_header(building)
             write_sums(building)
             for file in building.rglob("*"):
                 flush(file)
@@ -88,6 +94,13 @@ def _put(building: Path, out: Path) -> None:
     finally:
         if replaced.exists():
             replaced.replace(building if out.exists() else out)
+
+
+def copy(folder: Path, out: Path, kind: str) -> None:
+    """Write the files of an artifact that its sums name to ``out``. Raises InputError as ``new_artifact`` does."""
+    with new_artifact(out, kind) as building:
+        for name in read_sums(folder):
+            shutil.copyfile(folder / name, building / name)
 
 
 def present(folder: Path) -> bool:
@@ -128,6 +141,20 @@ def check_free(out: Path, kind: str) -> None:
 def _kind(config: dict[str, Any]) -> str:
     kind = config.get("kind")
     return kind[:80] if isinstance(kind, str) and kind.isprintable() else "artifact of no known kind"
+
+
+def write_header(folder: Path) -> None:
+    """Put what the Hugging Face Hub reads of a card before it, as its config has it: licence and kind."""
+    card, config = folder / CARD, folder / CONFIG
+    if not card.is_file() or not config.is_file() or (text := read_text(card)).startswith(HEADER_LINE):
+        return
+    facts = read_json(config)
+    licence = str(facts.get("licence") or "unknown")
+    known = re.fullmatch(r"CC(0| BY(-NC)?(-SA|-ND)?)[ -]\d\.\d", licence)
+    header = {"library_name": "gandistill", "license": licence.lower().replace(" ", "-") if known else "other"}
+    header |= {} if known else {"license_name": licence}
+    header |= {"tags": ["gandistill", "speech-emotion-recognition", str(facts.get("kind")).replace(" ", "-")]}
+    write_text(card, f"{HEADER_LINE}{yaml.safe_dump(header, sort_keys=False)}{HEADER_LINE}\n{text}")
 
 
 def write_sums(folder: Path) -> None:

@@ -171,6 +171,10 @@ def prepare(
         list[str] | None, typer.Option(help="Classes of the corpus that stay: a,b; may be repeated.")
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Classes of the corpus that go: a,b; may be repeated.")] = None,
+    name: Annotated[str | None, typer.Option(help="What a tabular corpus is called.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="Of a tabular corpus, such as 'CC BY 4.0'; push needs one.")
+    ] = None,
 ) -> None:
     """Read a corpus and write its manifest, after checking all its audio.
 
@@ -192,6 +196,8 @@ def prepare(
         channel=channel,
         labels=labels or (),
         drop=drop or (),
+        name=name,
+        licence=licence,
     )
 
 
@@ -681,6 +687,32 @@ def export_exit(
     from gandistill.selfdistill import export
 
     _print(export.export(network, exit, out, precision, form), as_json)
+
+
+@app.command()
+def push(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a head, a bank or a feature set.")],
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub; made if it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="Only for those whom the owner lets in.")] = False,
+) -> None:
+    """Share an artifact on the Hugging Face Hub; refused where its corpus states no licence, or one that forbids it."""
+    from gandistill import hub
+    from gandistill.gan.sampling import generator_folder
+
+    print(hub.push(generator_folder(artifact), repository, private))
+
+
+@app.command()
+def pull(
+    repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub.")],
+    out: Out = Path("pulled"),
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; none: the newest.")] = None,
+) -> None:
+    """Fetch an artifact from the Hugging Face Hub; it passes the same checks as a local one."""
+    from gandistill import hub
+    from gandistill.console import say
+
+    say(f"{out}: a {hub.pull(repository, out, revision)}")
 
 
 @app.command()

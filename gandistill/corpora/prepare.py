@@ -48,15 +48,18 @@ def prepare(
     channel: int | None = None,
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
+    name: str | None = None,
+    licence: str | None = None,
 ) -> list[Entry]:
     """Write the manifest of the corpus under ``root`` to ``out``, and its origin as JSON beside it.
 
     Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. With ``merge_dev`` dev
     trains too, as for the test results of the trajectory-matching and self-distillation papers. ``partition`` is a CSV
-    for the protocol ``custom``, ``columns`` maps our column names to those of a tabular corpus. ``channel`` (1 is the
-    first) is the one of all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left
-    out, before the split; each is a class, or several with commas between. With ``skip_bad`` unusable audio goes to
-    ``quarantine.csv`` beside the manifest and is left out.
+    for the protocol ``custom``. Of a tabular corpus ``columns`` maps our column names to its own, ``name`` and
+    ``licence`` say what it is called and under which terms it may be used. ``channel`` (1 is the first) is the one of
+    all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left out, before the split;
+    each is a class, or several with commas between. With ``skip_bad`` unusable audio goes to ``quarantine.csv`` beside
+    the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
     listed), or a speaker (unless naming speakers is what the protocol is for) or the same audio is in both train and
@@ -65,6 +68,8 @@ def prepare(
     reader = _reader(corpus)
     if columns and corpus != "tabular":
         raise InputError(f"Column names can be given for a tabular corpus, not for {corpus}")
+    if (name or licence) and corpus != "tabular":
+        raise InputError(f"A name and a licence can be given for a tabular corpus, not for {corpus}")
     if partition is not None and protocol != splits.CUSTOM:
         raise InputError(f"A partition file goes with the protocol {splits.CUSTOM}, not with {protocol or 'none'}")
     if fold is not None and protocol is None:
@@ -100,11 +105,11 @@ def prepare(
     left_out = {"protocol": _missing(wanted, kept), "bad audio": _missing(kept, usable)}
     if labels or drop:
         left_out = {"classes": _missing(entries, wanted)} | left_out
-    origin = {"corpus": reader.NAME, "licence": reader.LICENCE}
+    origin = {"corpus": name or reader.NAME, "licence": licence or reader.LICENCE}
     if protocol is not None:
         origin |= {"protocol": protocol, "fold": fold, "seed": seed} | (DEV_MERGED if merge_dev else {})
     artifacts.write_json(origin_path(out), origin | {"utterances": len(usable), "left_out": left_out})
-    say(f"{reader.NAME}: {len(usable)} utterances in {out}")
+    say(f"{origin['corpus']}: {len(usable)} utterances in {out}")
     if protocol is None:
         _say_unsplit(entries)
     return usable

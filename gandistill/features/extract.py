@@ -359,6 +359,7 @@ def _finish(out: Path, facts: dict[str, Any], shards: list[Shard], upstream: str
                 rows = _rows(out, facts, shards)
                 config = artifacts.describe(KIND, {"command": "gandistill extract", "upstream": upstream}, **facts)
                 finish(out, rows, config, _card(facts, rows, upstream))
+                artifacts.write_header(out)
                 artifacts.write_sums(out)
         if not is_ours:
             time.sleep(POLL_SECONDS)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gandistill import artifacts
+from gandistill import artifacts, hub
 from gandistill.corpora.manifest import write_table
 from gandistill.errors import InputError
 from gandistill.files import read_text, written_whole
@@ -123,10 +123,25 @@ class FeatureSet(Dataset[dict[str, Any]]):
             np.savez(file, **arrays)
 
     def save(self, folder: Path | str) -> None:
-        """Write these utterances as a feature set. Raises InputError if ``folder`` holds something else."""
+        """Write these utterances as a feature set: a copy, or of a part a set that says of which (``part_of``).
+
+        Raises InputError if ``folder`` holds something else.
+        """
+        if FeatureSet.open(self.folder).index[[*NAMED]].equals(self.index[[*NAMED]]):
+            artifacts.copy(self.folder, Path(folder), KIND)
+            return
         config = {key: value for key, value in self.config.items() if key != "fingerprint"}
         card = read_text(self.folder / artifacts.CARD)
         write_feature_set(Path(folder), self.utterances(), config | {"part_of": self.fingerprint}, card)
+
+    @classmethod
+    def from_pretrained(cls, repository: str) -> "FeatureSet":
+        """Open that of a repository of the Hugging Face Hub, OWNER/NAME. Raises InputError as ``hub.pulled`` does."""
+        return cls.open(hub.pulled(repository, KIND))
+
+    def push_to_hub(self, repository: str, private: bool = False) -> str:
+        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
+        return hub.push_saved(self.save, repository, private)
 
     def utterances(self) -> Iterator[Utterance]:
         """All utterances, as they are written."""

@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gandistill import hub
 from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream, too_short
 from gandistill.corpora.windows import WINDOW, Answer, answers, windows
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.rebuild import rebuilt
 from gandistill.features.upstreams import Upstream
-from gandistill.heads.head import DESCRIBED, Head, load_head, save_head
+from gandistill.heads.head import DESCRIBED, KIND, Head, load_head, save_head
 from gandistill.heads.training import HeadConfig, score, train_head, trained_on
 from gandistill.numerics import no_tf32, one_thread
 
@@ -45,11 +46,14 @@ class Recogniser:
         self.settings, self.device = settings, device
 
     @classmethod
-    def load(cls, folder: Path | str, settings: Sequence[str] = (), device: torch.device | str = "cpu") -> "Recogniser":
-        """Read a head's folder. Raises InputError naming what is missing, altered or unknown."""
-        head = load_head(Path(folder))
+    def load(cls, source: Path | str, settings: Sequence[str] = (), device: torch.device | str = "cpu") -> "Recogniser":
+        """Read a head's folder, or where there is none here, a repository of the Hugging Face Hub, OWNER/NAME.
+
+        Raises InputError naming what is missing, altered or unknown.
+        """
+        head = load_head(hub.local_or_pulled(source, KIND))
         facts = {key: value for key, value in head.origin.items() if key not in DESCRIBED}
-        return cls(head, str(folder), facts, settings, device)
+        return cls(head, str(source), facts, settings, device)
 
     def __repr__(self) -> str:
         return f"<Recogniser {self.head.kind}: {', '.join(self.labels)}>"
@@ -125,6 +129,10 @@ class Recogniser:
     def save(self, folder: Path | str) -> None:
         """Write the head as an artifact. Raises InputError if ``folder`` holds something else."""
         save_head(Path(folder), self.head, {"command": "train-head"}, **self.facts)
+
+    def push_to_hub(self, repository: str, private: bool = False) -> str:
+        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
+        return hub.push_saved(self.save, repository, private)
 
 
 def train_recogniser(

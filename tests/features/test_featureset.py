@@ -162,6 +162,8 @@ def test_a_part_can_be_saved(small: FeatureSet, tmp_path: Path):
         assert saved.index["id"].tolist() == ["u2", "u0"]
         assert torch.equal(saved.frames(1), small.frames(0))
         assert saved.config["part_of"] == small.fingerprint
+    small.held().save(tmp_path / "whole")
+    assert FeatureSet.open(tmp_path / "whole").fingerprint == small.fingerprint
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is not a gandistill feature set"):
         small.save(tmp_path)

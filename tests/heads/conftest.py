@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ def write_features(
     soft: bool = False,
     split: str = "train",
     seed: int = 0,
+    **facts: Any,
 ) -> FeatureSet:
     """A feature set with ``each`` utterances a class, class c's features raised in dimension c."""
     rng = np.random.default_rng(seed)
@@ -37,7 +39,9 @@ def write_features(
             q = torch.full((len(labels),), 0.1)
             q[number] = 1 - 0.1 * (len(labels) - 1)
             utterances.append(Utterance(f"{label}-{i}", label, frames, split=split, soft=q if soft else None))
-    described = artifacts.describe("feature set", {"command": "test"}, labels=labels, dims=dims, upstream="test")
+    described = artifacts.describe(
+        "feature set", {"command": "test"}, labels=labels, dims=dims, upstream="test", **facts
+    )
     write_feature_set(folder, utterances, described, "# Test\n")
     return FeatureSet.open(folder)
 

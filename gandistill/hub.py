@@ -1,0 +1,132 @@
+"""Artifacts on the Hugging Face Hub: pushed with their licence, pulled through the same checks as local ones.
+
+A generator, head or bank is a model there, a feature set a dataset. What goes up and down are tensors as safetensors,
+JSON, CSV, the card and its sums: nothing that could run code.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from gandistill import artifacts
+from gandistill.errors import InputError, choices
+
+T = TypeVar("T")
+REPOSITORIES = {"generator": "model", "head": "model", "bank": "model", "feature set": "dataset"}
+"""The artifacts that can be shared, and what each is on the Hub."""
+FILES = ["*.safetensors", "*.json", "*.csv", artifacts.CARD, artifacts.SUMS]
+UNSHARED = ("no redistribution", "none known", "as the corpus's owner says")
+"""What licences say under which nothing is pushed."""
+NAME = re.compile(r"[\w.-]+/[\w.-]+")
+"""Of a repository: owner and name."""
+
+
+def push(folder: Path, repository: str, private: bool = False) -> str:
+    """Upload an artifact to a repository, which is made if it is not there; gives its address.
+
+    Files of an earlier version there go. Raises InputError for what is no artifact that can be shared, one whose corpus
+    states no licence or forbids it, and if the Hub does not take it.
+    """
+    from huggingface_hub import HfApi
+
+    kind = _kind(folder)
+    licence = artifacts.open_artifact(folder, kind).get("licence") or "not stated"
+    if licence == "not stated" or any(words in licence for words in UNSHARED):
+        raise InputError(
+            f"{folder} is not shared, since the licence of its corpus is: {licence} (of a corpus of your own 'prepare "
+            "tabular' takes --licence)"
+        )
+    api, name, repo_type = HfApi(), _named(repository), REPOSITORIES[kind]
+    files = [*artifacts.read_sums(folder), artifacts.SUMS]
+
+    def upload() -> str:
+        url = api.create_repo(name, repo_type=repo_type, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=name,
+            repo_type=repo_type,
+            folder_path=folder,
+            allow_patterns=files,
+            delete_patterns=FILES,
+            commit_message=f"gandistill {kind}",
+        )
+        return str(url)
+
+    return _asked(upload, f"The Hub did not take {repository}", "run 'hf auth login' first, if you have not")
+
+
+def push_saved(save: Callable[[Path], None], repository: str, private: bool = False) -> str:
+    """``push`` of what ``save`` writes to a folder."""
+    with TemporaryDirectory() as folder:
+        save(Path(folder) / "artifact")
+        return push(Path(folder) / "artifact", repository, private)
+
+
+def pulled(repository: str, kind: str | None = None, revision: str | None = None) -> Path:
+    """The folder, in the Hub's cache, of an artifact in a repository, of the ``kind`` if one is given.
+
+    Raises InputError if the Hub does not give it and it is not in the cache, or as ``open_artifact`` does.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    kinds = [REPOSITORIES[kind]] if kind else list(dict.fromkeys(REPOSITORIES.values()))
+
+    def download() -> str:
+        for place, repo_type in enumerate(kinds, 1):
+            try:
+                return snapshot_download(
+                    _named(repository), repo_type=repo_type, revision=revision, allow_patterns=FILES
+                )
+            except RepositoryNotFoundError:
+                if place == len(kinds):
+                    raise
+        raise AssertionError(kinds)
+
+    folder = Path(_asked(download, f"No {kind or 'artifact'} {repository}", "it is no folder, nor in the Hub's cache"))
+    artifacts.open_artifact(folder, kind or _kind(folder))
+    return folder
+
+
+def pull(repository: str, out: Path, revision: str | None = None) -> str:
+    """Write the artifact of a repository to the folder ``out``; gives its kind.
+
+    Raises InputError as ``pulled`` does, or if ``out`` holds something else.
+    """
+    folder = pulled(repository, revision=revision)
+    kind = _kind(folder)
+    artifacts.copy(folder, out, kind)
+    return kind
+
+
+def local_or_pulled(source: Path | str, kind: str) -> Path:
+    """The folder itself, or of a name that is no folder here, but could be a repository's, what the Hub has."""
+    folder = Path(source)
+    return folder if artifacts.present(folder) or not NAME.fullmatch(str(source)) else pulled(str(source), kind)
+
+
+def _kind(folder: Path) -> str:
+    """Of an artifact that can be shared. Raises InputError if it is none."""
+    if not (folder / artifacts.CONFIG).is_file():
+        raise InputError(f"{folder} is no artifact of gandistill: it has no {artifacts.CONFIG}")
+    kind = artifacts.read_json(folder / artifacts.CONFIG).get("kind")
+    if kind not in REPOSITORIES:
+        raise choices(f"kind of {folder} to share:", kind, [*REPOSITORIES])
+    return kind
+
+
+def _named(repository: str) -> str:
+    if not NAME.fullmatch(repository):
+        raise InputError(f"Bad repository {repository!r}, expected OWNER/NAME")
+    return repository
+
+
+def _asked(ask: Callable[[], T], problem: str, advice: str) -> T:
+    """What the Hub answers. Raises InputError if it does not."""
+    try:
+        return ask()
+    except InputError:
+        raise
+    except Exception as error:  # offline, refused, not found, time-out: each has its own class in each HTTP library
+        raise InputError(f"{problem} ({type(error).__name__}): {advice}") from None
