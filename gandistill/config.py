@@ -8,6 +8,7 @@ from typing import Any, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gandistill import shipped
 from gandistill.errors import InputError
 
 
@@ -24,9 +25,10 @@ class Config(BaseModel):
     def load(cls, path: Path | str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Self:
         """Read a YAML file (none: all defaults) and apply ``a.b=value`` overrides, values parsed as YAML.
 
+        Where there is no file at ``path`` it may be the name of a recipe that ships, such as ``ravdess/gan_att``.
         Raises InputError naming file, key and valid choices.
         """
-        values = {} if path is None else _read(Path(path))
+        values = {} if path is None else read(shipped.file("recipes", Path(path)))
         for override in overrides:
             key, equals, value = override.partition("=")
             if not equals:
@@ -59,7 +61,8 @@ class Config(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=False)
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The plain values of a YAML file and of its chain of bases, which ``seen`` holds so far. Raises InputError."""
     if not path.is_file():
         raise InputError(f"No config file {path}")
     if path.resolve() in seen:
@@ -76,7 +79,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read(path.parent / str(base), (*seen, path.resolve())), values)
+    return _merge(read(path.parent / str(base), (*seen, path.resolve())), values)
 
 
 def _parse(text: str, where: str) -> Any:
