@@ -46,7 +46,7 @@ def file(what: str, path: Path) -> Path:
     ours, name = names(what), path.as_posix()
     if name in ours:
         return ours[name]
-    near = get_close_matches(name, ours)
+    near = get_close_matches("/".join(path.with_suffix("").parts[-2:]), ours)  # as of a path in a checkout
     perhaps = f", perhaps [{', '.join(near)}]" if near else ""
     kind = {"recipes": "config file", "plans": "plan"}[what]
     raise InputError(f"No {kind} {path}, nor one of that name in 'gandistill {what}'{perhaps}")

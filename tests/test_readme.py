@@ -36,6 +36,8 @@ def flat(group: Any, before: str = "") -> dict[str, Any]:
 COMMANDS = flat(typer.main.get_command(app))
 PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
+TABLES = ("tables.py", "trajectory.py", "selfdistill.py")
+"""Scripts whose work `gandistill tables` does."""
 ELSEWHERE = ("..", "work", "path", ".venv", "facebook")
 """Where paths in the README begin that are not in the repository: what commands write, what a reader or the Hub has."""
 
@@ -83,6 +85,8 @@ def command_of(words: list[str]) -> str:
 
 
 def options(command: str) -> set[str]:
+    if command == "tables":  # which hands all of them on
+        return {option for name in TABLES for option in re.findall(r'"(--[a-z-]+)"', script(ROOT / "eval" / name))}
     return {option for parameter in COMMANDS[command].params for option in parameter.opts if option[:2] == "--"}
 
 
