@@ -262,6 +262,7 @@ WRONG_NAMES = [
     ("--balanced --out", "--balance --out", "--balance in 'gandistill sample"),
     ("`--resume`", "`--skip-bad`", "--skip-bad in '--skip-bad': no such option"),
     ("`--columns emotion", "`--rename emotion", "--rename in '--rename"),
+    ("--jobs 2 --table 2", "--cores 2 --table 2", "--cores in 'tables whisper"),
     ("--table 2 --jobs 2", "--table 2 --cores 2", "--cores in 'python eval/tables.py"),
     ("`make test`", "`make tests`", "make tests: no such target"),
     ("make demo CORPUS=", "make demo DATA=", "DATA=: the Makefile does not use it"),
