@@ -10,12 +10,13 @@ The paper's values stand beside ours where corpus, split and upstream are the pa
 
 from pathlib import Path
 
-from gandistill.experiments.command import answer, parser_of
-from gandistill.experiments.selfdistill.command import make
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import answer
+from gandistill.experiments.selfdistill.command import make, parser
 
 
 def main() -> None:
-    answer(parser_of("selfdistill", __doc__, Path(__file__).parents[1], "selfdistill-"), make)
+    answer(parser(__doc__, Checkout(Path(__file__).parents[1])), make)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ is the same, and under "other corpus" where it is not.
 
 from pathlib import Path
 
-from gandistill.experiments.gan import command
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import answer
+from gandistill.experiments.gan.command import make, parser
 
 
 def main() -> None:
-    command.main(__doc__, Path(__file__).parents[1])
+    answer(parser(__doc__, Checkout(Path(__file__).parents[1])), make)
 
 
 if __name__ == "__main__":

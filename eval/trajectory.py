@@ -9,12 +9,13 @@ The paper's values stand beside ours where networks, points per class and steps 
 
 from pathlib import Path
 
-from gandistill.experiments.command import answer, parser_of
-from gandistill.experiments.trajectory.command import make
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import answer
+from gandistill.experiments.trajectory.command import make, parser
 
 
 def main() -> None:
-    answer(parser_of("trajectory", __doc__, Path(__file__).parents[1], "trajectory-"), make)
+    answer(parser(__doc__, Checkout(Path(__file__).parents[1])), make)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ Out = Annotated[Path, typer.Option(help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 SeedSetting = Annotated[int | None, typer.Option(min=0, help="Decides everything random.")]
-ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML of settings, or a name that 'gandistill recipes' lists.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 Inexact = Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")]
@@ -103,6 +103,16 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         return
     for key, value in result.items():
         print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+
+
+def _catalogue(what: str, as_json: bool) -> None:
+    from gandistill.shipped import catalogue
+
+    result = {what: catalogue(what)}
+    for each in [] if as_json else result.pop(what):
+        commands = f" ({', '.join(each['commands'])})" if each["commands"] else ""
+        print(f"{each['name']:<36} {each['what']}{commands}")
+    _print(result, as_json)
 
 
 def _as_settings(**options: object) -> list[str]:
@@ -214,13 +224,14 @@ def audit(
     from gandistill.corpora import splits
     from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
+    from gandistill.svg import check_drawing, write_figure
 
+    if figure is not None:
+        check_drawing()
     entries = read_manifest(manifest)
     report, sound = splits.audit(entries), health(entries)
     print(f"{sound}\n\n{report}")
     if figure is not None:
-        from gandistill.svg import write_figure
-
         write_figure(sound.figure, figure)
     heard = {entry.id: entry for entry in sound.entries}
     splits.check([heard.get(entry.id, entry) for entry in entries], report, read_origin(manifest).get("protocol"))
@@ -713,6 +724,26 @@ def pull(
     from gandistill.console import say
 
     say(f"{out}: a {hub.pull(repository, out, revision)}")
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List every recipe that --config takes by its name, what it is, and the commands that it is for."""
+    _catalogue("recipes", as_json)
+
+
+@app.command()
+def plans(as_json: Json = False) -> None:
+    """List every plan that 'gandistill tables' takes by its name."""
+    _catalogue("plans", as_json)
+
+
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def tables(context: typer.Context) -> None:
+    """A paper's tables on a corpus, by a plan: PLAN CORPUS [OPTIONS]; --help says more."""
+    from gandistill.experiments import wings
+
+    wings.main(context.args)
 
 
 @app.command()

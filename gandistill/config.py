@@ -9,6 +9,7 @@ from typing import Any, Self, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from gandistill import shipped
 from gandistill.errors import InputError
 
 
@@ -25,9 +26,10 @@ class Config(BaseModel):
     def load(cls, path: Path | str | None = None, overrides: list[str] | tuple[str, ...] = ()) -> Self:
         """Read a YAML file (none: all defaults) and apply ``a.b=value`` overrides, values parsed as YAML.
 
+        Where there is no file at ``path`` it may be the name of a recipe that ships, such as ``ravdess/gan_att``.
         Raises InputError naming file, key and valid choices.
         """
-        values = {} if path is None else _read(Path(path))
+        values = {} if path is None else read(shipped.file("recipes", Path(path)))
         return cls.build(values, str(path) if path is not None else "--set", overrides)
 
     @classmethod
@@ -61,7 +63,8 @@ class Config(BaseModel):
         return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=False)
 
 
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The plain values of a YAML file and of its chain of bases, which ``seen`` holds so far. Raises InputError."""
     if not path.is_file():
         raise InputError(f"No config file {path}")
     if path.resolve() in seen:
@@ -78,7 +81,7 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     if base is None:
         return values
-    return _merge(_read(path.parent / str(base), (*seen, path.resolve())), values)
+    return _merge(read(path.parent / str(base), (*seen, path.resolve())), values)
 
 
 def _parse(text: str, where: str) -> Any:

@@ -1,17 +1,37 @@
-"""Figures as SVG files."""
+"""Figures as SVG files. They need matplotlib, which only the extra ``figures`` installs."""
 
 import io
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gandistill import artifacts
+from gandistill.console import say
+from gandistill.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def write_figure(make: Callable[[], Figure], out: Path) -> None:
-    """Write a figure as SVG, the same bytes each time."""
+def check_drawing() -> None:
+    """Raise InputError unless figures can be drawn: before work whose only end is one."""
+    if find_spec("matplotlib") is None:
+        raise InputError("Figures need matplotlib: pip install 'gandistill[figures]'")
+
+
+def write_figure(make: "Callable[[], Figure]", out: Path) -> None:
+    """Write a figure as SVG, the same bytes each time; without matplotlib none, and that is said.
+
+    What stands beside it is kept: whoever installs it runs the same command again, which computes nothing anew.
+    """
+    try:
+        check_drawing()
+    except InputError as error:
+        say(f"{out} is not drawn. {error}, then run this again")
+        return
+    import matplotlib as mpl
+
     with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time
         text = io.StringIO()
         make().savefig(text, format="svg", metadata={"Date": None})

@@ -40,6 +40,9 @@ COMMANDS = {
     "predict": "head files --set --json --device",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
+    "recipes": "--json",
+    "plans": "--json",
+    "tables": "plan corpus --jobs --work --out --table --speakers --set --shard",
     "demo": "--corpus --out --json",
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",
@@ -172,6 +175,24 @@ def test_columns_whose_names_hold_commas_and_equals_signs(work: Path, tmp_path: 
 
 def test_audit(work: Path):
     assert "train" in succeed("audit", work / "manifest.csv").out
+
+
+def test_a_figure_that_cannot_be_drawn_is_refused_before_the_work(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = run("audit", work / "manifest.csv", "--figure", tmp_path / "a.svg")
+    needed = "gandistill: Figures need matplotlib: pip install 'gandistill[figures]'\n"
+    assert (done.code, done.out, done.err) == (2, "", needed)
+
+
+def test_what_ships_is_listed_with_what_it_is_for():
+    listed = succeed("recipes").out.splitlines()
+    (line,) = [line for line in listed if line.startswith("ravdess/gan_att ")]
+    assert line.endswith(" as long as the median clip. (train)")
+    (named,) = [each for each in succeed("plans", "--json").json["plans"] if each["name"] == "whisper_quick"]
+    assert named["what"] == "As whisper.yaml, one fold and three draws: within half an hour on two cores."
+    assert succeed("plans").out.splitlines()[-1].startswith("whisper_time ")
 
 
 def test_heads():

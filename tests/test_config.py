@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from gandistill.config import Config
 from gandistill.errors import InputError, choices
+from gandistill.gan.settings import GanConfig
+
+RECIPES = Path(__file__).parents[1] / "recipes"
 
 
 class Training(Config):
@@ -143,6 +146,14 @@ def test_an_anchor_may_be_merged(tmp_path: Path) -> None:
     assert Recipe.load(put(tmp_path / "a.yaml", text)).training.updates == 3
     merged = "layers: [&w {width: 3}, {<<: *w}]\n"
     assert [layer.width for layer in Recipe.load(put(tmp_path / "b.yaml", merged)).layers] == [3, 3]
+
+
+def test_a_recipe_that_ships_is_named_without_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ravdess/gan_cnn, whose base lies beside it."""
+    monkeypatch.chdir(tmp_path)
+    named = GanConfig.load("ravdess/gan_cnn", ["training.seed=3"])
+    assert named == GanConfig.load(RECIPES / "ravdess" / "gan_cnn.yaml", ["training.seed=3"])
+    assert named.architecture.kind == "gan-cnn"
 
 
 def test_a_missing_file_or_a_folder_is_refused(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def flat(group: Any, before: str = "") -> dict[str, Any]:
 COMMANDS = flat(typer.main.get_command(app))
 PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
+TABLES = ("tables.py", "trajectory.py", "selfdistill.py")
+"""Scripts whose work `gandistill tables` does."""
 ELSEWHERE = ("..", "work", "path", ".venv", "facebook")
 """Where paths in sentences begin that are not in the repository: what commands write, what a reader or the Hub has."""
 SPEAKING = ("audit",)
@@ -101,6 +103,8 @@ def command_of(words: list[str]) -> str:
 
 
 def options(command: str) -> set[str]:
+    if command == "tables":  # which hands all of them on
+        return {option for name in TABLES for option in re.findall(r'"(--[a-z-]+)"', script(ROOT / "eval" / name))}
     return {option for parameter in COMMANDS[command].params for option in parameter.opts if option[:2] == "--"}
 
 
@@ -307,6 +311,7 @@ WRONG_NAMES = [
     ("compress work/gan/generator --precision", "compress work/gan/generator --ppc", "--ppc in 'gandistill compress"),
     ("`--skip-bad`", "`--skip-worse`", "--skip-worse in '--skip-worse': no such option"),
     ("`--columns emotion", "`--rename emotion", "--rename in '--rename"),
+    ("--jobs 2 --table 2", "--cores 2 --table 2", "--cores in 'tables whisper"),
     ("--table 2 --jobs 2", "--table 2 --cores 2", "--cores in 'python eval/tables.py"),
     ("`make test`", "`make tests`", "make tests: no such target"),
     ("make demo CORPUS=", "make demo DATA=", "DATA=: the Makefile does not use it"),

@@ -79,8 +79,7 @@ def test_recipes_are_read_and_begin_with_the_command(recipe: Path):
     kind_of(recipe).load(recipe)
     text = recipe.read_text()
     assert text.startswith("#")
-    if recipe.parent.name != "heads":
-        assert f"--config recipes/{name_of(recipe)}" in text
+    assert f"--config recipes/{name_of(recipe)}" in text
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -1,24 +1,29 @@
 """Figures: panels, points with intervals, one legend."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import Facts
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-def grid(panels: int, columns: int) -> tuple[Figure, list[Axes]]:
+
+def grid(panels: int, columns: int) -> "tuple[Figure, list[Axes]]":
     """A figure of so many panels in rows of so many columns."""
+    from matplotlib.figure import Figure
+
     rows = -(-panels // columns)
     figure = Figure(figsize=(4.5 * min(columns, panels), 3.5 * rows), layout="constrained")
     return figure, [figure.add_subplot(rows, min(columns, panels), place + 1) for place in range(panels)]
 
 
 def points(
-    panel: Axes, x: Sequence[float], rows: Sequence[Facts], name: str, key: str = "uar", line: str = "-"
+    panel: "Axes", x: Sequence[float], rows: Sequence[Facts], name: str, key: str = "uar", line: str = "-"
 ) -> None:
     """Points in per cent with their intervals."""
     mean = np.array([row[key] for row in rows])
@@ -27,7 +32,7 @@ def points(
     panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
 
 
-def curves(panel: Axes, lines: Mapping[str, Sequence[tuple[int, Facts]]]) -> None:
+def curves(panel: "Axes", lines: Mapping[str, Sequence[tuple[int, Facts]]]) -> None:
     """UAR against points per class, a line for each name."""
     for nth, (name, line) in enumerate(lines.items()):
         aside = 1.02 ** (nth - len(lines) / 2)  # so that intervals do not hide each other
@@ -38,7 +43,7 @@ def curves(panel: Axes, lines: Mapping[str, Sequence[tuple[int, Facts]]]) -> Non
     panel.minorticks_off()
 
 
-def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+def legend(figure: "Figure", axes: "Sequence[Axes]") -> None:
     """One for all panels, below them."""
     handles = {
         label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from gandistill import __version__
 from gandistill.evaluate.markdown import put_table
+from gandistill.shipped import folder_of
 
 CODE = ("gandistill", "recipes", "eval/*.py", "eval/plans", "eval/expected")
 """What decides a result, in words that git takes."""
@@ -30,9 +32,14 @@ class Checkout:
         """Where the files of a plan go."""
         return self.root / "eval" / "results" / name
 
+    @property
+    def expected(self) -> Path:
+        """The folder of the papers' values."""
+        return self.root / "eval" / "expected"
+
     def reference(self, name: str) -> dict[str, Any]:
         """What a paper's table says, and of which setting."""
-        return yaml.safe_load((self.root / "eval" / "expected" / f"{name}.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_load((self.expected / f"{name}.yaml").read_text(encoding="utf-8"))
 
     def put(self, maker: str, digest: str) -> None:
         """Put what of tables says most into the documents that have a place for it."""
@@ -49,3 +56,26 @@ class Checkout:
 
         head, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", *CODE)
         return f"{head or 'unknown'}{', changed' if changed else ''}"
+
+
+class Outside(Checkout):
+    """The current folder, where there is no checkout: recipes and values come with the package, README stays alone."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    @property
+    def recipes(self) -> Path:
+        return folder_of("recipes")
+
+    @property
+    def expected(self) -> Path:
+        return folder_of("expected")
+
+    def results(self, name: str) -> Path:
+        return Path("results", name)
+
+    def put(self, maker: str, digest: str) -> None: ...
+
+    def commit(self) -> str:
+        return f"unknown, gandistill {__version__}"

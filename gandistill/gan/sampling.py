@@ -36,6 +36,7 @@ from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
 from gandistill.numerics import no_tf32, noise, one_thread
+from gandistill.shipped import folder_of
 
 KIND = "generator"
 SHIPPED = "ravdess-gan-att"
@@ -250,11 +251,7 @@ def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
 
 def shipped() -> Path:
     """The small generator that comes with the package. Raises InputError if this installation lacks it."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "checkpoints", package.parent / "checkpoints"):  # installed, or run from a checkout
-        if (folder / SHIPPED / artifacts.CONFIG).is_file():
-            return folder / SHIPPED
-    raise InputError("This installation has no generator of its own: name a generator folder")
+    return folder_of("checkpoints") / SHIPPED
 
 
 def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft: bool = False) -> None:

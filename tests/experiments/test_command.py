@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gandistill.errors import InputError, RunError
+from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.command import answer, parser_of
 
 README = "<!-- table: eval/tables.py quick -->\n<!-- end of table -->\n"
@@ -28,8 +29,8 @@ def answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answer:
                 raise raised
             return "the digest"
 
-        monkeypatch.setattr(sys, "argv", ["tables.py", "plans/quick.yaml", "corpus", *arguments])
-        answer(parser_of("tables", "It makes tables.", tmp_path, "gan-"), make)
+        monkeypatch.setattr(sys, "argv", ["tables.py", "quick", "corpus", *arguments])
+        answer(parser_of("tables", "It makes tables.", Checkout(tmp_path), "gan-"), make)
         return given[0]
 
     return run
@@ -41,6 +42,13 @@ def test_a_digest_goes_to_its_place_unless_files_go_elsewhere(answered: Answer, 
     assert (tmp_path / "README.md").read_text() == README
     assert answered().out == tmp_path / "eval" / "results" / "gan-quick"
     assert "the digest" in (tmp_path / "README.md").read_text()
+
+
+def test_a_bad_option_is_one_line(answered: Answer, capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        answered("--colour", "red")
+    said = "tables: unrecognized arguments: --colour red (see tables.py --help)\n"
+    assert (ended.value.code, capfd.readouterr().err) == (2, said)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,19 @@ LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
 EXACT = {"precision": "float64", "updates": 20, "evaluate_every": 10, "checkpoint_every": 10, "penalty_every": 2}
 
 
+COMMAND = ("-m", "gandistill", "train")
+
+
 def machines(
-    config: str, *arguments: object, script: str = "train_gan.py", **environment: str
+    config: str, *arguments: object, start: Sequence[str] = (f"{ROOT}/recipes/train_gan.py",), **environment: str
 ) -> list[subprocess.Popen[str]]:
-    """Start a script of ``recipes/`` by an accelerate config of ours, once for each machine that it names."""
+    """Start a script or a module by an accelerate config of ours, once for each machine that it names."""
     path = ROOT / "recipes" / "accelerate" / config
     count = int(next(line for line in path.read_text().splitlines() if "num_machines" in line).split()[1])
     started, meet = [], ["--main_process_ip", "127.0.0.1", "--main_process_port", str(free_port())]
     for rank in range(count):
         place = ["--machine_rank", str(rank), *meet] if count > 1 else []
-        command = [*LAUNCH, str(path), *place, str(ROOT / "recipes" / script), *map(str, arguments)]
+        command = [*LAUNCH, str(path), *place, *start, *map(str, arguments)]
         environ = ENVIRONMENT | environment
         started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environ))
     return started
@@ -105,7 +109,7 @@ def test_two_processes_fit_the_closed_form_of_one_and_make_it_again(configured: 
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     asked = ("--config", tmp_path / "config.yaml", "--out", tmp_path / "two")
     for again in ((), ("--resume",)):
-        said = finished(machines("cpu.yaml", *asked, *again))
+        said = finished(machines("cpu.yaml", *asked, *again, start=COMMAND))
         assert said.count("Generator: ") == 1, "one speaks for both"
         made = Sampler.open(tmp_path / "two")
         assert all(map(torch.equal, made.samples(1, 5, 0), Sampler.open(closed_form).samples(1, 5, 0)))
@@ -124,7 +128,7 @@ def test_a_bad_setting_ends_all_of_them(exact: tuple[GanConfig, Path, Path], tmp
     _, file, _ = exact
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    (process,) = machines("cpu.yaml", "--config", file, "--out", tmp_path / "mine")
+    (process,) = machines("cpu.yaml", "--config", file, "--out", tmp_path / "mine", start=COMMAND)
     said = process.communicate(timeout=300)[1]
     assert process.returncode != 0
     assert f"gandistill: {tmp_path / 'mine'} exists and is not a run" in said

@@ -489,10 +489,10 @@ def test_its_bank_is_the_converged_heads(folder: Path, bank: Path):
 def test_the_shipped_generator(monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path):
     """From a checkout and from an installed package; a plain sentence where it is absent."""
     shutil.copytree(trained / "generator", tmp_path / "checkpoints" / "ravdess-gan-att")
-    monkeypatch.setattr("gandistill.gan.sampling.__file__", str(tmp_path / "gandistill" / "gan" / "sampling.py"))
+    monkeypatch.setattr("gandistill.shipped.PACKAGE", tmp_path / "gandistill")
     assert shipped() == tmp_path / "checkpoints" / "ravdess-gan-att"
     shutil.move(tmp_path / "checkpoints", tmp_path / "gandistill" / "checkpoints")
     assert shipped() == tmp_path / "gandistill" / "checkpoints" / "ravdess-gan-att"
     shutil.rmtree(tmp_path / "gandistill")
-    with pytest.raises(InputError, match="name a generator folder"):
+    with pytest.raises(InputError, match="has no checkpoints of its own: install it anew, or name a path"):
         shipped()

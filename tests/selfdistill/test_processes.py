@@ -16,7 +16,7 @@ from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
 from gandistill.selfdistill.layerwise import LayerwiseStudent, layerwise_loss
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.training import train
-from tests.gan.test_processes import finished, machines
+from tests.gan.test_processes import ROOT, finished, machines
 from tests.selfdistill.conftest import TINY
 
 SURE = dict.fromkeys(("activation_dropout", "attention_dropout", "hidden_dropout", "feat_proj_dropout"), 0.0)
@@ -32,7 +32,7 @@ def test_two_processes_equal_one(configured: Any, tmp_path: Path):
     train(config, tmp_path / "one")
     (tmp_path / "config.yaml").write_text(config.to_yaml())
     arguments = ("--config", tmp_path / "config.yaml", "--out", tmp_path / "two")
-    said = finished(machines("cpu.yaml", *arguments, script="train_selfdistill.py"))
+    said = finished(machines("cpu.yaml", *arguments, start=[f"{ROOT}/recipes/train_selfdistill.py"]))
     assert said.count("Network: ") == 1, "one speaks for both"
     for stage in ("", "layerwise"):
         one, two = tmp_path / "one" / stage, tmp_path / "two" / stage

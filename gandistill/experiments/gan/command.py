@@ -1,4 +1,4 @@
-"""``python eval/tables.py``: a plan's table, from the corpus to its files."""
+"""A table of a plan, from the corpus to its files."""
 
 import argparse
 import re
@@ -7,7 +7,8 @@ from pathlib import Path
 from gandistill.console import say
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
-from gandistill.experiments.command import answer, parser_of
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import Parser, parser_of
 from gandistill.experiments.gan.files import write
 from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import BOTH, Fold, Rows
@@ -20,14 +21,14 @@ from gandistill.features.extract import ExtractConfig, extract
 from gandistill.heads.bank import BankConfig
 
 
-def main(what: str | None, root: Path) -> None:
-    """Answer the command line of the script in the checkout ``root``; ``what`` it does."""
-    parser = parser_of("tables", what, root)
-    parser.add_argument("--table", type=int, choices=(*TABLES,), required=True)
-    parser.add_argument("--speakers", type=Path, help="where the corpus of speakers lies, if the plan names one")
-    parser.add_argument("--set", action="append", default=[], help="of the extraction, such as whisper.model=FOLDER")
-    parser.add_argument("--shard", default="1/1", help="i/n: only the i-th of n parts of the work")
-    answer(parser, make)
+def parser(what: str | None, checkout: Checkout) -> Parser:
+    """The options of ``make``; ``what`` it does."""
+    taken = parser_of("tables", what, checkout)
+    taken.add_argument("--table", type=int, choices=(*TABLES,), required=True)
+    taken.add_argument("--speakers", type=Path, help="where the corpus of speakers lies, if the plan names one")
+    taken.add_argument("--set", action="append", default=[], help="of the extraction, such as whisper.model=FOLDER")
+    taken.add_argument("--shard", default="1/1", help="i/n: only the i-th of n parts of the work")
+    return taken
 
 
 def make(options: argparse.Namespace) -> str:

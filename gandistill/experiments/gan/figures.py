@@ -1,9 +1,9 @@
 """Figures of the GAN paper's tables: sizes, UAR against points, confusions, speakers."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from gandistill.evaluate.predictions import Predictions
@@ -12,8 +12,11 @@ from gandistill.experiments.gan.measured import GROUPS, Measured
 from gandistill.experiments.names import REAL, Facts
 from gandistill.metrics import confusion_matrix
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def sizes(table: Sequence[Facts]) -> Figure:
+
+def sizes(table: Sequence[Facts]) -> "Figure":
     """Bytes against UAR, where a row's form was judged."""
     shown = [row for row in table if "uar" in row]
     figure, (axes,) = canvas.grid(1, 1)
@@ -25,7 +28,7 @@ def sizes(table: Sequence[Facts]) -> Figure:
     return figure
 
 
-def curves(table: Sequence[Facts]) -> Figure:
+def curves(table: Sequence[Facts]) -> "Figure":
     """UAR against points per class with intervals, all real data as a line; a panel for each head and labels."""
     panels = list(dict.fromkeys((row["head"], row["labels"]) for row in table))
     figure, axes = canvas.grid(len(panels), 2)
@@ -44,7 +47,7 @@ def curves(table: Sequence[Facts]) -> Figure:
     return figure
 
 
-def confusions(table: Sequence[Facts], measured: Sequence[Measured]) -> Figure:
+def confusions(table: Sequence[Facts], measured: Sequence[Measured]) -> "Figure":
     """What the first head takes each class for, in per cent, means over all seeds: real data beside generated."""
     shown = [(row, judged) for row, judged in zip(table, measured, strict=True) if row["head"] == table[0]["head"]]
     shown = [(row, judged) for row, judged in shown if row["labels"] == table[0]["labels"]]
@@ -70,7 +73,7 @@ def taken_for(every: Sequence[Predictions]) -> tuple[list[str], NDArray[np.float
     return classes, 100 * shares / shares.sum(axis=1, keepdims=True).clip(min=1)  # a class may not occur
 
 
-def speakers(table: Sequence[Facts]) -> Figure:
+def speakers(table: Sequence[Facts]) -> "Figure":
     """Accuracy and equal error rate of each first layer, for all, seen and unseen speakers."""
     figure, axes = canvas.grid(2, 2)
     for panel, what in zip(axes, ("accuracy", "equal_error_rate"), strict=True):

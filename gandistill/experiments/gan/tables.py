@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gandistill.experiments.gan import figures, measured, printed, reference
 from gandistill.experiments.gan.measured import Measured
@@ -11,6 +10,9 @@ from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import Fold, Row, Rows
 from gandistill.experiments.names import Facts
 from gandistill.experiments.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Table:
     rows: Callable[[Rows], Iterator[Row]]
     measure: Callable[[Sequence[Row], Sequence[Fold], Store, Plan], list[Facts]]
     text: Callable[[Sequence[Facts], Plan], str]
-    figure: Callable[[Sequence[Facts], Sequence[Measured]], Figure]
+    figure: "Callable[[Sequence[Facts], Sequence[Measured]], Figure]"
     paper_key: Callable[[Facts], Facts]
     digest: Callable[[Sequence[Facts], Plan], str] = lambda *_: ""
     has_predictions: bool = False

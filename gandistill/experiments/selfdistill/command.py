@@ -1,8 +1,10 @@
-"""``python eval/selfdistill.py``: a plan's tables and figures, from the corpus to their files."""
+"""The tables and figures of a plan, from the corpus to their files."""
 
 import argparse
 
 from gandistill.console import say
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import Parser, parser_of
 from gandistill.experiments.jobs import compute
 from gandistill.experiments.selfdistill.costs import seconds, sizes
 from gandistill.experiments.selfdistill.files import write
@@ -10,6 +12,11 @@ from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import Rows, measured
 from gandistill.experiments.selfdistill.trials import inputs_of, jobs_of
 from gandistill.experiments.store import Store
+
+
+def parser(what: str | None, checkout: Checkout) -> Parser:
+    """The options of ``make``; ``what`` it does."""
+    return parser_of("selfdistill", what, checkout, "selfdistill-")
 
 
 def make(options: argparse.Namespace) -> str:

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gandistill.experiments import canvas
 from gandistill.experiments.names import Facts
@@ -13,6 +11,10 @@ from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
 from gandistill.selfdistill.inference import FUSION
 from gandistill.svg import write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> None:
@@ -22,7 +24,7 @@ def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> No
     write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
 
 
-def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
+def layers(rows: Sequence[Facts], plan: ExitPlan) -> "Figure":
     """Figure 2: a panel for each part; the student behind each layer, and its teacher."""
     figure, axes = canvas.grid(len(plan.parts), 2)
     for panel, part in zip(axes, plan.parts, strict=True):
@@ -36,7 +38,7 @@ def layers(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
     return figure
 
 
-def cost(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
+def cost(rows: Sequence[Facts], plan: ExitPlan) -> "Figure":
     """UAR against multiply-accumulates, a panel for each part: exits of one training are joined.
 
     Networks that were trained apart are not, and fusion, which is no exit, stands alone.
@@ -61,7 +63,7 @@ def cost(rows: Sequence[Facts], plan: ExitPlan) -> Figure:
     return figure
 
 
-def chance(panel: Axes, rows: Sequence[Facts], part: str) -> None:
+def chance(panel: "Axes", rows: Sequence[Facts], part: str) -> None:
     """A line at the UAR of whoever says one class always."""
     level = next(row[part]["uar"] for row in rows if row["network"] == CHANCE)
     panel.axhline(100 * level, color="black", linewidth=0.8, linestyle=":", label=CHANCE)

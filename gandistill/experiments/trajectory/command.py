@@ -1,8 +1,10 @@
-"""``python eval/trajectory.py``: a plan's tables and figures, from the corpus to their files."""
+"""The tables and figures of a plan, from the corpus to their files."""
 
 import argparse
 
 from gandistill.console import say
+from gandistill.experiments.checkout import Checkout
+from gandistill.experiments.command import Parser, parser_of
 from gandistill.experiments.jobs import compute
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.files import write
@@ -10,6 +12,11 @@ from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import Rows, inputs_of, measured
 from gandistill.experiments.trajectory.trials import jobs_of
 from gandistill.features.featureset import FeatureSet
+
+
+def parser(what: str | None, checkout: Checkout) -> Parser:
+    """The options of ``make``; ``what`` it does."""
+    return parser_of("trajectory", what, checkout, "trajectory-")
 
 
 def make(options: argparse.Namespace) -> str:

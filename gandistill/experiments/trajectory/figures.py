@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from gandistill.experiments import canvas
 from gandistill.experiments.differences import bounds
@@ -13,6 +11,10 @@ from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
 from gandistill.svg import write_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def draw(table: Sequence[Facts], out: Path) -> None:
@@ -23,7 +25,7 @@ def draw(table: Sequence[Facts], out: Path) -> None:
             write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
 
 
-def steps(rows: Sequence[Facts], part: str) -> Figure:
+def steps(rows: Sequence[Facts], part: str) -> "Figure":
     """A panel for each way to distil, points and student that has a curve; step 0 and random real points as bands."""
     shown = [row for row in rows if "matched" in row]
     named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
@@ -45,7 +47,7 @@ def steps(rows: Sequence[Facts], part: str) -> Figure:
     return figure
 
 
-def curves(rows: Sequence[Facts], part: str) -> Figure:
+def curves(rows: Sequence[Facts], part: str) -> "Figure":
     """UAR against points per class, a panel for each student; all real data as a line."""
     students = list(dict.fromkeys(row["student"] for row in rows))
     figure, axes = canvas.grid(len(students), 2)
@@ -76,7 +78,7 @@ def _line(row: Facts) -> str:
     return row["training set"] + soft if kept else ""
 
 
-def band(panel: Axes, uar: Facts, name: str, colour: str) -> None:
+def band(panel: "Axes", uar: Facts, name: str, colour: str) -> None:
     """A line in per cent with its interval."""
     low, high = bounds(uar)
     panel.axhline(100 * uar["uar"], color=colour, linewidth=0.8, linestyle="--", label=name)
