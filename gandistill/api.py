@@ -21,7 +21,7 @@ from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import Sampler, sampled, shipped
+from gandistill.gan.sampling import Sampler, named, sampled
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import card, closed_form
 from gandistill.heads.soft import are_soft
@@ -41,11 +41,10 @@ class Generator:
     def load(cls, source: Path | str | None = None, device: torch.device | str = "cpu") -> "Generator":
         """Read a generator's folder, or that of the run that trained it; without one, the generator that ships.
 
-        ``source`` may be a repository of the Hugging Face Hub too, OWNER/NAME, where no such folder is. Raises
-        InputError naming what is missing, altered or unknown.
+        Where there is no such folder ``source`` may be a name that ``gandistill generators`` lists, or a repository of
+        the Hugging Face Hub, OWNER/NAME. Raises InputError naming what is missing, altered or unknown.
         """
-        folder = shipped() if source is None else hub.local_or_pulled(source, GENERATOR)
-        return cls(Sampler.open(folder).to(device))
+        return cls(Sampler.open(hub.local_or_pulled(named(source), GENERATOR)).to(device))
 
     @classmethod
     def fit(cls, features: FeatureSet) -> "Generator":

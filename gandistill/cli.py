@@ -347,7 +347,9 @@ def train(
 
 @app.command()
 def sample(
-    generator: Annotated[Path | None, typer.Argument(help="Generator folder; none: the one that ships.")] = None,
+    generator: Annotated[
+        Path | None, typer.Argument(help="Folder, or name that 'gandistill generators' lists; none: ravdess-gan-att.")
+    ] = None,
     out: Out = Path("distilled"),
     ppc: Ppc = None,
     total: Total = None,
@@ -367,7 +369,7 @@ def sample(
     from gandistill.gan import sampling
     from gandistill.heads.soft import are_soft
 
-    sampler = sampling.Sampler.open(generator or sampling.shipped()).drawing(draws).to(processes.device(device))
+    sampler = sampling.Sampler.open(sampling.named(generator)).drawing(draws).to(processes.device(device))
     original = sampler.facts["class_counts"]
     class_counts = _points(
         sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
@@ -724,6 +726,19 @@ def pull(
     from gandistill.console import say
 
     say(f"{out}: a {hub.pull(repository, out, revision)}")
+
+
+@app.command()
+def generators(as_json: Json = False) -> None:
+    """List the generators that ship, which 'sample' takes by name, and where each came from."""
+    from gandistill.gan.sampling import catalogue
+
+    result = {"generators": catalogue()}
+    for each in [] if as_json else result.pop("generators"):
+        labels, size = ", ".join(each["labels"]), f"{each['bytes'] / 1e6:.1f} MB"
+        what = f"{each['kind']} of {each['corpus']} ({labels}) on {each['upstream']}, {each['dims']} dims"
+        print(f"{each['name']:<16} {what}, {size}, {each['licence']}")
+    _print(result, as_json)
 
 
 @app.command()

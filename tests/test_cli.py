@@ -26,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "ravdess"
 LABELS = ["angry", "happy", "neutral", "sad"]
 COMMANDS = {
-    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop",
+    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop "
+    "--name --licence",
     "audit": "manifest",
     "extract": "--upstream --config --set --out --skip-bad --device",
     "bank": "--config --set --out --device",
@@ -40,6 +41,9 @@ COMMANDS = {
     "predict": "head files --set --json --device",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
+    "push": "artifact repository --private",
+    "pull": "repository --out --revision",
+    "generators": "--json",
     "recipes": "--json",
     "plans": "--json",
     "tables": "plan corpus --jobs --work --out --table --speakers --set --shard",

@@ -249,9 +249,32 @@ def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
     return labels, dims
 
 
-def shipped() -> Path:
-    """The small generator that comes with the package. Raises InputError if this installation lacks it."""
-    return folder_of("checkpoints") / SHIPPED
+def shipped(name: str = SHIPPED) -> Path:
+    """A generator that comes with the package. Raises InputError if this installation lacks it."""
+    return folder_of("checkpoints") / name
+
+
+def named(source: Path | str | None) -> Path:
+    """The folder that a source names: itself, or where there is none, the generator of that name that ships.
+
+    None is ``SHIPPED``. Raises InputError if this installation lacks it.
+    """
+    if source is None:
+        return shipped()
+    ships = not artifacts.present(Path(source)) and (shipped(str(source)) / artifacts.CONFIG).is_file()
+    return shipped(str(source)) if ships else Path(source)
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Of each generator that ships its ``name``, ``kind``, ``corpus``, ``licence``, ``labels``, ``upstream`` (what its
+    features come from), ``dims``, ``bytes`` and ``path``."""
+    described = []
+    for path in sorted(folder_of("checkpoints").glob(f"*/{artifacts.CONFIG}")):
+        facts, folder = artifacts.read_json(path), path.parent
+        told = {key: facts[key] for key in ("corpus", "licence", "labels", "dims")}
+        told |= {"upstream": facts["upstream"]["name"], "kind": facts["architecture"]["kind"]}
+        described.append({"name": folder.name} | told | {"bytes": artifacts.bytes_on_disk(folder), "path": str(folder)})
+    return described
 
 
 def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft: bool = False) -> None:

@@ -23,6 +23,8 @@ from gandistill.gan.sampling import (
     BANK,
     WEIGHTS,
     Sampler,
+    catalogue,
+    named,
     sample,
     sampled,
     shipped,
@@ -496,3 +498,26 @@ def test_the_shipped_generator(monkeypatch: pytest.MonkeyPatch, trained: Path, t
     shutil.rmtree(tmp_path / "gandistill")
     with pytest.raises(InputError, match="has no checkpoints of its own: install it anew, or name a path"):
         shipped()
+
+
+@pytest.mark.parametrize("facts", catalogue(), ids=lambda facts: facts["name"])
+def test_what_ships_draws_by_its_name(facts: dict, tmp_path: Path):
+    """Each whole, small, with the statistics of designed draws and a bank, and under a licence that is said."""
+    artifacts.open_artifact(Path(facts["path"]), "generator", verify=True)
+    sampler = Sampler.open(named(facts["name"]))
+    assert facts["bytes"] < 16e6
+    assert facts["licence"] == "CC BY-NC-SA 4.0"
+    assert sampler.design is not None
+    drawn = sampled(sampler, dict.fromkeys(facts["labels"], 2), 0, soft=True)
+    assert drawn.dims == facts["dims"]
+    assert drawn.config["upstream"]["name"] == facts["upstream"]
+    assert drawn.soft is not None
+
+
+def test_a_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert named("ravdess-whisper") == shipped("ravdess-whisper")
+    (tmp_path / "ravdess-whisper").mkdir()
+    assert named("ravdess-whisper") == Path("ravdess-whisper")
+    assert named(Path("nothing")) == Path("nothing")
+    assert named(None) == shipped()
