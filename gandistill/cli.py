@@ -703,6 +703,27 @@ def export_exit(
 
 
 @app.command()
+def attack(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a distilled set or a head.")],
+    features: Annotated[Path, typer.Argument(help="Feature set that it was made from, with speakers held out.")],
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Attack an artifact as whoever holds it could: was this speaker, was this utterance, in its training?
+
+    An area under the ROC curve (AUC) of 0.5 tells nothing, of 1 everything. Low ones show no privacy: other attacks may
+    do better.
+    """
+    from gandistill.features.featureset import FeatureSet
+    from gandistill.privacy.attack import attack, lines
+
+    result = attack(artifact, FeatureSet.open(features), seed)
+    if not as_json:
+        print("\n".join(lines(result)))
+    _print(result if as_json else {}, as_json)
+
+
+@app.command()
 def push(
     artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a head, a bank or a feature set.")],
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub; made if it is not there.")],

@@ -1,0 +1,50 @@
+"""The likelihood-ratio attack on what a closed form gives away: its class means (Carlini et al. 2022, LiRA).
+
+An attacker who knows the population computes the class means of many random groups of speakers, as many as trained the
+artifact. For each utterance x of class c the statistic t(x) = |x - m_c|^2 is spread one way where x's speaker is in the
+group and another where not; the score is the log-likelihood ratio of the artifact's own t(x) between the two.
+
+Shapes: N utterances, K dims, C classes, J shadows.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gandistill.numerics import keyed
+from gandistill.privacy.membership import Bools, Floats, People
+
+SHADOWS = 256
+"""Groups: means cost nothing, and each speaker should be in and out of many."""
+
+
+def likelihood_ratio(means: Floats, people: People, seed: int, shadows: int = SHADOWS) -> Floats:
+    """The score [N] of every utterance, members or not, against the artifact's class ``means`` [C, K]."""
+    names = np.unique(people.speakers)
+    size, generator = len(np.unique(people.speakers[people.members])), keyed(seed, 2)
+    statistics, inside = [], []
+    for _ in range(shadows):
+        group = np.isin(people.speakers, generator.permutation(names)[:size])
+        statistics.append(_statistic(_class_means(people, group, len(means)), people))
+        inside.append(group)
+    t, is_in = np.stack(statistics), np.stack(inside)  # [J, N] both
+    return _log_likelihood(_statistic(means, people), t, is_in) - _log_likelihood(_statistic(means, people), t, ~is_in)
+
+
+def _class_means(people: People, group: Bools, classes: int) -> Floats:
+    """Of a group's utterances [C, K]; of a class that it lacks, of all its utterances."""
+    means = np.tile(people.points[group].mean(0), (classes, 1))
+    for c in np.unique(people.targets[group]):
+        means[c] = people.points[group & (people.targets == c)].mean(0)
+    return means
+
+
+def _statistic(means: Floats, people: People) -> Floats:
+    return np.square(people.points - means[people.targets]).sum(1)
+
+
+def _log_likelihood(own: Floats, t: Floats, chosen: NDArray[np.bool_]) -> Floats:
+    """Of ``own`` [N] under a Gaussian with the moments of those of t [J, N] that are ``chosen`` [J, N]."""
+    weights = chosen / np.maximum(chosen.sum(0), 1)
+    mean = (weights * t).sum(0)
+    variance = (weights * np.square(t - mean)).sum(0) + 1e-12
+    return -0.5 * (np.square(own - mean) / variance + np.log(variance))
