@@ -591,11 +591,18 @@ def export_exit(
 
 @app.command()
 def demo(
-    corpus: Annotated[Path | None, typer.Option(help="RAVDESS on disk; none: a corpus that is synthesised.")] = None,
-    out: Out = Path("work/demo"),
+    corpus: Annotated[Path | None, typer.Option(help="Corpus on disk; none: one that is synthesised.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--corpus-kind", help=f"What it is, where its files do not tell: {CORPORA}")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="As of prepare; none: the usual one of the corpus.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; none: work/demo, or work/demo-KIND for a corpus on disk.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train a bank and a GAN too, which takes minutes.")] = False,
     as_json: Json = False,
 ) -> None:
     """The main job: corpus to generator to balanced set to recogniser, beside honest controls."""
     from gandistill import demo
 
-    demo.demo(corpus, out, as_json)
+    demo.demo(corpus, out, as_json, kind, protocol, full)
