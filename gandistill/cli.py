@@ -19,7 +19,6 @@ from gandistill.errors import InputError, RunError
 app = typer.Typer(
     name="gandistill",
     help="Turn a labelled emotional-speech corpus into a small generator that replaces it.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -29,7 +28,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 SeedSetting = Annotated[int | None, typer.Option(min=0, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML file of settings.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, key=value; may be repeated. 'gandistill settings COMMAND' lists them."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 Inexact = Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")]
 Ppc = Annotated[int | None, typer.Option(help="Points per class.")]
@@ -587,6 +589,21 @@ def export_exit(
     from gandistill.selfdistill import export
 
     _print(export.export(network, exit, out, precision, form), as_json)
+
+
+@app.command("settings")
+def list_settings(
+    command: Annotated[list[str], typer.Argument(help="Such as train, or trajectory distil.")],
+    as_json: Json = False,
+) -> None:
+    """List what --set and --config of a command take: every setting, its default and its meaning."""
+    from gandistill.settings import config_of, settings_of
+
+    listed = settings_of(config_of(" ".join(command)))
+    if as_json:
+        _print({"command": " ".join(command), "settings": [setting.to_dict() for setting in listed]}, as_json)
+    else:
+        print("\n".join(map(str, listed)))
 
 
 @app.command()

@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate": "--split --json",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
+    "settings": "command --json",
     "demo": "--corpus --corpus-kind --protocol --out --full --json",
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",
