@@ -45,6 +45,9 @@ DrawsOption = Annotated[
     typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
 METHODS = (
@@ -223,6 +226,7 @@ def extract(
     settings: Settings = None,
     skip_bad: SkipBad = False,
     device: Device = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Turn the audio of a manifest into a feature set; goes on where it was stopped.
 
@@ -232,7 +236,11 @@ def extract(
     from gandistill.features import extract
 
     extract_config = extract.ExtractConfig.load(config, [*_as_settings(upstream=upstream or None), *(settings or [])])
-    extract.extract(manifest, extract_config, out, skip_bad, processes.device(device))
+    given = (manifest, extract_config, out, skip_bad, processes.device(device))
+    if dry_run:
+        _print(extract.forecast(*given), as_json=False)
+    else:
+        extract.extract(*given)
 
 
 @app.command()
@@ -242,6 +250,7 @@ def bank(
     config: ConfigFile = None,
     settings: Settings = None,
     device: Device = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the bank of frozen heads on the train part."""
     from gandistill import processes
@@ -249,6 +258,11 @@ def bank(
     from gandistill.heads.bank import BankConfig, build_bank
 
     bank_config = BankConfig.load(config, settings or [])
+    if dry_run:
+        from gandistill import forecast
+
+        _print(forecast.bank(FeatureSet.open(features), bank_config, out, processes.device(device)), as_json=False)
+        return
     build_bank(FeatureSet.open(features), bank_config, out, {"command": "bank"}, processes.device(device))
 
 
@@ -294,6 +308,7 @@ def train(
     settings: Settings = None,
     resume: Resume = False,
     inexact: Inexact = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a generator; without features, on the synthetic corpus."""
     from gandistill.demo import with_inputs
@@ -301,7 +316,13 @@ def train(
     from gandistill.gan.settings import GanConfig
     from gandistill.run import configured
 
-    gan_config = with_inputs(configured(GanConfig, config, settings or [], out, resume), out)
+    gan_config = configured(GanConfig, config, settings or [], out, resume)
+    if dry_run:
+        from gandistill import forecast
+
+        _print(forecast.training(gan_config, out), as_json=False)
+        return
+    gan_config = with_inputs(gan_config, out)
     training.train(gan_config, out, resume, inexact)
 
 

@@ -26,10 +26,10 @@ LABELS = ["angry", "happy", "neutral", "sad"]
 COMMANDS = {
     "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop",
     "audit": "manifest",
-    "extract": "--upstream --config --set --out --skip-bad --device",
-    "bank": "--config --set --out --device",
+    "extract": "--upstream --config --set --out --skip-bad --device --dry-run",
+    "bank": "--config --set --out --device --dry-run",
     "select": "--method --ppc --total --balanced --as-original --counts --bytes --labels --bank --seed --out",
-    "train": "--config --set --out --resume --allow-inexact-resume",
+    "train": "--config --set --out --resume --allow-inexact-resume --dry-run",
     "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out --device",
     "compress": "--precision --out",
     "train-head": "--head --dev --labels --seed --config --set --out --device",
