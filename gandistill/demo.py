@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from gandistill import artifacts, processes
 from gandistill.console import say, track
 from gandistill.controls.select import RECENTRED, select
 from gandistill.corpora import kinds
+from gandistill.corpora.prepare import READERS
 from gandistill.corpora.synthetic import NAME as SYNTHETIC
 from gandistill.corpora.synthetic import synthesise
-from gandistill.errors import InputError
+from gandistill.errors import InputError, choices
 from gandistill.evaluate.markdown import percent, plain
 from gandistill.evaluate.significance import interval
 from gandistill.experiments.inputs import Inputs, inputs_in, make_inputs
@@ -90,6 +92,8 @@ def recognised(corpus: Path, kind: str | None, protocol: str | None) -> Source:
     Raises InputError if there is none, its kind cannot be told, or it names no emotions.
     """
     kind = kind or kinds.kind_of(corpus)
+    if kind not in READERS:
+        raise choices("--corpus-kind", kind, READERS)
     if kind == "voxceleb1":
         raise InputError(f"{corpus}: nobody labelled the emotions of {kind}, so there are no classes to distil")
     return Source(kind, corpus, protocol or kinds.usual_protocol(kind))
@@ -115,6 +119,8 @@ def demo(
     read.
     """
     start = time.monotonic()
+    if corpus is None and (kind or protocol):
+        raise InputError("--corpus-kind and --protocol go with --corpus: the synthetic corpus has its own")
     given = None if corpus is None else recognised(corpus, kind, protocol)
     work = out or Path("work", "demo" if given is None else f"demo-{given.kind}")
     if given is None:
@@ -153,7 +159,7 @@ class Bench:
             sample(sampler, self._counts(ppc), seed, out / str(seed), soft)
             return FeatureSet.open(out / str(seed))
 
-        return Row(name, ppc, draw)
+        return Row(name, ppc, cache(draw))
 
     def judge(self, rows: Sequence[Row], *heads: str) -> None:
         """UAR on the test part of heads trained on each row's set, a draw and a head a seed; each is said at once."""

@@ -290,6 +290,13 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "no device to sample on": (["sample", "WORK/gan", "--ppc", 3, "--device", "cpu:1"], "expected one of [cpu"),
     "no device for a head": (["train-head", "WORK/random", "--out", "TMP/x", "--device", ""], "Bad device ''"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
+    "a demo of no corpus known": (["demo", "--corpus", "WORK/bank"], "say --corpus-kind, one of [ravdess, nemo"),
+    "a demo of a bad kind": (
+        ["demo", "--corpus", "WORK/RAVDESS", "--corpus-kind", "x", "--out", "TMP/x"],
+        "Bad corpus",
+    ),
+    "a kind of no corpus": (["demo", "--corpus-kind", "nemo", "--out", "TMP/x"], "go with --corpus"),
+    "settings of a command that has none": (["settings", "sample"], "expected one of [extract, bank, train"),
 }
 
 

@@ -88,17 +88,12 @@ def test_the_demo_prints_its_result_as_table_and_as_json(
 
 def test_in_full_it_trains_a_gan_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     work = tmp_path / "work"
-    demo.demo(None, work, as_json=False, full=True)
-    printed = capsys.readouterr().out
-    assert printed_rows(printed) == [name for name, _ in [*QUICK, *FULL]]
-    stamp = (work / "bank" / "SHA256SUMS").stat().st_mtime_ns
-
     demo.demo(None, work, as_json=True, full=True)
-    assert (work / "bank" / "SHA256SUMS").stat().st_mtime_ns == stamp, "what is there is not redone"
     result = json.loads(capsys.readouterr().out)
     assert result["generator"] == str(work / "gan" / "generator")
-    judged = {(row["row"], row["ppc"]) for row in result["rows"] if row["head"] == "cnn-attention"}
-    assert judged == {*QUICK[:3], *FULL, ("class-Gaussian", 3), ("real, random", 3)}
+    for head, expected in (("superb", [*QUICK, *FULL]), ("cnn-attention", [*QUICK[:3], *FULL, QUICK[4], QUICK[5]])):
+        judged = [(row["row"], row["ppc"]) for row in result["rows"] if row["head"] == head]
+        assert sorted(judged, key=str) == sorted(expected, key=str)
 
 
 def test_any_corpus_in_a_folder_of_its_own(
