@@ -293,7 +293,7 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "a demo of no corpus known": (["demo", "--corpus", "WORK/bank"], "say --corpus-kind, one of [ravdess, nemo"),
     "a demo of a bad kind": (
         ["demo", "--corpus", "WORK/RAVDESS", "--corpus-kind", "x", "--out", "TMP/x"],
-        "Bad corpus",
+        "Bad --corpus-kind",
     ),
     "a kind of no corpus": (["demo", "--corpus-kind", "nemo", "--out", "TMP/x"], "go with --corpus"),
     "settings of a command that has none": (["settings", "sample"], "expected one of [extract, bank, train"),
