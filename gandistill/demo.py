@@ -28,6 +28,7 @@ from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank, BankConfig
+from gandistill.numerics import one_thread
 from gandistill.run import CONFIG
 
 MEAN, TIME = "superb", "cnn-attention"
@@ -212,7 +213,8 @@ def in_full(bench: Bench) -> Path:
     cold = GanConfig(features=made.features, bank=made.bank, training=TRAINING)
     config = cold.model_copy(update={"architecture": Architecture(start="closed-form")})
     say("Training a GAN: heads that learn from its samples are judged on the dev part on the way; the best is kept.")
-    train(config, run, resume=(run / CONFIG).is_file())
+    with one_thread():  # quicker wherever anything else runs, since heads score the GAN on the way
+        train(config, run, resume=(run / CONFIG).is_file())
     bank, generator = Bank.open(made.bank), Sampler.open(run)
     say(f"{MANY} of each class of untrained GANs and of the trained one, then with the bank's opinions as soft labels.")
     rows = (
