@@ -18,9 +18,10 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 # make demo                          on a corpus that is synthesised
-# make demo CORPUS=path/to/RAVDESS   on real speech
+# make demo FULL=1                   with a bank and a GAN too, which takes minutes
+# make demo CORPUS=path/to/corpus    on real speech; KIND=ravdess says what it is where its files do not tell
 demo: setup
-	$(BIN)/gandistill demo $(if $(CORPUS),--corpus '$(CORPUS)' --out work/demo-real)
+	$(BIN)/gandistill demo $(if $(CORPUS),--corpus '$(CORPUS)') $(if $(KIND),--corpus-kind $(KIND)) $(if $(FULL),--full)
 
 test: setup
 	$(BIN)/ruff check .

@@ -19,7 +19,6 @@ from gandistill.errors import InputError, RunError
 app = typer.Typer(
     name="gandistill",
     help="Turn a labelled emotional-speech corpus into a small generator that replaces it.",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -29,7 +28,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
 SeedSetting = Annotated[int | None, typer.Option(min=0, help="Decides everything random.")]
 ConfigFile = Annotated[Path | None, typer.Option(help="YAML of settings, or a name that 'gandistill recipes' lists.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, key=value; may be repeated. 'gandistill settings COMMAND' lists them."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 Inexact = Annotated[bool, typer.Option("--allow-inexact-resume", help="Even if the bits will differ.")]
 Ppc = Annotated[int | None, typer.Option(help="Points per class.")]
@@ -43,6 +45,9 @@ DrawsOption = Annotated[
     typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
 HEADS = "superb, attentive, cnn-attention, cnn, cnn6, resnet9 or vgg15; 'gandistill heads' says what each sees."
@@ -246,6 +251,7 @@ def extract(
     settings: Settings = None,
     skip_bad: SkipBad = False,
     device: Device = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Turn the audio of a manifest into a feature set; goes on where it was stopped.
 
@@ -258,7 +264,11 @@ def extract(
     from gandistill.features import extract
 
     extract_config = extract.ExtractConfig.load(config, [*_as_settings(upstream=upstream or None), *(settings or [])])
-    extract.extract(manifest, extract_config, out, skip_bad, processes.device(device))
+    given = (manifest, extract_config, out, skip_bad, processes.device(device))
+    if dry_run:
+        _print(extract.forecast(*given), as_json=False)
+    else:
+        extract.extract(*given)
 
 
 @app.command()
@@ -268,6 +278,7 @@ def bank(
     config: ConfigFile = None,
     settings: Settings = None,
     device: Device = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Train the bank of frozen heads on the train part.
 
@@ -279,6 +290,11 @@ def bank(
     from gandistill.heads.bank import BankConfig, build_bank
 
     bank_config = BankConfig.load(config, settings or [])
+    if dry_run:
+        from gandistill import forecast
+
+        _print(forecast.bank(FeatureSet.open(features), bank_config, out, processes.device(device)), as_json=False)
+        return
     build_bank(FeatureSet.open(features), bank_config, out, {"command": "bank"}, processes.device(device))
 
 
@@ -330,6 +346,7 @@ def train(
     settings: Settings = None,
     resume: Resume = False,
     inexact: Inexact = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Train a generator; without features, on the synthetic corpus.
 
@@ -341,7 +358,13 @@ def train(
     from gandistill.gan.settings import GanConfig
     from gandistill.run import configured
 
-    gan_config = with_inputs(configured(GanConfig, config, settings or [], out, resume), out)
+    gan_config = configured(GanConfig, config, settings or [], out, resume)
+    if dry_run:
+        from gandistill import forecast
+
+        _print(forecast.training(gan_config, out), as_json=False)
+        return
+    gan_config = with_inputs(gan_config, out)
     training.train(gan_config, out, resume, inexact)
 
 
@@ -702,6 +725,21 @@ def export_exit(
     _print(export.export(network, exit, out, precision, form), as_json)
 
 
+@app.command("settings")
+def list_settings(
+    command: Annotated[list[str], typer.Argument(help="Such as train, or trajectory distil.")],
+    as_json: Json = False,
+) -> None:
+    """List what --set and --config of a command take: every setting, its default and its meaning."""
+    from gandistill.settings import config_of, settings_of
+
+    listed = settings_of(config_of(" ".join(command)))
+    if as_json:
+        _print({"command": " ".join(command), "settings": [setting.to_dict() for setting in listed]}, as_json)
+    else:
+        print("\n".join(map(str, listed)))
+
+
 @app.command()
 def attack(
     artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a distilled set or a head.")],
@@ -784,11 +822,18 @@ def tables(context: typer.Context) -> None:
 
 @app.command()
 def demo(
-    corpus: Annotated[Path | None, typer.Option(help="RAVDESS on disk; none: a corpus that is synthesised.")] = None,
-    out: Out = Path("work/demo"),
+    corpus: Annotated[Path | None, typer.Option(help="Corpus on disk; none: one that is synthesised.")] = None,
+    kind: Annotated[
+        str | None, typer.Option("--corpus-kind", help=f"What it is, where its files do not tell: {CORPORA}")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="As of prepare; none: the usual one of the corpus.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; none: work/demo, or work/demo-KIND for a corpus on disk.")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Train a bank and a GAN too, which takes minutes.")] = False,
     as_json: Json = False,
 ) -> None:
     """The main job: corpus to generator to balanced set to recogniser, beside honest controls."""
     from gandistill import demo
 
-    demo.demo(corpus, out, as_json)
+    demo.demo(corpus, out, as_json, kind, protocol, full)

@@ -29,10 +29,10 @@ COMMANDS = {
     "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop "
     "--name --licence",
     "audit": "manifest",
-    "extract": "--upstream --config --set --out --skip-bad --device",
-    "bank": "--config --set --out --device",
+    "extract": "--upstream --config --set --out --skip-bad --device --dry-run",
+    "bank": "--config --set --out --device --dry-run",
     "select": "--method --ppc --total --balanced --as-original --counts --bytes --labels --bank --seed --out",
-    "train": "--config --set --out --resume --allow-inexact-resume",
+    "train": "--config --set --out --resume --allow-inexact-resume --dry-run",
     "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out --device",
     "compress": "--precision --out",
     "train-head": "--head --dev --labels --seed --config --set --out --device",
@@ -41,13 +41,15 @@ COMMANDS = {
     "predict": "head files --set --json --device",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
+    "settings": "command --json",
+    "attack": "artifact features --seed --json",
     "push": "artifact repository --private",
     "pull": "repository --out --revision",
     "generators": "--json",
     "recipes": "--json",
     "plans": "--json",
     "tables": "plan corpus --jobs --work --out --table --speakers --set --shard",
-    "demo": "--corpus --out --json",
+    "demo": "--corpus --corpus-kind --protocol --out --full --json",
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",
 }
@@ -317,6 +319,13 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "no device to sample on": (["sample", "WORK/gan", "--ppc", 3, "--device", "cpu:1"], "expected one of [cpu"),
     "no device for a head": (["train-head", "WORK/random", "--out", "TMP/x", "--device", ""], "Bad device ''"),
     "a missing demo corpus": (["demo", "--corpus", "WORK/nothing", "--out", "TMP/x"], "WORK/nothing"),
+    "a demo of no corpus known": (["demo", "--corpus", "WORK/bank"], "say --corpus-kind, one of [ravdess, nemo"),
+    "a demo of a bad kind": (
+        ["demo", "--corpus", "WORK/RAVDESS", "--corpus-kind", "x", "--out", "TMP/x"],
+        "Bad --corpus-kind",
+    ),
+    "a kind of no corpus": (["demo", "--corpus-kind", "nemo", "--out", "TMP/x"], "go with --corpus"),
+    "settings of a command that has none": (["settings", "sample"], "expected one of [extract, bank, train"),
 }
 
 

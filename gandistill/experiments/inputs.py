@@ -54,7 +54,13 @@ class Inputs:
 
 
 def make_inputs(
-    corpus: str, root: Path, protocol: str, fold: int, place: Path, extracting: ExtractConfig, banking: BankConfig
+    corpus: str,
+    root: Path,
+    protocol: str,
+    fold: int,
+    place: Path,
+    extracting: ExtractConfig,
+    banking: BankConfig | None,
 ) -> Inputs:
     """Manifest, features and bank of one fold in the folder ``place``; what is there already, from the same, stays."""
     prepare(corpus, root, place / MANIFEST, protocol=protocol, fold=fold)

@@ -64,6 +64,8 @@ ADVICE = "choose another --out or remove it"
 SHARD_FILE = re.compile(r"frames-\d{5}\.safetensors")
 UNFINISHED = re.compile(rf"{SHARD_FILE.pattern}|\..+\.(part|lock)|{'|'.join(map(re.escape, FINAL))}")
 POLL_SECONDS = 0.5
+TIMED = 16
+"""Clips that tell how long the others take."""
 
 
 class ExtractConfig(Config):
@@ -130,6 +132,25 @@ class Shard:
         return lengths
 
 
+@dataclass(frozen=True)
+class Plan:
+    """An extraction: what its set will say of itself, its shards, and frame counts of those that are there."""
+
+    facts: dict[str, Any]
+    shards: list[Shard]
+    lengths: dict[str, list[int]]
+
+    @property
+    def missing(self) -> list[Shard]:
+        """What is still to be made."""
+        return [shard for shard in self.shards if shard.name not in self.lengths]
+
+    @property
+    def done(self) -> int:
+        """Utterances whose shard is there."""
+        return sum(map(len, self.lengths.values()))
+
+
 def extract(
     manifest: Path,
     config: ExtractConfig,
@@ -147,27 +168,51 @@ def extract(
     that holds something else, or features made from other settings, audio or labels, or that cannot be locked.
     """
     _check_out(out)
-    entries = read_manifest(manifest)
-    labels = sorted({entry.emotion for entry in entries})
-    upstream = load_upstream(config, device)
-    entries = audio.check(entries, skip_bad, manifest.with_name("quarantine.csv"), upstream.least(), True)
-    shards = _shards(entries, upstream, config.shard)
-    facts = _facts(upstream, labels, read_origin(manifest), shards)
-    lengths = _take_stock(out, facts, shards)
-    missing = [shard for shard in shards if shard.name not in lengths]
-    if missing or not _is_complete(out):
-        if lengths:
-            console.say(f"{out}: going on, {len(lengths)} of {len(shards)} shards are there")
+    listed, upstream = read_manifest(manifest), load_upstream(config, device)
+    entries = audio.check(listed, skip_bad, manifest.with_name("quarantine.csv"), upstream.least(), True)
+    plan = _planned(manifest, listed, entries, upstream, config.shard, out)
+    if plan.missing or not _is_complete(out):
+        if plan.lengths:
+            console.say(f"{out}: going on, {len(plan.lengths)} of {len(plan.shards)} shards are there")
         out.mkdir(parents=True, exist_ok=True)
-        done = len(entries) - sum(len(shard.entries) for shard in missing)
-        work = _extract_shards(missing, upstream, out)
-        for _ in console.track(work, f"Extracting {upstream.name}", len(entries), done, unit="files"):
+        work = _extract_shards(plan.missing, upstream, out)
+        for _ in console.track(work, f"Extracting {upstream.name}", len(entries), plan.done, unit="files"):
             pass
-        _finish(out, facts, shards, upstream.name)
+        _finish(out, plan.facts, plan.shards, upstream.name)
     else:
         console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
     for lock in out.glob(".*.lock"):  # not before the set is complete, see _lock
         lock.unlink(missing_ok=True)
+
+
+def forecast(
+    manifest: Path, config: ExtractConfig, out: Path, skip_bad: bool = False, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """What ``extract`` would do, with nothing written.
+
+    ``frames``, ``bytes`` and ``seconds`` are of what is missing, told by the ``clips_timed`` that are computed here.
+    Raises InputError as ``extract`` does.
+    """
+    _check_out(out)
+    listed, upstream = read_manifest(manifest), load_upstream(config, device)
+    least, quarantine = upstream.least(), manifest.with_name("quarantine.csv")
+    entries = audio.scan(listed, least)[0] if skip_bad else audio.check(listed, False, quarantine, least)
+    plan = _planned(manifest, listed, entries, upstream, config.shard, out)
+    missing = [entry for shard in plan.missing for entry in shard.entries]
+    frames, seconds = _measured(upstream, missing)
+    return {
+        "utterances": len(entries),
+        "bad_files": len(listed) - len(entries),
+        "audio_seconds": round(sum(entry.duration or 0 for entry in entries)),
+        "upstream": upstream.name,
+        "dims": upstream.dims,
+        "shards": len(plan.shards),
+        "shards_there": len(plan.lengths),
+        "frames": round(frames),
+        "bytes": round(2 * frames * upstream.dims),
+        "seconds": round(seconds, 1),
+        "clips_timed": len(_some(missing)),
+    }
 
 
 def load_upstream(config: ExtractConfig, device: torch.device | str = "cpu") -> Upstream:
@@ -193,6 +238,34 @@ def _check_out(out: Path) -> None:
     ours = all(UNFINISHED.fullmatch(name) and (started or name not in FINAL) for name in names)
     if not ours or artifacts.CONFIG in names or out.is_file():
         artifacts.check_free(out, KIND)
+
+
+def _planned(
+    manifest: Path, listed: list[Entry], entries: list[Entry], upstream: Upstream, size: int, out: Path
+) -> Plan:
+    """Shards of the usable ``entries`` out of those that the manifest lists, whose labels they keep."""
+    shards = _shards(entries, upstream, size)
+    facts = _facts(upstream, sorted({entry.emotion for entry in listed}), read_origin(manifest), shards)
+    return Plan(facts, shards, _take_stock(out, facts, shards))
+
+
+def _some(entries: list[Entry]) -> list[Entry]:
+    """Up to ``TIMED`` of the utterances, from all over the list."""
+    return entries[:: -(-len(entries) // TIMED) or 1]
+
+
+def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
+    """Frames that the utterances give and seconds that they take, told by some of them."""
+    some = _some(entries)
+    if not some:
+        return 0, 0
+    with _one_thread_each(torch.get_num_threads()) as in_order:
+        list(in_order(lambda entry: _features(upstream, entry), some[:1]))  # the first warms up
+        start = time.monotonic()
+        lengths = [len(features) for features in in_order(lambda entry: _features(upstream, entry), some)]
+        seconds = time.monotonic() - start
+    share = sum(entry.duration or 0 for entry in entries) / sum(entry.duration or 0 for entry in some)
+    return share * sum(lengths), share * seconds
 
 
 def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:

@@ -185,7 +185,7 @@ def _speaker_means(people: People) -> dict[tuple[str, int], np.ndarray]:
 def lines(result: dict[str, Any]) -> Iterator[str]:
     """What ``attack`` found, to read."""
     people = result["speakers"]
-    yield f"{people['members']} speakers in training, {people['others']} others; AUC [95 % interval by speaker], 0.5 is chance"
+    yield f"{people['members']} speakers in training, {people['others']} others; AUC [95 % interval by speaker]"
     for name, found in result["membership"].items():
         for of, each in found.items():
             low, high = each["interval"]

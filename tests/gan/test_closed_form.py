@@ -170,11 +170,11 @@ def test_without_features_it_is_fitted_to_the_synthetic_corpus(
 ):
     asked: list[Path] = []
 
-    def synthetic(corpus: None, work: Path) -> tuple[Path, Path]:
+    def synthetic(work: Path) -> tuple[Path, Path]:
         asked.append(work)
         return features.folder, bank
 
-    monkeypatch.setattr("gandistill.demo.inputs", synthetic)
+    monkeypatch.setattr("gandistill.demo.synthetic_inputs", synthetic)
     assert run("train", "--set", "architecture.kind=class-gaussian", "--out", tmp_path / "run") == 0
     assert asked == [tmp_path / "synthetic"]
     assert Sampler.open(tmp_path / "run").bank is not None
