@@ -15,7 +15,7 @@ from tests.commands import run, succeed
 from tests.test_readme import flat
 
 COMMANDS = flat(typer.main.get_command(app))
-CONFIGURED = [name for name, command in COMMANDS.items() if "settings" in {each.name for each in command.params}]
+CONFIGURED = [name for name, command in COMMANDS.items() if "config" in {each.name for each in command.params}]
 NEEDED = {"selfdistill make-upstream": ["settings.model_type=hubert"]}
 """What a config lacks before it can be loaded."""
 SECTIONS = {"layerwise": ["network.depth=2", "network.exits=[]"]}

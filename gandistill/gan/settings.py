@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from gandistill.config import Config
-from gandistill.gan.generator import Architecture
+from gandistill.gan.generator import CLOSED_FORMS, Architecture
 from gandistill.gan.losses import LossWeights
 from gandistill.heads.head import MODELS
 
@@ -66,6 +66,18 @@ class Training(Config):
         return heads
 
 
+class Privacy(Config):
+    """Differential privacy of whole speakers, for a class-Gaussian (``controls/private.py``)."""
+
+    epsilon: PositiveFloat | None = None
+    """What an outcome may tell of one speaker at the most; none: no guarantee. delta is 1 / (10 x speakers)."""
+    public: Path | None = None
+    """Feature set of another corpus, by the same upstream, that says beforehand how speech lies and moves. It is not
+    protected."""
+    directions: PositiveInt = 16
+    """Directions of the public features in which something is released; elsewhere the public corpus speaks."""
+
+
 class GanConfig(Config):
     """A generator's training, whole."""
 
@@ -79,7 +91,25 @@ class GanConfig(Config):
     """The lambdas of eq. (1)-(8)."""
     training: Training = Training()
     """The schedule."""
+    privacy: Privacy = Field(default=Privacy(), exclude_if=lambda privacy: privacy == Privacy())
+    """A guarantee for the speakers."""
+
+    @model_validator(mode="after")
+    def _private(self) -> Self:
+        private = self.privacy.epsilon is not None
+        if private and self.architecture.kind not in CLOSED_FORMS:
+            raise ValueError(
+                f"privacy.epsilon is for {', '.join(CLOSED_FORMS)} alone, not for {self.architecture.kind}"
+            )
+        if private and self.bank is not None:
+            raise ValueError("privacy.epsilon goes without a bank, which has seen the data")
+        if private and self.privacy.public is None:
+            raise ValueError("privacy.epsilon needs privacy.public, a feature set of another corpus")
+        return self
 
     def shareable(self) -> dict[str, Any]:
         """The settings that shaped a generator, without where things lay on somebody's disk."""
-        return {key: value for key, value in self.to_dict().items() if key not in ("features", "bank")}
+        settings = {key: value for key, value in self.to_dict().items() if key not in ("features", "bank")}
+        if "privacy" in settings:
+            settings["privacy"] = {key: value for key, value in settings["privacy"].items() if key != "public"}
+        return settings

@@ -14,6 +14,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.private import private_form
 from gandistill.gan.sampling import KIND, Sampler, described, sampled
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.steps import Gan, one_update
@@ -96,6 +97,8 @@ def fitted(config: GanConfig) -> Sampler:
     if config.features is None:
         raise InputError("Training needs a feature set: --set features=DIR")
     features = FeatureSet.open(config.features).training_part()
+    if config.privacy.public is not None and config.privacy.epsilon is not None:
+        return private_form(config, features, FeatureSet.open(config.privacy.public), config.privacy.epsilon)
     bank = None if config.bank is None else Bank.open(config.bank)
     if bank is not None:
         bank.check_match(features)

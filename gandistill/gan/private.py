@@ -1,0 +1,42 @@
+"""The class-Gaussian with a guarantee as a generator: see ``controls/private.py``."""
+
+from gandistill.controls.gaussian import ClassGaussian
+from gandistill.controls.private import Public, movement, release
+from gandistill.controls.select import fitted_gaussian
+from gandistill.errors import InputError
+from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
+from gandistill.gan.closed_form import ClosedForm
+from gandistill.gan.sampling import Sampler, described
+from gandistill.gan.settings import GanConfig
+
+COUNT = 100
+"""Of every class, what ``--as-original`` draws: the corpus's own counts would tell of its speakers."""
+
+
+def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, epsilon: float) -> Sampler:
+    """The closed form that tells of each speaker no more than ``controls/private.py`` lets it: all that it knows of the
+    features is one noisy release; how frames move, and their scale, come from the public ones.
+
+    Raises InputError if the public features are of another upstream, or of the same corpus.
+    """
+    check_origin("privacy.epsilon, by its features,", {"upstream": features.config.get("upstream")}, public)
+    if public.dims != features.dims or public.config.get("corpus") == features.config.get("corpus"):
+        raise InputError(
+            f"privacy.public {public.folder} must be another corpus, of as many dims, than {features.folder}"
+        )
+    known, shape = Public.of(public, config.privacy.directions), config.architecture
+    released = release(features, known, epsilon)
+    design = released.design(known)
+    gaussian, (centre, unit) = fitted_gaussian(public, False, shape.frames, shape.noise, config.training.seed)
+    mean, basis, scales = movement(gaussian.basis, gaussian.scale, (design.mean - centre) / unit, shape.frames)
+    generator = ClosedForm(shape, len(features.labels), features.dims).eval()
+    generator.fill(ClassGaussian(mean, basis, scales, shape.frames, gaussian.explained))
+    facts = described(config, public, 0) | {
+        **{key: features.config[key] for key in ORIGIN if key in features.config},
+        "labels": features.labels,
+        "class_counts": dict.fromkeys(features.labels, COUNT),
+        "privacy": released.terms | {"public": {"corpus": public.config.get("corpus"), **made_from(public)["source"]}},
+    }
+    del facts["source"]
+    facts["trained"] |= {"dev_uar": {}}
+    return Sampler(generator, centre, unit, None, facts, design)
