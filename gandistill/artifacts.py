@@ -10,7 +10,7 @@ import hashlib
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ import yaml
 
 from gandistill import __version__
 from gandistill.console import say
-from gandistill.errors import InputError
+from gandistill.errors import InputError, choices
 from gandistill.files import (  # noqa: F401 (some are passed on)
     LOCK,
     append_line,
@@ -125,6 +125,16 @@ def _is_whole(folder: Path) -> bool:
     with suppress(InputError):
         return all((folder / name).is_file() for name in read_sums(folder))
     return False
+
+
+def kind_of(folder: Path, kinds: Collection[str]) -> str:
+    """Which of these kinds an artifact is, by its config. Raises InputError if it is none of them."""
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is no artifact of gandistill: it has no {CONFIG}")
+    kind = _kind(read_json(folder / CONFIG))
+    if kind not in kinds:
+        raise choices(f"kind of artifact at {folder}:", kind, [*kinds])
+    return kind
 
 
 def check_free(out: Path, kind: str) -> None:

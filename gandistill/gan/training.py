@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -212,6 +213,16 @@ between speakers.
 | class | utterances of the training part |
 |---|---|
 {counts}
-It holds no recording, but nothing was measured here that would show it keeps speakers private.
+{_on_privacy(facts)}
 Settings and provenance are in `config.json`.
 """
+
+
+def _on_privacy(facts: dict[str, Any]) -> str:
+    if "privacy" not in facts:
+        return "It holds no recording, but nothing was measured here that would show it keeps speakers private."
+    terms = facts["privacy"]
+    public, epsilon, delta = terms["public"]["corpus"] or "public features", terms["epsilon"], terms["delta"]
+    return f"""It keeps speakers private with epsilon {epsilon:g} and delta {delta:.2g}: {terms["adjacency"]}
+of {terms["speakers"]}, by one Gaussian release. Labels, frames and the number of speakers count as public. How speech
+moves comes from {public}, which is not protected: heads that see time gain nothing by it."""

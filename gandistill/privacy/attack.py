@@ -12,7 +12,7 @@ import numpy as np
 
 from gandistill import artifacts
 from gandistill.console import track
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
@@ -51,9 +51,7 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
     fewer than two speakers that it was not trained on.
     """
     artifact = generator_folder(artifact)
-    kind = artifacts.read_json(artifact / artifacts.CONFIG).get("kind") if artifact.is_dir() else None
-    if kind not in (GENERATOR, FEATURES, HEAD):
-        raise choices(f"artifact {artifact} to attack: kind", kind, [GENERATOR, FEATURES, HEAD])
+    kind = artifacts.kind_of(artifact, (GENERATOR, FEATURES, HEAD))
     config = artifacts.open_artifact(artifact, kind)
     check_made_from(artifact, config, features)
     people_of, members = split_people(features)

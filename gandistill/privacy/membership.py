@@ -174,13 +174,8 @@ def told(rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], seed: int) -> dic
     ``others``, how many of each were judged.
     """
     auc = float(np.mean([area(scores, members) for scores, members, _ in rounds]))
-    generator, resampled = keyed(seed), list[float]()
-    for _ in range(RESAMPLES):
-        areas = []
-        for scores, members, speakers in rounds:
-            rows = np.concatenate([_resampled(speakers, side, generator) for side in (members, ~members)])
-            areas.append(area(scores[rows], members[rows]))
-        resampled.append(float(np.mean(areas)))
+    generator = keyed(seed)
+    resampled = np.mean([_resampled_areas(*one, generator) for one in rounds], axis=0)
     others = sum(int((~members).sum()) for _, members, _ in rounds)
     rates = {f"{rate:g}": _caught(rounds, rate) for rate, least in RATES if others >= least}
     counts = {"members": int(rounds[0][1].sum()), "others": others}
@@ -210,12 +205,20 @@ def _halves(people: People, seed: int) -> tuple[Bools, Bools]:
     return half, ~people.members & ~half
 
 
-def _resampled(speakers: NDArray[np.str_], side: Bools, generator: np.random.Generator) -> NDArray[np.int64]:
-    """Rows of as many speakers of one side, drawn with replacement."""
-    rows = np.flatnonzero(side)
-    names, number = np.unique(speakers[rows], return_inverse=True)
-    groups = [rows[number == n] for n in range(len(names))]
-    return np.concatenate([groups[n] for n in generator.integers(len(names), size=len(names))])
+def _resampled_areas(
+    scores: Floats, members: Bools, speakers: NDArray[np.str_], generator: np.random.Generator
+) -> Floats:
+    """Areas [RESAMPLES] where as many speakers of each side are drawn again, with replacement."""
+    mine, number = np.unique(speakers[members], return_inverse=True)
+    theirs = np.unique(speakers[~members])
+    wins, counts = np.empty((len(mine), len(theirs))), np.bincount(number)
+    for j, other in enumerate(theirs):
+        values = np.sort(scores[~members & (speakers == other)])
+        below, upto = (np.searchsorted(values, scores[members], side) for side in ("left", "right"))
+        wins[:, j] = np.bincount(number, (below + upto) / 2)
+    others = np.array([(~members & (speakers == other)).sum() for other in theirs])
+    drawn = [generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) for n in wins.shape]
+    return np.einsum("ri,ij,rj->r", drawn[0], wins, drawn[1]) / ((drawn[0] @ counts) * (drawn[1] @ others))
 
 
 def _classes(judged: People) -> Iterator[tuple[int, Bools]]:

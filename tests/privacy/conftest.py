@@ -1,0 +1,41 @@
+"""Speakers whose utterances differ by who speaks and by class, in eight dims."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gandistill import artifacts
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
+
+LABELS = ["angry", "happy", "sad"]
+DIMS = 8
+
+
+def write_speakers(
+    folder: Path, train: int = 8, test: int = 8, each: int = 4, seed: int = 0, corpus: str = "ours", spread: float = 1.0
+) -> FeatureSet:
+    """``each`` utterances of every class by every speaker, who has an offset and moves every class by a little."""
+    rng, utterances = np.random.default_rng(seed), []
+    for n in range(train + test):
+        offset = spread * rng.normal(size=DIMS)
+        for c, label in enumerate(LABELS):
+            own = offset + 0.3 * rng.normal(size=DIMS) + 2 * np.eye(DIMS)[c]
+            for i in range(each):
+                frames = torch.from_numpy(own + rng.normal(size=DIMS) + 0.5 * rng.normal(size=(6, DIMS))).float()
+                split = "train" if n < train else "test"
+                utterances.append(Utterance(f"{corpus}{n}-{label}-{i}", label, frames, f"{corpus}{n}", split=split))
+    facts = {"labels": LABELS, "dims": DIMS, "upstream": {"name": "noise"}, "corpus": corpus, "licence": "CC0 1.0"}
+    write_feature_set(folder, utterances, artifacts.describe(KIND, {"command": "test"}, **facts), "# Test\n")
+    return FeatureSet.open(folder)
+
+
+@pytest.fixture(scope="session")
+def speakers(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    return write_speakers(tmp_path_factory.mktemp("speakers") / "features")
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")

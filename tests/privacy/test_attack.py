@@ -1,0 +1,96 @@
+"""Whole attacks on artifacts on disk, by the command."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gandistill import artifacts
+from gandistill.controls.select import select
+from gandistill.features.featureset import FeatureSet
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
+from gandistill.heads.recogniser import train_recogniser
+from gandistill.privacy.attack import attack, attack_head, attack_records, split_people
+from tests.commands import run
+from tests.privacy.conftest import write_speakers
+
+
+@pytest.fixture(scope="module")
+def gaussian(speakers: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("attack") / "run"
+    architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}
+    train(GanConfig(features=speakers.folder, architecture=architecture), out)
+    return out
+
+
+def test_a_generator_that_was_planted_is_caught(speakers: FeatureSet):
+    """It gives its training part away as its samples."""
+    people, members = split_people(speakers)
+    found = attack_records(speakers.part("train"), None, people, members, 0)
+    for of in ("utterance", "speaker"):
+        assert found["membership"]["nearest"][of]["auc"] > 0.95
+        assert found["membership"]["density"][of]["auc"] > 0.7
+    assert found["linkage"]["share"] > 0.7
+
+
+def test_of_strangers_nothing_is_told(tmp_path: Path):
+    """Records of a third group: neither side was in them."""
+    folk = write_speakers(tmp_path / "features", train=12, test=12)
+    records = write_speakers(tmp_path / "records", train=12, test=0, seed=5)
+    people, members = split_people(folk)
+    found = attack_records(records, None, people, members, 0)
+    intervals = [each[of]["interval"] for each in found["membership"].values() for of in ("utterance", "speaker")]
+    assert sum(low <= 0.5 <= high for low, high in intervals) >= len(intervals) - 1  # each misses once in twenty
+
+
+def test_the_command_attacks_a_generator(gaussian: Path, speakers: FeatureSet):
+    found = run("attack", gaussian, speakers.folder, "--json").json
+    assert found["speakers"] == {"members": 8, "others": 8}
+    assert found["membership"].keys() == {"nearest", "density", "tracing", "likelihood ratio"}
+    assert found["records"] == 8 * 4 * 3
+    assert found["artifact"]["fingerprint"] == artifacts.fingerprint(gaussian / "generator")
+    assert found["membership"]["likelihood ratio"]["speaker"]["auc"] > 0.8, "class means of eight speakers name them"
+    shown = run("attack", gaussian, speakers.folder)
+    assert shown.code == 0
+    assert shown.out.startswith("8 speakers in training, 8 others")
+    assert shown.out.count("\n") == 1 + 8 + 1
+
+
+def test_the_same_seed_finds_the_same(gaussian: Path, speakers: FeatureSet):
+    assert attack(gaussian, speakers, 3) == attack(gaussian, speakers, 3)
+
+
+def test_sets_and_heads_are_attacked_too(speakers: FeatureSet, tmp_path: Path):
+    select(speakers, "random", dict.fromkeys(speakers.labels, 8), 0, tmp_path / "random")
+    found = attack(tmp_path / "random", speakers)
+    assert found["membership"]["nearest"]["utterance"]["auc"] > 0.5
+    train_recogniser(speakers, settings=("updates=5", "batch=8")).save(tmp_path / "head")
+    found = attack(tmp_path / "head", speakers)
+    assert found["membership"].keys() == {"confidence"}
+    assert "linkage" not in found
+
+
+def test_a_head_that_learnt_by_heart_is_caught(tmp_path: Path):
+    """Labels that mean nothing can only be learnt by heart."""
+    speakers = write_speakers(tmp_path / "features", train=6, test=6, spread=3.0, each=2)
+    shuffled = np.random.default_rng(0).permutation(speakers.index["label"].to_numpy(str))
+    known = FeatureSet(speakers.folder, speakers.config, speakers.index.assign(label=shuffled))
+    head = train_recogniser(known, "cnn-attention", settings=("updates=150", "window=6", "weight_decay=0")).head
+    people, members = split_people(known)
+    assert attack_head(head, people, members, 0)["membership"]["confidence"]["utterance"]["auc"] > 0.7
+
+
+def test_what_cannot_be_attacked(gaussian: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path):
+    alone = write_speakers(tmp_path / "alone", test=1)
+    cases = {
+        (gaussian, alone.folder): "has 1 speakers who are not in its train part, an attack needs at least 2",
+        (gaussian, public.folder): "was made from other features than",
+        (tmp_path, speakers.folder): "is no artifact of gandistill",
+    }
+    train(GanConfig(features=alone.folder, architecture={"kind": "class-gaussian", "frames": 6}), tmp_path / "run")
+    cases[tmp_path / "run", alone.folder] = cases.pop((gaussian, alone.folder))
+    for (artifact, features), words in cases.items():
+        done = run("attack", artifact, features)
+        assert done.code == 2
+        assert words in done.err

@@ -1,0 +1,156 @@
+"""The guarantee: how far one speaker can move what is released, the noise for it, and nothing else that leaks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gandistill.controls.private import WEIGHTS, Public, bounded, gaussian_sigma, parts, release, unbounded
+from gandistill.errors import InputError
+from gandistill.features.featureset import FeatureSet
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
+from tests.commands import run
+from tests.privacy.conftest import DIMS, LABELS, write_speakers
+
+SETTINGS = {"architecture": {"kind": "class-gaussian", "frames": 6, "noise": 4}}
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Public:
+    return Public.of(write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1), 3)
+
+
+@given(scale=st.floats(0, 1e6), seed=st.integers(0, 1000), n=st.integers(1, 9))
+@settings(deadline=None, max_examples=80)
+def test_one_speaker_has_norm_one_at_the_most(known: Public, scale: float, seed: int, n: int):
+    """So replacing one of S moves the mean by at most 2 / S, whatever they say."""
+    rng = np.random.default_rng(seed)
+    said = known.said(scale * rng.normal(size=(n, DIMS)), rng.integers(0, 3, n), 3)
+    assert np.linalg.norm(bounded(said, known.norms(3))) <= 1 + 1e-9
+
+
+class Silence:
+    """Noise that is none: what is released is the mean itself."""
+
+    def standard_normal(self, size: int) -> np.ndarray:
+        return np.zeros(size)
+
+
+def test_replacing_a_speaker_moves_the_release_within_the_bound(known: Public, tmp_path: Path):
+    """In the units of the mechanism: whatever the other speaker says, loud or quiet, one utterance or many."""
+    one = write_speakers(tmp_path / "one", train=5, test=0)
+    names, norms = np.unique(one.index["speaker"]), known.norms(3)
+    moved = []
+    for seed, spread, each in ((7, 1.0, 4), (8, 1000.0, 1), (9, 0.0, 9)):
+        other = write_speakers(tmp_path / str(seed), train=1, test=0, seed=seed, spread=spread, each=each, corpus="x")
+        kept = one.index["speaker"] != names[0]
+        said = [vectors(known, one.rows(kept.to_numpy())), vectors(known, other)]
+        before, after = np.mean(vectors(known, one), axis=0), np.mean(np.concatenate(said), axis=0)
+        moved.append(np.linalg.norm(before - after))
+    assert max(moved) <= 2 / 5
+    assert min(moved) > 0
+    assert norms.keys() == WEIGHTS.keys()
+
+
+def vectors(known: Public, features: FeatureSet) -> np.ndarray:
+    means, speakers = features.means().double().numpy(), features.index["speaker"].to_numpy(str)
+    return np.stack(
+        [
+            bounded(known.said(means[speakers == who], features.targets[speakers == who], 3), known.norms(3))
+            for who in np.unique(speakers)
+        ]
+    )
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1, 4, 16])
+@pytest.mark.parametrize("speakers", [4, 100, 1000])
+def test_the_noise_is_enough_and_no_more(epsilon: float, speakers: int):
+    delta, sensitivity = 1 / (10 * speakers), 2 / speakers
+    sigma = gaussian_sigma(epsilon, delta, sensitivity)
+    assert GaussianPrivacyLoss(sigma, sensitivity=sensitivity).get_delta_for_epsilon(epsilon) <= delta * (1 + 1e-6)
+    assert GaussianPrivacyLoss(0.99 * sigma, sensitivity=sensitivity).get_delta_for_epsilon(epsilon) > delta
+
+
+def test_without_noise_or_shortening_the_class_means_come_back(speakers: FeatureSet, public: FeatureSet):
+    known = replace(Public.of(public, 3), contrast=100.0)
+    released = release(speakers.part("train"), known, 4.0, noise=Silence())  # type: ignore[arg-type]
+    design = released.design(known)
+    train_part = speakers.part("train")
+    for c in range(3):
+        expected = train_part.means()[train_part.targets == c].mean(0)  # speakers have as many utterances each
+        assert design.mean[c].numpy() == pytest.approx(expected.numpy(), abs=0.05)
+
+
+def test_what_is_bounded_comes_back(known: Public):
+    rng = np.random.default_rng(0)
+    said = {"level": rng.normal(size=DIMS), "contrasts": rng.normal(size=(3, DIMS)), "variances": rng.normal(size=3)}
+    norms = dict.fromkeys(WEIGHTS, 50.0)
+    back = unbounded(bounded(said, norms), said, norms)
+    for name, value in said.items():
+        assert back[name] == pytest.approx(value)
+
+
+def test_parts_by_hand():
+    points = np.array([[1.0], [3.0], [8.0]])
+    level, contrasts, around = parts(points, np.array([0, 0, 2]), 3)
+    assert (level.tolist(), contrasts.tolist(), around.tolist()) == ([5], [[-3], [0], [3]], [[-1], [1], [0]])
+
+
+def test_no_seed_takes_the_noise_off(speakers: FeatureSet, public: FeatureSet):
+    known = Public.of(public, 3)
+    one, other = (release(speakers.part("train"), known, 4.0) for _ in range(2))
+    assert not np.allclose(one.said["level"], other.said["level"])
+    assert one.terms == other.terms
+
+
+def test_the_generator_knows_of_the_corpus_what_was_released_alone(
+    speakers: FeatureSet, public: FeatureSet, tmp_path: Path
+):
+    """Counts, lengths, scale and fingerprint of the features would tell too: they are not in it."""
+    privacy = {"epsilon": 4.0, "public": public.folder, "directions": 3}
+    train(GanConfig.model_validate(SETTINGS | {"features": speakers.folder, "privacy": privacy}), tmp_path / "run")
+    sampler = Sampler.open(tmp_path / "run")
+    assert sampler.facts["privacy"]["epsilon"] == 4
+    assert sampler.facts["privacy"]["delta"] == pytest.approx(1 / 80)
+    assert sampler.facts["privacy"]["speakers"] == 8
+    assert sampler.facts["privacy"]["public"]["fingerprint"] == public.fingerprint
+    assert sampler.facts["class_counts"] == dict.fromkeys(LABELS, 100)
+    assert sampler.mean.numpy() == pytest.approx(public.moments()[0].numpy())
+    text = (tmp_path / "run" / "generator" / "config.json").read_text()
+    assert speakers.fingerprint not in text
+    assert str(tmp_path) not in text
+    assert "epsilon 4" in (tmp_path / "run" / "generator" / "README.md").read_text()
+    assert run("sample", tmp_path / "run", "--ppc", "4", "--out", tmp_path / "set").code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (["privacy.public=null"], "privacy.epsilon needs privacy.public"),
+        (["architecture.kind=gan-att"], "privacy.epsilon is for class-gaussian alone"),
+        (["bank=somewhere"], "goes without a bank, which has seen the data"),
+        (["privacy.epsilon=0"], "greater than 0"),
+        (["privacy.directions=9"], "of 8 dims, too few for 9 directions"),
+        (["privacy.public=OURS"], "must be another corpus"),
+    ],
+)
+def test_what_is_no_guarantee(changed: list[str], words: str, speakers: FeatureSet, public: FeatureSet, tmp_path: Path):
+    given_ = ["architecture.kind=class-gaussian", f"features={speakers.folder}", "privacy.epsilon=4"]
+    given_ += [f"privacy.public={public.folder}", "privacy.directions=3"]
+    given_ += [each.replace("OURS", str(speakers.folder)) for each in changed]
+    done = run("train", *(word for each in given_ for word in ("--set", each)), "--out", tmp_path / "run")
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_nameless_speakers_cannot_be_protected(speakers: FeatureSet, public: FeatureSet):
+    part = speakers.part("train")
+    nameless = FeatureSet(part.folder, part.config, part.index.assign(speaker=""))
+    with pytest.raises(InputError, match="96 utterances name no speaker to protect"):
+        release(nameless, Public.of(public, 3), 4.0)
