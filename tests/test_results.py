@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from gandistill.evaluate.predictions import Predictions
+from gandistill.experiments.gan.files import said_by
+from gandistill.experiments.gan.tables import TABLES as TABLES_OF_KIND
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "eval" / "results"
@@ -60,3 +62,13 @@ def test_a_document_shows_what_the_kept_files_give(script: str, document: str):
     """If not, the script writes it."""
     table = runpy.run_path(str(ROOT / script))["table"]()
     assert f"<!-- table: {script} -->\n\n{table}\n<!-- end of table -->\n" in (ROOT / document).read_text()
+
+
+@pytest.mark.parametrize(
+    "path", sorted(RESULTS.glob("*/table?.json")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_a_figure_is_drawn_from_what_is_kept(path: Path):
+    table = json.loads(path.read_text())
+    rows, of_kind = table.pop("rows"), TABLES_OF_KIND[table["table"]]
+    every = said_by(path, rows) if of_kind.has_predictions else []
+    assert path.with_suffix(".svg").read_text() == of_kind.drawn(table, rows, every)
