@@ -193,9 +193,17 @@ def curves(
         body += mark(right + 9, place, one.look) if one.marked and not one.across else ""
         body += text(right + 23, place + 3.8, one.name, colour)
     width = right + 26 + LETTER * max(len(one.name) for one in series)
-    told = "; ".join(f"{one.name}: {', '.join(f'{p.y:{form}}' for p in one.points)}" for one in series)
+    told = "; ".join(f"{one.name}: {_told([point.y for point in one.points], form)}" for one in series)
     width = max(width, *(BOLD * len(line) for line in lines))
     return Chart(width, upper + height + 2 * LINE + 10, f"{title}. {y} against {x}. {told}.", body)
+
+
+def _told(values: Sequence[float], form: str) -> str:
+    """Values in words: all of a few, of many where they begin and end, and between what they lie."""
+    if len(values) <= 12:
+        return ", ".join(f"{value:{form}}" for value in values)
+    ends, extent = ([values[0], values[-1]], [min(values), max(values)])
+    return f"{ends[0]:{form}} to {ends[1]:{form}}, between {extent[0]:{form}} and {extent[1]:{form}}"
 
 
 def _dash(look: Look) -> str:
@@ -280,7 +288,7 @@ def dots(
 def shares(title: str, labels: Sequence[str], values: NDArray[np.float64], about: str = "") -> Chart:
     """A confusion in per cent [C, C], rows what is, columns what it was taken for."""
     side, left = 46, 8 + LETTER * max(map(len, labels))
-    lines = wrapped(title, left + side * len(labels))
+    lines = wrapped(title, max(260, left + side * len(labels)))
     top = LINE * (len(lines) + 1) + 10
     body = _title(lines)
     for j, label in enumerate(labels):
