@@ -777,7 +777,7 @@ def report(
     It stands alone: no script, and nothing is fetched by whoever opens it. With --features quick heads are trained on
     samples and on as many real clips, within a minute or so.
     """
-    from gandistill.report import command
+    from gandistill.experiments.report import command
 
     command.report(sources, features, split, out)
 

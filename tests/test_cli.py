@@ -47,6 +47,7 @@ COMMANDS = {
     "recipes": "--json",
     "plans": "--json",
     "tables": "plan corpus --jobs --work --out --table --speakers --set --shard",
+    "report": "--out --features --split",
     "demo": "--corpus --out --json",
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",

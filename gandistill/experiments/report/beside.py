@@ -20,12 +20,12 @@ from gandistill.evaluate.markdown import percent
 from gandistill.evaluate.predict import class_scores
 from gandistill.evaluate.significance import interval
 from gandistill.experiments.names import DRAWN, REAL
+from gandistill.experiments.report import page
 from gandistill.features.featureset import FeatureSet, scale
 from gandistill.gan.sampling import Sampler, sampled
 from gandistill.heads.head import check_match, posteriors
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.numerics import one_thread
-from gandistill.report import page
 
 PPC = 50
 """Points per class that are compared, or as many as the smallest class has."""
@@ -202,8 +202,9 @@ def teaches(sets: Sets, part: FeatureSet, remark: str) -> str:
     speakers = len({*part.index["speaker"]} - {""})
     caption = (
         f"Heads of the kind {HeadConfig().head}, {len(SEEDS)} seeds of each, on {len(part)} real utterances of "
-        f"{speakers} speakers (the {part.index['split'].iloc[0]} part); UAR with its 95 % t interval over seeds, chance is "
-        f"{percent(1 / len(part.labels))} %; per cent of each class. {remark}Measured while this page was made."
+        f"{speakers} speakers (the {part.index['split'].iloc[0]} part); UAR with its 95 % t interval over seeds, "
+        f"chance is {percent(1 / len(part.labels))} %; per cent of each class. {remark}"
+        "Measured while this page was made."
     )
     return page.part("What it teaches", page.table(rows), page.figure(drawn, caption.strip()))
 

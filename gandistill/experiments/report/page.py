@@ -20,7 +20,7 @@ dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.8125rem;font-variant-numeric:tabular-nums}
 th,td{padding:.2rem .75rem .2rem 0;text-align:left;border-bottom:1px solid var(--rule);white-space:nowrap}
 td.number,th.number{text-align:right}summary{cursor:pointer;color:var(--faint);font-size:.875rem}
-nav a{color:inherit;margin-right:1rem}
+nav a{color:inherit;margin-right:1rem;overflow-wrap:anywhere}
 """.replace("\n", "")
 
 

@@ -8,10 +8,10 @@ from gandistill.artifacts import CONFIG, read_json
 from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
+from gandistill.experiments.report import beside, generators, tables
+from gandistill.experiments.report.page import page
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import KIND, Sampler, generator_folder, named
-from gandistill.report import beside, generators, tables
-from gandistill.report.page import page
 from gandistill.run import METRICS
 
 TITLE = "What was distilled, and what it is worth"

@@ -11,8 +11,8 @@ from gandistill.experiments.gan.files import COSTS, said_by
 from gandistill.experiments.gan.tables import TABLES
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import uar_of, wide
+from gandistill.experiments.report import page
 from gandistill.experiments.results import read_csv
-from gandistill.report import page
 
 NAMES = {
     2: "UAR against points",
@@ -43,10 +43,13 @@ def kept(folder: Path) -> list[Path]:
 
 def described(paths: Sequence[Path]) -> str:
     """A part for each table. Raises InputError for a file that is none."""
-    return "".join(map(_table, paths))
+    captions: dict[str, None] = {}
+    parts = [_table(path, captions) for path in paths]
+    return "".join(map(page.paragraph, captions)) + "".join(parts)
 
 
-def _table(path: Path) -> str:
+def _table(path: Path, captions: dict[str, None]) -> str:
+    """A part for a table; what it is of is added to the captions, which most tables of a folder share."""
     facts = read_json(path)
     if not {"table", "corpus", "protocol", "folds", "plan", "rows"} <= facts.keys() or facts["table"] not in TABLES:
         raise InputError(f"{path}: not a table that 'gandistill tables' wrote")
@@ -55,9 +58,9 @@ def _table(path: Path) -> str:
     charts = TABLES[number].figures(facts, rows, every)
     plan = facts["plan"]
     caption = f"{CAPTIONS[number]} From {path.name}, plan {plan['name']}, commit {facts.get('commit')}."
-    about = page.paragraph(printed.caption(facts, plan["note"]).replace("`", ""))
+    captions[printed.caption(facts, plan["note"]).replace("`", "")] = None
     costs = _costs(path.with_name(COSTS), rows) if number == 2 else ""
-    return page.part(NAMES[number], about, page.figure(charts, caption, _numbers(number, rows)), costs)
+    return page.part(NAMES[number], page.figure(charts, caption, _numbers(number, rows)), costs)
 
 
 def _numbers(number: int, rows: Sequence[Facts]) -> list[dict[str, Any]]:

@@ -10,12 +10,12 @@ from gandistill.artifacts import CONFIG
 from gandistill.charts import CLASSES, Chart, Look, Point, Series, curves
 from gandistill.console import say
 from gandistill.evaluate.markdown import percent
+from gandistill.experiments.report import page
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.sampling import Sampler
-from gandistill.report import page
 
 MOST_POINTS = 240
-"""Of a curve; of more, every second, third, ..."""
+"""Of a curve that is drawn; of more, every second, third, ..., and the last."""
 NOT = (
     "It holds no recording, but that is not privacy: it holds statistics of the people who spoke, and what learns from "
     "its samples can still tell speakers apart. UAR says how useful samples are for the emotions named here, on the "
@@ -87,10 +87,13 @@ def trained(metrics: Path, classes: int) -> str:
         return ""
     drawn.sort(key=lambda chart: not chart.about.startswith("dev"))
     caption = f"UAR on dev of heads trained on samples alone, and the terms of the losses, from {metrics.name}."
-    last = [
-        {"scalar": name, "updates": f"{line[-1].x:g}", "last": f"{line[-1].y:.4g}"} for name, line in logged.items()
-    ]
-    return page.part("Its training", page.figure(drawn, caption, last))
+    numbers = [_numbers(name, [point.y for point in line]) for name, line in logged.items()]
+    return page.part("Its training", page.figure(drawn, caption, numbers))
+
+
+def _numbers(name: str, values: list[float]) -> dict[str, Any]:
+    extent = {"first": values[0], "lowest": min(values), "highest": max(values), "last": values[-1]}
+    return {"scalar": name, "logged": len(values)} | {said: f"{value:.4g}" for said, value in extent.items()}
 
 
 def _curves(group: str, logged: dict[str, list[Point]], classes: int) -> Chart:
@@ -99,7 +102,7 @@ def _curves(group: str, logged: dict[str, list[Point]], classes: int) -> Chart:
     drawn = []
     for number, (name, line) in enumerate(lines.items()):
         look = Look(f"class{number % len(CLASSES)}", dash="" if number < len(CLASSES) else "4 2")
-        kept = [*line[:: -(-len(line) // MOST_POINTS)]]
+        kept = [*line[: -1 : -(-len(line) // MOST_POINTS)], line[-1]]
         points = [Point(p.x, 100 * p.y if group == "dev" else p.y) for p in kept]
         drawn.append(Series(name, look, points, marked=len(points) < 30))
     if group != "dev":
