@@ -25,6 +25,7 @@ LIGHT = {
     "closed": "#d55e00",
     "gan": "#00805c",
     "flow": "#b5538a",
+    "distilled": "#946c00",
     "other": "#6e7781",
 }
 DARK = {
@@ -36,6 +37,7 @@ DARK = {
     "closed": "#f0883e",
     "gan": "#2fc08f",
     "flow": "#dd8fba",
+    "distilled": "#e3b341",
     "other": "#9aa4af",
 }
 CLASSES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a63d2", "#7f7f7f")
@@ -106,13 +108,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """A line of points, or without a place in x a level all across (``across``)."""
+    """A line of points, or without a place in x a level all across (``across``).
+
+    Points may be shown without marks (``marked``), or not be joined.
+    """
 
     name: str
     look: Look
     points: Sequence[Point]
     across: bool = False
     marked: bool = True
+    joined: bool = True
 
 
 @dataclass(frozen=True)
@@ -184,12 +190,14 @@ def curves(
         body += text(across(tick), upper + height + LINE + 2, f"{tick:,.10g}", "faint middle")
     body += text(left + PLOT / 2, upper + height + 2 * LINE + 3, x, "faint middle")
     right = left + PLOT + 20
+    for one in sorted(series, key=lambda one: not one.across):  # bands below lines
+        body += _series(one, across, up, left, bottom)
     for one, end, place in zip(series, ends, places, strict=True):
         colour, dash = one.look.colour, _dash(one.look)
         start = left + PLOT if one.across else across(one.points[-1].x) + 5
         bend = f"M{_n(start)} {_n(end)}H{_n(max(start, left + PLOT))}L{right} {_n(place)}"
-        body += f'<path class="thin {colour}" d="{bend}"/>' + _series(one, across, up, left, bottom)
-        body += f'<path class="line {colour}"{dash} d="M{right} {_n(place)}h18"/>'
+        body += f'<path class="thin {colour}" d="{bend}"/>'
+        body += f'<path class="line {colour}"{dash} d="M{right} {_n(place)}h18"/>' if one.joined else ""
         body += mark(right + 9, place, one.look) if one.marked and not one.across else ""
         body += text(right + 23, place + 3.8, one.name, colour)
     width = right + 26 + LETTER * max(len(one.name) for one in series)
@@ -222,7 +230,7 @@ def _series(
         )
         return f'{body}<path class="line {colour}"{dash} d="M{left} {_n(up(level.y))}h{PLOT}"/>'
     path = "L".join(f"{_n(across(point.x))} {_n(up(point.y))}" for point in one.points)
-    body = f'<path class="line {colour}"{dash} d="M{path}"/>'
+    body = f'<path class="line {colour}"{dash} d="M{path}"/>' if one.joined else ""
     for point in one.points if one.marked else ():
         if not math.isnan(point.low):
             ends = f"M{_n(across(point.x))} {_n(up(max(point.low, bottom)))}V{_n(up(point.high))}"

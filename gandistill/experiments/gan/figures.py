@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill import charts
-from gandistill.charts import Chart, Look, Point, Row, Series
+from gandistill.charts import Chart, Look, Point, Row
 from gandistill.evaluate.predictions import Predictions
+from gandistill.experiments import canvas
+from gandistill.experiments.canvas import CHANCE, family
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.gan.measured import GROUPS
 from gandistill.experiments.gan.rows import TIME_POOLED
-from gandistill.experiments.looks import DOTTED, FAMILIES, family, looks
 from gandistill.experiments.names import REAL, Facts
 from gandistill.metrics import confusion_matrix
 
-CHANCE = "chance"
 MARKS: dict[str, str] = dict(zip(GROUPS, ("circle", "square", "triangle"), strict=True))
 """Of all, seen and unseen speakers."""
 
@@ -67,28 +67,26 @@ def curves(facts: Facts, table: Sequence[Facts]) -> list[Chart]:
 
 
 def _curves(facts: Facts, rows: Sequence[Facts]) -> Chart:
-    look, lines = looks(rows), dict[str, list[Facts]]()
+    named = {row["training set"]: row for row in rows}
+    lines: dict[str, list[tuple[int, Facts]]] = {}
     for row in rows:
         if row.get("ppc"):
-            lines.setdefault(row["training set"], []).append(row)
-    drawn = []
-    for nth, (name, line) in enumerate(lines.items()):
-        aside = 1.015 ** (nth - len(lines) / 2)  # so that intervals do not hide each other
-        drawn.append(Series(name, look[name], [_in_per_cent(row, row["ppc"] * aside) for row in line]))
-    for name, dash in ((REAL, ""), (TIME_POOLED, DOTTED)):
-        level = [_in_per_cent(row, 0) for row in rows if row["training set"] == name]
-        drawn += [Series(name, Look("real", dash=dash), level, across=True)] if level else []
-    chance = 100 / rows[0]["classes"]
-    drawn.append(Series(CHANCE, Look("faint"), [Point(0, chance)], across=True))
-    key = [(said, Look(colour)) for colour, said in FAMILIES.items() if colour in map(family, rows)]
-    ticks = sorted({row["ppc"] for line in lines.values() for row in line})
-    title = judged_by(facts, rows[0])
-    return charts.curves(title, drawn, "points per class", "UAR, %", least=chance, ticks=ticks, key=key)
-
-
-def _in_per_cent(row: Facts, x: float, key: str = "uar") -> Point:
-    low, high = bounds(row)
-    return Point(x, 100 * row[key], 100 * low, 100 * high)
+            lines.setdefault(row["training set"], []).append((row["ppc"], row))
+    drawn = canvas.lines(lines, named)
+    drawn += [canvas.whole(named[REAL])] if REAL in named else []
+    if TIME_POOLED in named:
+        drawn.append(canvas.level(TIME_POOLED, named[TIME_POOLED], Look("real", dash=canvas.DOTTED)))
+    chance = canvas.chance(1 / rows[0]["classes"])
+    ticks = sorted({ppc for line in lines.values() for ppc, _ in line})
+    return charts.curves(
+        judged_by(facts, rows[0]),
+        [*drawn, chance],
+        "points per class",
+        "UAR, %",
+        least=chance.points[0].y,
+        ticks=ticks,
+        key=canvas.key(rows),
+    )
 
 
 def confusions(facts: Facts, table: Sequence[Facts], every: Sequence[Sequence[Predictions]]) -> list[Chart]:

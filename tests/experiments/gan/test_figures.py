@@ -4,12 +4,9 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
-import pytest
 
-from gandistill.charts import MARKS
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.gan import figures
-from gandistill.experiments.looks import family, looks
 
 FACTS = {
     "corpus": "RAVDESS",
@@ -66,40 +63,6 @@ def test_the_axis_begins_at_chance_unless_something_is_below():
 
     assert min(ticks(0.5)) > 25
     assert min(ticks(0.2)) < 25
-
-
-@pytest.mark.parametrize(
-    ("facts", "expected"),
-    [
-        ({"training set": "real, designed"}, "real"),
-        ({"training set": "class-Gaussian, independent"}, "closed"),
-        ({"training set": "ours", "generator": "ours", "kind": "class-gaussian-mean"}, "closed"),
-        ({"training set": "GAN +both", "generator": "GAN", "kind": "gan-att"}, "gan"),
-        ({"training set": "GAN +both", "generator": "GAN"}, "gan"),
-        ({"training set": "F", "generator": "F", "kind": "flow-time"}, "flow"),
-    ],
-)
-def test_the_colour_is_the_family(facts: dict[str, str], expected: str):
-    assert family(facts) == expected
-
-
-def test_what_is_of_one_generator_has_one_mark_and_a_line_for_each_kind_of_losses():
-    made = [
-        row(f"{name} {losses}{draws}", 5, 0.5, generator=name, losses=losses, draws=draws.removeprefix(", "))
-        for name in ("a", "b")
-        for losses in ("baseline", "both")
-        for draws in ("", ", independent")
-    ]
-    found = looks([*made, row("real, random", 5, 0.5), row("real, recentred", 5, 0.5)])
-    assert len({*found.values()}) == len(found) == 10, "no two look alike"
-    first, second, *_ = MARKS
-    assert {found[f"a {losses}"].mark for losses in ("baseline", "both, independent")} == {first}
-    assert {found["b both"].mark, found["real, recentred"].mark} == {second}
-    assert [name for name, look in found.items() if look.hollow] == [
-        f"{name} {losses}, independent" for name in ("a", "b") for losses in ("baseline", "both")
-    ]
-    assert found["a baseline"].dash
-    assert not found["a both"].dash
 
 
 def test_bytes_are_told_with_what_they_are_worth():
