@@ -821,6 +821,27 @@ def tables(context: typer.Context) -> None:
 
 
 @app.command()
+def report(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Generators, runs that trained one, or folders of tables.", metavar="SOURCE...")
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
+    features: Annotated[
+        Path | None, typer.Option(help="Feature set that a generator was made from, to stand beside its samples.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Part of --features to judge on: train, dev or test.")] = "dev",
+) -> None:
+    """One page to look at: what was distilled, its training, samples beside real features, what tables say.
+
+    It stands alone: no script, and nothing is fetched by whoever opens it. With --features quick heads are trained on
+    samples and on as many real clips, within a minute or so.
+    """
+    from gandistill.experiments.report import command
+
+    command.report(sources, features, split, out)
+
+
+@app.command()
 def demo(
     corpus: Annotated[Path | None, typer.Option(help="Corpus on disk; none: one that is synthesised.")] = None,
     kind: Annotated[

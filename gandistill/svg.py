@@ -1,4 +1,4 @@
-"""Figures as SVG files. They need matplotlib, which only the extra ``figures`` installs."""
+"""Figures that matplotlib draws, as SVG files: only the extra ``figures`` installs it. Others are ``charts``."""
 
 import io
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gandistill import artifacts
-from gandistill.console import say
 from gandistill.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,15 +20,7 @@ def check_drawing() -> None:
 
 
 def write_figure(make: "Callable[[], Figure]", out: Path) -> None:
-    """Write a figure as SVG, the same bytes each time; without matplotlib none, and that is said.
-
-    What stands beside it is kept: whoever installs it runs the same command again, which computes nothing anew.
-    """
-    try:
-        check_drawing()
-    except InputError as error:
-        say(f"{out} is not drawn. {error}, then run this again")
-        return
+    """Write a figure as SVG, the same bytes each time."""
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.hashsalt": "gandistill", "font.size": 8}):  # names in the file are the same each time

@@ -49,6 +49,7 @@ COMMANDS = {
     "recipes": "--json",
     "plans": "--json",
     "tables": "plan corpus --jobs --work --out --table --speakers --set --shard",
+    "report": "--out --features --split",
     "demo": "--corpus --corpus-kind --protocol --out --full --json",
     "trajectory": "teach distil evaluate",
     "selfdistill": "make-upstream train evaluate calibrate predict describe export",

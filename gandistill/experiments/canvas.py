@@ -1,51 +1,88 @@
-"""Figures: panels, points with intervals, one legend."""
+"""How rows are drawn in every figure: colour says the family, mark and line the variant; lines, levels, chance."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-
+from gandistill.charts import MARKS, Look, Point, Series
+from gandistill.controls.draws import INDEPENDENT
 from gandistill.experiments.differences import bounds
-from gandistill.experiments.names import Facts
+from gandistill.experiments.names import DRAWN, REAL, Facts
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-def grid(panels: int, columns: int) -> "tuple[Figure, list[Axes]]":
-    """A figure of so many panels in rows of so many columns."""
-    from matplotlib.figure import Figure
-
-    rows = -(-panels // columns)
-    figure = Figure(figsize=(4.5 * min(columns, panels), 3.5 * rows), layout="constrained")
-    return figure, [figure.add_subplot(rows, min(columns, panels), place + 1) for place in range(panels)]
-
-
-def points(
-    panel: "Axes", x: Sequence[float], rows: Sequence[Facts], name: str, key: str = "uar", line: str = "-"
-) -> None:
-    """Points in per cent with their intervals."""
-    mean = np.array([row[key] for row in rows])
-    low, high = (np.array([bounds(row)[side] for row in rows]) for side in (0, 1))
-    errors = np.nan_to_num(100 * np.array([mean - low, high - mean]))
-    panel.errorbar(x, 100 * mean, errors, marker=".", linestyle=line, label=name, linewidth=0.8, elinewidth=0.4)
+FAMILIES = {
+    "real": "real speech",
+    "closed": "closed form",
+    "gan": "GAN",
+    "flow": "flow",
+    "distilled": "distilled by trajectories",
+}
+"""Colours, and what they stand for."""
+CLOSED = (DRAWN["class-gaussian"], DRAWN["class-gaussian-mean"])
+DASHES = {"untrained": "1 3", "baseline": "7 3", "div": "7 2 2 2", "sml": "4 2"}
+"""Lines of a generator by its losses: one with all of them has a whole line."""
+DOTTED = "2 3"
+CHANCE = "chance"
+ASIDE = 1.015
+"""By how much lines stand beside each other, so that intervals do not hide each other."""
 
 
-def curves(panel: "Axes", lines: Mapping[str, Sequence[tuple[int, Facts]]]) -> None:
-    """UAR against points per class, a line for each name."""
-    for nth, (name, line) in enumerate(lines.items()):
-        aside = 1.02 ** (nth - len(lines) / 2)  # so that intervals do not hide each other
-        points(panel, [ppc * aside for ppc, _ in line], [row for _, row in line], name)
-    panel.set(xscale="log", xlabel="points per class", ylim=(0, 100))
-    panel.set(xticks=sorted({ppc for line in lines.values() for ppc, _ in line}))
-    panel.xaxis.set_major_formatter("{x:.0f}")
-    panel.minorticks_off()
+def family(row: Facts) -> str:
+    """A name of ``FAMILIES``, by a row's own facts."""
+    kind = row.get("kind", "")
+    if kind.startswith("class-gaussian") or row.get("training set", "").startswith(CLOSED):
+        return "closed"
+    if row.get("matched") and row["step"]:
+        return "distilled"
+    if "generator" not in row:
+        return "real"
+    return "flow" if "flow" in kind else "gan"
 
 
-def legend(figure: "Figure", axes: "Sequence[Axes]") -> None:
-    """One for all panels, below them."""
-    handles = {
-        label: handle for panel in axes for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-    }
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=6)
+def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
+    """The look of each line, by a row of it: a mark for each variant of a family, hollow for independent draws."""
+    variants: dict[str, list[str]] = {}
+    found: dict[str, Look] = {}
+    for name, row in named.items():
+        colour, independent = family(row), row.get("draws") == INDEPENDENT
+        variant = row.get("generator") or name.removesuffix(f", {INDEPENDENT}")
+        of_family = variants.setdefault(colour, [])
+        if variant not in of_family:
+            of_family.append(variant)
+        mark = [*MARKS][of_family.index(variant) % len(MARKS)]
+        losses = row.get("losses", "" if row.get("trained", True) else "untrained")
+        found[name] = Look(colour, mark, DASHES.get(losses, "5 3" if independent else ""), independent)
+    return found
+
+
+def key(rows: Iterable[Facts]) -> list[tuple[str, Look]]:
+    """The families that there are among rows."""
+    there = {family(row) for row in rows}
+    return [(said, Look(colour)) for colour, said in FAMILIES.items() if colour in there]
+
+
+def lines(named: Mapping[str, Sequence[tuple[int, Facts]]], rows: Mapping[str, Facts]) -> list[Series]:
+    """UAR against points per class, a line for each name; ``rows`` say what each is."""
+    found, drawn = looks({name: rows[name] for name in named}), []
+    for nth, (name, line) in enumerate(named.items()):
+        aside = ASIDE ** (nth - len(named) / 2)
+        drawn.append(Series(name, found[name], [in_per_cent(uar, ppc * aside) for ppc, uar in line]))
+    return drawn
+
+
+def level(name: str, uar: Facts, look: Look) -> Series:
+    """A UAR all across, with its interval."""
+    return Series(name, look, [in_per_cent(uar, 0)], across=True)
+
+
+def whole(uar: Facts) -> Series:
+    """All real data, all across."""
+    return level(REAL, uar, Look("real"))
+
+
+def chance(share: float) -> Series:
+    """What whoever guesses reaches, 0 to 1."""
+    return Series(CHANCE, Look("faint"), [Point(0, 100 * share)], across=True)
+
+
+def in_per_cent(value: Facts, x: float, key: str = "uar") -> Point:
+    """A share with its interval, at a place."""
+    low, high = bounds(value)
+    return Point(x, 100 * value[key], 100 * low, 100 * high)

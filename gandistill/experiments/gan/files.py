@@ -4,11 +4,13 @@ But for ``costs.csv`` they are the same bits whenever the same plan is run again
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gandistill import artifacts
+from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan import printed, reference
 from gandistill.experiments.gan.measured import Measured
@@ -18,7 +20,6 @@ from gandistill.experiments.names import Facts
 from gandistill.experiments.results import as_csv, made_by, read_csv, rows_of, sizes_of_parts, write_table
 from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
-from gandistill.svg import write_figure
 
 COSTS = "costs.csv"
 
@@ -43,7 +44,8 @@ def write(number: int, name: str, study: Rows, rows: Sequence[Row], store: Store
     caption = printed.caption(facts, plan.note)
     text = "\n".join([caption, table.text(measured, plan), reference.table(measured)])
     write_table(out, stem, facts, kept, text)
-    write_figure(partial(table.figure, measured, predictions), out / f"{stem}.svg")
+    drawn = table.drawn(facts, measured, [row.every for row in predictions])
+    artifacts.write_text(out / f"{stem}.svg", drawn)
     if predictions:
         artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(predictions, study)))
     if costs:
@@ -75,3 +77,17 @@ def predicted(measured: Sequence[Measured], study: Rows) -> list[Facts]:
         for s, heads in enumerate(row.predictions):
             columns |= {f"{place}.{s}.{h}": head.in_order_of(first).predicted for h, head in enumerate(heads)}
     return rows_of(columns)
+
+
+def said_by(table: Path, rows: Sequence[Facts]) -> list[list[Predictions]]:
+    """The predictions of each row, of all its sources and heads, that are kept beside a table's JSON; none without."""
+    kept = read_csv(table.with_name(f"{table.stem}-predictions.csv"))
+    if not kept:
+        return []
+    columns = {name: np.array([row[name] for row in kept]) for name in kept[0]}
+    ids, speakers, labels = (columns[name] for name in ("id", "speaker", "label"))
+    of_rows: dict[int, list[Predictions]] = {row["row"]: [] for row in rows}
+    for name in [*columns][4:]:
+        said = Predictions(ids, speakers, labels, columns[name], source=str(table))
+        of_rows[int(name.split(".")[0])].append(said)
+    return [*of_rows.values()]

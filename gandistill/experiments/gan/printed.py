@@ -36,16 +36,26 @@ def caption(facts: Facts, note: str) -> str:
 
 def sizes(rows: Sequence[Facts]) -> str:
     """Table 1."""
+    return markdown(size_rows(rows))
+
+
+def size_rows(rows: Sequence[Facts]) -> list[Facts]:
+    """Table 1, a row at a time."""
     table = []
     for row in rows:
         shares = {key: percent(value) for key, value in row.items() if key.startswith("smaller than")}
         uar = {"UAR": uar_of(row) if "uar" in row else ""}
         table.append({"what": row["what"], "bytes": f"{row['bytes']:,}"} | shares | uar)
-    return markdown(table)
+    return table
 
 
 def probed(rows: Sequence[Facts]) -> str:
     """Table 4."""
+    return markdown(probe_rows(rows))
+
+
+def probe_rows(rows: Sequence[Facts]) -> list[Facts]:
+    """Table 4, a row at a time."""
     table = []
     for row in rows:
         cells = {"first layer of": row["first layer of"], "ppc": row.get("ppc")}
@@ -53,7 +63,7 @@ def probed(rows: Sequence[Facts]) -> str:
             for what, value in row.get(group, {}).items():
                 cells[f"{what.replace('_', ' ')}, {group}"] = percent(value["mean"], *bounds(value))
         table.append(cells | {"chance": percent(row["chance"]["accuracy"])})
-    return markdown(table)
+    return table
 
 
 def judged(rows: Sequence[Facts], plan: Plan) -> str:

@@ -1,45 +1,53 @@
 """Figures of the self-distillation paper, as SVG: UAR against the student's layer (its Figure 2), and against cost."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gandistill import artifacts, charts
+from gandistill.charts import MARKS, Chart, Look, Series, together
 from gandistill.experiments import canvas
 from gandistill.experiments.names import Facts
-from gandistill.experiments.selfdistill.plan import ExitPlan
-from gandistill.experiments.selfdistill.rows import CHANCE, DEEPEST, EXITS, LAYERS, NETWORKS, SELF
+from gandistill.experiments.selfdistill.rows import (
+    CHANCE,
+    DEEPEST,
+    EXITS,
+    FINE_TUNED,
+    LAYER_WISE,
+    LAYERS,
+    NETWORKS,
+    SELF,
+)
 from gandistill.selfdistill.inference import FUSION
-from gandistill.svg import write_figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+COLOURS = {SELF: "class6", FINE_TUNED: "class4", LAYER_WISE: "class3"}
+"""By how a network was taught: none that stands for a family of training sets."""
+DASHES = ("", "5 3", "7 2 2 2", "1 3")
+"""By similarity loss."""
 
 
-def draw(tables: Mapping[str, Sequence[Facts]], plan: ExitPlan, out: Path) -> None:
-    """Write ``layers.svg``, if the plan has Figure 2, and ``cost.svg``."""
+def draw(facts: Facts, tables: Mapping[str, Sequence[Facts]], parts: Sequence[str], out: Path) -> None:
+    """Write ``layers.svg``, if there are its rows, and ``cost.svg``; ``facts`` say what tables are of."""
     if LAYERS in tables:
-        write_figure(partial(layers, tables[LAYERS], plan), out / "layers.svg")
-    write_figure(partial(cost, [*tables[NETWORKS], *tables[EXITS]], plan), out / "cost.svg")
+        drawn = [layers(facts, tables[LAYERS], part) for part in parts]
+        artifacts.write_text(out / "layers.svg", together(drawn, columns=2).file())
+    drawn = [cost(facts, [*tables[NETWORKS], *tables[EXITS]], part) for part in parts]
+    artifacts.write_text(out / "cost.svg", together(drawn, columns=2).file())
 
 
-def layers(rows: Sequence[Facts], plan: ExitPlan) -> "Figure":
-    """Figure 2: a panel for each part; the student behind each layer, and its teacher."""
-    figure, axes = canvas.grid(len(plan.parts), 2)
-    for panel, part in zip(axes, plan.parts, strict=True):
-        shown = [row for row in rows if row["network"] != CHANCE]
-        for name, of_teacher in (("student", False), ("its teacher", True)):
-            line = [row for row in shown if (row["exit"] == DEEPEST) == of_teacher]
-            canvas.points(panel, [row["layer"] for row in line], [row[part] for row in line], name)
-        chance(panel, rows, part)
-        panel.set(xlabel="student's layer", ylabel=f"UAR on {part}, %", xticks=[row["layer"] for row in shown])
-    canvas.legend(figure, axes)
-    return figure
+def layers(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
+    """Figure 2: the student behind each layer, and its teacher."""
+    drawn = []
+    for name, of_teacher, look in (
+        ("student", False, Look("class6")),
+        ("its teacher", True, Look("class4", "square", "5 3")),
+    ):
+        line = [row for row in rows if row["network"] != CHANCE and (row["exit"] == DEEPEST) == of_teacher]
+        drawn.append(Series(name, look, [canvas.in_per_cent(row[part], row["layer"]) for row in line]))
+    return _against(facts, rows, drawn, "student's layer", part)
 
 
-def cost(rows: Sequence[Facts], plan: ExitPlan) -> "Figure":
-    """UAR against multiply-accumulates, a panel for each part: exits of one training are joined.
+def cost(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
+    """UAR against multiply-accumulates: exits of one training are joined.
 
     Networks that were trained apart are not, and fusion, which is no exit, stands alone.
     """
@@ -50,20 +58,32 @@ def cost(rows: Sequence[Facts], plan: ExitPlan) -> "Figure":
             line = lines.setdefault(", ".join([*words, *([FUSION] if row["exit"] == FUSION else [])]), [])
             if all(row["exit"] != other["exit"] for other in line):  # Table 2 takes some of Table 1's
                 line.append(row)
-    figure, axes = canvas.grid(len(plan.parts), 2)
-    for panel, part in zip(axes, plan.parts, strict=True):
-        for name, line in lines.items():
-            rising = sorted(line, key=lambda row: row["multiply_accumulates"])
-            work = [row["multiply_accumulates"] / 1e6 for row in rising]
-            joined = "-" if rising[0]["network"] == SELF else ""
-            canvas.points(panel, work, [row[part] for row in rising], name, line=joined)
-        chance(panel, rows, part)
-        panel.set(xlabel="million multiply-accumulates per second heard", ylabel=f"UAR on {part}, %")
-    canvas.legend(figure, axes)
-    return figure
+    found, drawn = looks({name: line[0] for name, line in lines.items()}), []
+    for name, line in lines.items():
+        rising = sorted(line, key=lambda row: row["multiply_accumulates"])
+        points = [canvas.in_per_cent(row[part], row["multiply_accumulates"] / 1e6) for row in rising]
+        drawn.append(Series(name, found[name], points, joined=rising[0]["network"] == SELF and len(points) > 1))
+    return _against(facts, rows, drawn, "million multiply-accumulates per second heard", part)
 
 
-def chance(panel: "Axes", rows: Sequence[Facts], part: str) -> None:
-    """A line at the UAR of whoever says one class always."""
-    level = next(row[part]["uar"] for row in rows if row["network"] == CHANCE)
-    panel.axhline(100 * level, color="black", linewidth=0.8, linestyle=":", label=CHANCE)
+def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
+    """Colour says how a network was taught, the mark its block, the line its similarity loss; fusion is hollow."""
+    blocks, losses = ([*dict.fromkeys(row.get(key) for row in named.values())] for key in ("block", "similarity"))
+    marks = dict(zip(blocks, MARKS, strict=False))
+    return {
+        name: Look(
+            COLOURS[row["network"]],
+            marks[row.get("block")],
+            DASHES[losses.index(row.get("similarity")) % len(DASHES)],
+            hollow=row["exit"] == FUSION,
+        )
+        for name, row in named.items()
+    }
+
+
+def _against(facts: Facts, rows: Sequence[Facts], drawn: Sequence[Series], x: str, part: str) -> Chart:
+    """Against x, from the UAR of whoever says one class always."""
+    chance = canvas.chance(next(row[part]["uar"] for row in rows if row["network"] == CHANCE))
+    upstream = f"{facts['upstream']['name']}, {facts['upstream']['layers']} layers"
+    title = f"{facts['corpus']}, fold {facts['fold']} alone, {upstream}; judged on {part}"
+    return charts.curves(title, [*drawn, chance], x, "UAR, %", least=chance.points[0].y)

@@ -98,7 +98,7 @@ def write(
         artifacts.write_text(out / file_name(part), as_csv(predicted(table, inputs, part)))
     artifacts.write_text(out / "costs.csv", as_csv([cost_of(row, plan) for row in spent]))
     artifacts.write_text(out / "costs.md", f"{captioned}\n## What an answer costs\n\n{costs}")
-    figures.draw(tables, plan, out)
+    figures.draw(described, tables, plan.parts, out)
     return f"{captioned}\n{costs}"
 
 

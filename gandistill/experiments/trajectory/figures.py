@@ -1,72 +1,84 @@
 """Figures 2 and 3 of the trajectory-matching paper, as SVG: UAR against distillation steps, and against points."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gandistill import artifacts, charts
+from gandistill.charts import Chart, Look, Series, together
 from gandistill.experiments import canvas
-from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
-from gandistill.svg import write_figure
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+FIGURES = ("figure2", "figure3")
 
 
-def draw(table: Sequence[Facts], out: Path) -> None:
-    """Write ``figure2-dev.svg`` and so on."""
+def draw(facts: Facts, table: Sequence[Facts], out: Path) -> None:
+    """Write ``figure2-dev.svg`` and so on; ``facts`` say what the rows are of."""
     rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
+    makers: tuple[Callable[..., list[Chart]], ...] = (steps, curves)
     for part in [part for part in PARTS if part in rows[0]]:
-        for name, figure in (("figure2", steps), ("figure3", curves)):
-            write_figure(partial(figure, rows, part), out / f"{name}-{part}.svg")
+        for name, make in zip(FIGURES, makers, strict=True):
+            if drawn := make(facts, rows, part):
+                artifacts.write_text(out / f"{name}-{part}.svg", together(drawn, columns=2).file())
 
 
-def steps(rows: Sequence[Facts], part: str) -> "Figure":
-    """A panel for each way to distil, points and student that has a curve; step 0 and random real points as bands."""
+def place(facts: Facts, student: str) -> str:
+    """Corpus, fold, upstream and student."""
+    return f"{facts['corpus']}, fold {facts['fold']} alone, {facts['plan']['extract']['upstream']}; student {student}"
+
+
+def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
+    """A chart for each way to distil, points and student that has a curve; step 0 and random real points across."""
     shown = [row for row in rows if "matched" in row]
     named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
-    curves = [place for place in dict.fromkeys(named) if named.count(place) > 2]
-    figure, axes = canvas.grid(max(1, len(curves)), 2)
-    for panel, (matched, ppc, student) in zip(axes, curves, strict=False):
-        curve = [row for row, place in zip(shown, named, strict=True) if place == (matched, ppc, student)]
-        at = [row["step"] for row in curve]
-        canvas.points(panel, at, [row[part] for row in curve], "distilled")
-        band(panel, curve[0][part], "step 0", "C1")
+    drawn, chance = [], canvas.chance(1 / len(facts["labels"]))
+    for matched, ppc, student in [each for each in dict.fromkeys(named) if named.count(each) > 2]:
+        curve = [row for row, of in zip(shown, named, strict=True) if of == (matched, ppc, student)]
+        points = [canvas.in_per_cent(row[part], row["step"]) for row in curve]
+        series = [Series("distilled", Look("distilled"), points)]
+        series.append(canvas.level("step 0", curve[0][part], Look("real", dash="7 3")))
         for row in rows:
-            if (row["training set"], row["labels"], row.get("ppc")) == (RANDOM, HARD, ppc) and row[
-                "student"
-            ] == student:
-                band(panel, row[part], RANDOM, "C2")
-        panel.set(xlabel="distillation step", ylabel=f"UAR on {part}, %", ylim=(0, 100))
-        panel.set(title=f"distilled, {matched}, {ppc} per class; student {student}", xticks=at)
-    canvas.legend(figure, axes)
-    return figure
+            if _is_random(row, ppc, student):
+                series.append(canvas.level(RANDOM, row[part], Look("real", dash=canvas.DOTTED)))
+        title = f"{place(facts, student)}; {matched}, {ppc} per class"
+        least = chance.points[0].y
+        drawn.append(charts.curves(title, [*series, chance], "distillation step", f"UAR on {part}, %", least=least))
+    return drawn
 
 
-def curves(rows: Sequence[Facts], part: str) -> "Figure":
-    """UAR against points per class, a panel for each student; all real data as a line."""
-    students = list(dict.fromkeys(row["student"] for row in rows))
-    figure, axes = canvas.grid(len(students), 2)
-    for panel, student in zip(axes, students, strict=True):
-        shown = [row for row in rows if row["student"] == student]
-        lines: dict[str, list[Facts]] = {}
-        for row in shown:
-            if row.get("ppc") and (name := _line(row)):
-                line = lines.setdefault(name, [])
-                if all(row["trials"] != other["trials"] for other in line):  # several ways start alike
-                    line.append(row)
-        canvas.curves(panel, {name: [(row["ppc"], row[part]) for row in line] for name, line in lines.items()})
-        for row in shown:
-            if (name := row["training set"]) in (REAL, TAUGHT):
-                style = "-" if name == REAL else ":"
-                panel.axhline(100 * row[part]["uar"], color="black", linewidth=0.8, linestyle=style, label=name)
-        panel.set(ylabel=f"UAR on {part}, %", title=f"student {student}")
-    canvas.legend(figure, axes)
-    return figure
+def _is_random(row: Facts, ppc: int, student: str) -> bool:
+    return (row["training set"], row["labels"], row.get("ppc"), row["student"]) == (RANDOM, HARD, ppc, student)
+
+
+def curves(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
+    """UAR against points per class, a chart for each student; all real data across."""
+    students = dict.fromkeys(row["student"] for row in rows)
+    return [_curves(facts, [row for row in rows if row["student"] == student], part) for student in students]
+
+
+def _curves(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
+    lines: dict[str, list[Facts]] = {}
+    for row in rows:
+        if row.get("ppc") and (name := _line(row)):
+            line = lines.setdefault(name, [])
+            if all(row["trials"] != other["trials"] for other in line):  # several ways start alike
+                line.append(row)
+    points = {name: [(row["ppc"], row[part]) for row in line] for name, line in lines.items()}
+    drawn = canvas.lines(points, {name: line[0] for name, line in lines.items()})
+    for row in rows:
+        if (name := row["training set"]) in (REAL, TAUGHT):
+            drawn.append(canvas.level(name, row[part], Look("real", dash="" if name == REAL else canvas.DOTTED)))
+    chance = canvas.chance(1 / len(facts["labels"]))
+    return charts.curves(
+        place(facts, rows[0]["student"]),
+        [*drawn, chance],
+        "points per class",
+        f"UAR on {part}, %",
+        least=chance.points[0].y,
+        ticks=sorted({ppc for line in points.values() for ppc, _ in line}),
+        key=canvas.key(row for line in lines.values() for row in line),
+    )
 
 
 def _line(row: Facts) -> str:
@@ -76,10 +88,3 @@ def _line(row: Facts) -> str:
         return f"{row['training set']}, last step" if row["last"] else f"step 0{soft}" if row["step"] == 0 else ""
     kept = row["training set"] in CONTROLS or "generator" in row
     return row["training set"] + soft if kept else ""
-
-
-def band(panel: "Axes", uar: Facts, name: str, colour: str) -> None:
-    """A line in per cent with its interval."""
-    low, high = bounds(uar)
-    panel.axhline(100 * uar["uar"], color=colour, linewidth=0.8, linestyle="--", label=name)
-    panel.axhspan(100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)

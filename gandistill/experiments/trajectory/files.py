@@ -48,7 +48,7 @@ def write(name: str, plan: TrajectoryPlan, features: FeatureSet, table: Table, c
         write_table(out, kind, {"table": kind} | described, rows, text)
     artifacts.write_text(out / "predictions.csv", as_csv(predicted(table, features)))
     artifacts.write_text(out / "costs.csv", as_csv(costs))
-    figures.draw([facts for _, facts in table], out)
+    figures.draw(described, [facts for _, facts in table], out)
     return f"{captioned}\n{digest([facts for row, facts in table if row.row.table == DISTILLED])}"
 
 
