@@ -85,8 +85,8 @@ class LogMel:
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to log-Mel frames [T, bands]."""
         audio, size = audio.to(self._window.device), self.config.window
-        if not self.config.centre and len(audio) < size:
-            audio = torch.nn.functional.pad(audio, (0, size - len(audio)))
+        if not self.config.centre:
+            audio = torch.nn.functional.pad(audio, (0, torch.sym_max(size - audio.shape[0], 0)))  # exportable, unlike an if
         spectrum = torch.stft(
             audio,
             n_fft=size,
