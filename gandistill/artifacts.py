@@ -10,7 +10,7 @@ import hashlib
 import platform
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ import yaml
 
 from gandistill import __version__
 from gandistill.console import say
-from gandistill.errors import InputError
+from gandistill.errors import InputError, choices
 from gandistill.files import (  # noqa: F401 (some are passed on)
     LOCK,
     append_line,
@@ -141,6 +141,16 @@ def check_free(out: Path, kind: str) -> None:
 def _kind(config: dict[str, Any]) -> str:
     kind = config.get("kind")
     return kind[:80] if isinstance(kind, str) and kind.isprintable() else "artifact of no known kind"
+
+
+def kind_of(folder: Path, purpose: str, kinds: Collection[str]) -> str:
+    """The kind of an artifact. Raises InputError if it is none, or none of the kinds that the purpose takes."""
+    if not present(folder) or not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is no artifact of gandistill: it has no {CONFIG}")
+    kind = _kind(read_json(folder / CONFIG))
+    if kind not in kinds:
+        raise choices(f"kind of {folder} to {purpose}:", kind, [*kinds])
+    return kind
 
 
 def write_header(folder: Path) -> None:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from gandistill import artifacts
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 
 T = TypeVar("T")
 REPOSITORIES = {"generator": "model", "head": "model", "bank": "model", "feature set": "dataset"}
@@ -31,7 +31,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     """
     from huggingface_hub import HfApi
 
-    kind = _kind(folder)
+    kind = artifacts.kind_of(folder, "share", REPOSITORIES)
     licence = artifacts.open_artifact(folder, kind).get("licence") or "not stated"
     if licence == "not stated" or any(words in licence for words in UNSHARED):
         raise InputError(
@@ -85,7 +85,7 @@ def pulled(repository: str, kind: str | None = None, revision: str | None = None
         raise AssertionError(kinds)
 
     folder = Path(_asked(download, f"No {kind or 'artifact'} {repository}", "it is no folder, nor in the Hub's cache"))
-    artifacts.open_artifact(folder, kind or _kind(folder))
+    artifacts.open_artifact(folder, kind or artifacts.kind_of(folder, "share", REPOSITORIES))
     return folder
 
 
@@ -95,7 +95,7 @@ def pull(repository: str, out: Path, revision: str | None = None) -> str:
     Raises InputError as ``pulled`` does, or if ``out`` holds something else.
     """
     folder = pulled(repository, revision=revision)
-    kind = _kind(folder)
+    kind = artifacts.kind_of(folder, "share", REPOSITORIES)
     artifacts.copy(folder, out, kind)
     return kind
 
@@ -104,16 +104,6 @@ def local_or_pulled(source: Path | str, kind: str) -> Path:
     """The folder itself, or of a name that is no folder here, but could be a repository's, what the Hub has."""
     folder = Path(source)
     return folder if artifacts.present(folder) or not NAME.fullmatch(str(source)) else pulled(str(source), kind)
-
-
-def _kind(folder: Path) -> str:
-    """Of an artifact that can be shared. Raises InputError if it is none."""
-    if not (folder / artifacts.CONFIG).is_file():
-        raise InputError(f"{folder} is no artifact of gandistill: it has no {artifacts.CONFIG}")
-    kind = artifacts.read_json(folder / artifacts.CONFIG).get("kind")
-    if kind not in REPOSITORIES:
-        raise choices(f"kind of {folder} to share:", kind, [*REPOSITORIES])
-    return kind
 
 
 def _named(repository: str) -> str:

@@ -1,4 +1,4 @@
-"""A network as one ONNX file: nothing of how it was made in it, all that it says of itself, and the numbers of torch."""
+"""A network as one ONNX file: it computes what torch does, says what it is, and tells nothing of its making."""
 
 import importlib
 import json

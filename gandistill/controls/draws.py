@@ -68,7 +68,7 @@ class Design:
             return given.design(chosen_share(given))
 
     def directions(self, label: int, first: int, count: int, seed: int) -> Tensor:
-        """The ladder's rows e_i [count, K], in float64, of samples ``first`` and following of class number ``label``."""
+        """Rows e_i [count, K], in float64, of the ladder: of samples ``first`` and following of class ``label``."""
         rows = torch.arange(first, first + count)
         with one_thread():
             parts = [

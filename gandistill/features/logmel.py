@@ -86,7 +86,8 @@ class LogMel:
         """Audio [samples] to log-Mel frames [T, bands]."""
         audio, size = audio.to(self._window.device), self.config.window
         if not self.config.centre:
-            audio = torch.nn.functional.pad(audio, (0, torch.sym_max(size - audio.shape[0], 0)))  # exportable, unlike an if
+            short: Any = torch.sym_max(size - audio.shape[0], 0)  # can be exported, unlike an if
+            audio = torch.nn.functional.pad(audio, (0, short))
         spectrum = torch.stft(
             audio,
             n_fft=size,

@@ -50,6 +50,11 @@ def export(sampler: Sampler, file: Path) -> dict[str, Any]:
 class Drawn(nn.Module):
     """Noise [B, Z], class numbers [B] and, of designed draws, directions [B, K] to samples [B, T, D]."""
 
+    mean: Tensor
+    deviation: Tensor
+    centres: Tensor
+    factor: Tensor
+
     def __init__(self, sampler: Sampler) -> None:
         super().__init__()
         self.network = sampler.folded
