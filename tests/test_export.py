@@ -92,7 +92,7 @@ def test_what_cannot_be_exported_is_one_line(head: Path, tmp_path: Path, monkeyp
 
 
 def test_draws_that_a_generator_has_not(tmp_path: Path):
-    generator = Generator.load()
+    generator = Generator.load("ravdess-whisper")
     object.__setattr__(generator.sampler, "design", None)
     generator.save(tmp_path / "generator")
     done = run("export", tmp_path / "generator", "--draws", "designed", "--out", tmp_path / "x.onnx")
