@@ -19,6 +19,7 @@ from gandistill.controls.draws import Design
 from gandistill.errors import InputError
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.export import export
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, named, sampled
@@ -125,6 +126,10 @@ class Generator:
     def save(self, folder: Path | str) -> None:
         """Write the generator's folder. Raises InputError if ``folder`` holds something else."""
         self.sampler.save(Path(folder), {"command": "save"}, card(self.sampler))
+
+    def export(self, file: Path | str, draws: str | None = None) -> dict[str, Any]:
+        """Write it as one ONNX file, see ``gan.export``; ``draws`` are as for ``sample``."""
+        return export(self.sampler.drawing(draws), Path(file))
 
     def push_to_hub(self, repository: str, private: bool = False) -> str:
         """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""

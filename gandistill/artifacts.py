@@ -127,16 +127,6 @@ def _is_whole(folder: Path) -> bool:
     return False
 
 
-def kind_of(folder: Path, kinds: Collection[str]) -> str:
-    """Which of these kinds an artifact is, by its config. Raises InputError if it is none of them."""
-    if not (folder / CONFIG).is_file():
-        raise InputError(f"{folder} is no artifact of gandistill: it has no {CONFIG}")
-    kind = _kind(read_json(folder / CONFIG))
-    if kind not in kinds:
-        raise choices(f"kind of artifact at {folder}:", kind, [*kinds])
-    return kind
-
-
 def check_free(out: Path, kind: str) -> None:
     """Refuse to write over what is not an artifact of this kind. Raises InputError."""
     if not present(out) or (out.is_dir() and not any(out.iterdir())):
@@ -151,6 +141,16 @@ def check_free(out: Path, kind: str) -> None:
 def _kind(config: dict[str, Any]) -> str:
     kind = config.get("kind")
     return kind[:80] if isinstance(kind, str) and kind.isprintable() else "artifact of no known kind"
+
+
+def kind_of(folder: Path, purpose: str, kinds: Collection[str]) -> str:
+    """The kind of an artifact. Raises InputError if it is none, or none of the kinds that the purpose takes."""
+    if not present(folder) or not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is no artifact of gandistill: it has no {CONFIG}")
+    kind = _kind(read_json(folder / CONFIG))
+    if kind not in kinds:
+        raise choices(f"kind of {folder} to {purpose}:", kind, [*kinds])
+    return kind
 
 
 def write_header(folder: Path) -> None:

@@ -416,6 +416,24 @@ def compress(
 
 
 @app.command()
+def export(
+    artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run or a head, or a generator's name.")],
+    out: Out = Path("model.onnx"),
+    draws: DrawsOption = None,
+    as_json: Json = False,
+) -> None:
+    """Write a generator or a head as one ONNX file, checked against torch; needs 'pip install gandistill[edge]'.
+
+    A generator takes noise and labels, and for designed draws directions too, and gives frames. A head behind log-Mels
+    takes audio, behind a pretrained model its features, and gives probabilities. Labels, corpus and licence are in the
+    file. For a network with exits there is 'gandistill selfdistill export'.
+    """
+    from gandistill.export import export
+
+    _print(export(artifact, out, draws), as_json)
+
+
+@app.command()
 def train_head(
     features: Features,
     out: Out = Path("head"),

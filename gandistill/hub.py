@@ -31,7 +31,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     """
     from huggingface_hub import HfApi
 
-    kind = artifacts.kind_of(folder, REPOSITORIES)
+    kind = artifacts.kind_of(folder, "share", REPOSITORIES)
     licence = artifacts.open_artifact(folder, kind).get("licence") or "not stated"
     if licence == "not stated" or any(words in licence for words in UNSHARED):
         raise InputError(
@@ -85,7 +85,7 @@ def pulled(repository: str, kind: str | None = None, revision: str | None = None
         raise AssertionError(kinds)
 
     folder = Path(_asked(download, f"No {kind or 'artifact'} {repository}", "it is no folder, nor in the Hub's cache"))
-    artifacts.open_artifact(folder, kind or artifacts.kind_of(folder, REPOSITORIES))
+    artifacts.open_artifact(folder, kind or artifacts.kind_of(folder, "share", REPOSITORIES))
     return folder
 
 
@@ -95,7 +95,7 @@ def pull(repository: str, out: Path, revision: str | None = None) -> str:
     Raises InputError as ``pulled`` does, or if ``out`` holds something else.
     """
     folder = pulled(repository, revision=revision)
-    kind = artifacts.kind_of(folder, REPOSITORIES)
+    kind = artifacts.kind_of(folder, "share", REPOSITORIES)
     artifacts.copy(folder, out, kind)
     return kind
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "train": "--config --set --out --resume --allow-inexact-resume --dry-run",
     "sample": "--ppc --total --balanced --as-original --counts --labels --seed --out --device",
     "compress": "--precision --out",
+    "export": "artifact --out --draws --json",
     "train-head": "--head --dev --labels --seed --config --set --out --device",
     "heads": "--dims --classes --json",
     "evaluate": "--split --json",

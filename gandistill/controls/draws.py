@@ -67,16 +67,21 @@ class Design:
         with one_thread():
             return given.design(chosen_share(given))
 
-    def means(self, label: int, first: int, count: int, seed: int) -> Tensor:
-        """Designed means [count, D] of samples ``first`` and following of class number ``label``."""
-        rows, directions = torch.arange(first, first + count), len(self.factor)
+    def directions(self, label: int, first: int, count: int, seed: int) -> Tensor:
+        """Rows e_i [count, K], in float64, of the ladder: of samples ``first`` and following of class ``label``."""
+        rows = torch.arange(first, first + count)
         with one_thread():
             parts = [
-                ladder(seed, label, cycle, directions)[rows[rows // CYCLE == cycle] % CYCLE]
+                ladder(seed, label, cycle, len(self.factor))[rows[rows // CYCLE == cycle] % CYCLE]
                 for cycle in range(first // CYCLE, (first + count - 1) // CYCLE + 1)
             ]
+        return torch.cat(parts)
+
+    def means(self, label: int, first: int, count: int, seed: int) -> Tensor:
+        """Designed means [count, D] of samples ``first`` and following of class number ``label``."""
+        with one_thread():
             # A row at a time: in a batch, rounding would depend on the batch.
-            moves = [row @ self.factor.double() for row in torch.cat(parts)]
+            moves = [row @ self.factor.double() for row in self.directions(label, first, count, seed)]
         return (self.mean[label] + torch.stack(moves)).float()
 
     def save(self, folder: Path) -> dict[str, Any]:

@@ -34,4 +34,4 @@ class Clipped:
 
 def to_length(audio: Tensor, samples: int) -> Tensor:
     """Audio of exactly so many samples: repeated from its start, or its end cut off. The audio must not be empty."""
-    return audio.repeat(-(-samples // len(audio)))[:samples]
+    return audio.repeat((samples + audio.shape[0] - 1) // audio.shape[0])[:samples]

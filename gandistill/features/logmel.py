@@ -3,9 +3,12 @@
 import math
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
+from torch.nn.functional import conv1d, pad
 
 from gandistill.config import Config
 from gandistill.corpora.audio import SAMPLE_RATE
@@ -85,19 +88,30 @@ class LogMel:
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to log-Mel frames [T, bands]."""
         audio, size = audio.to(self._window.device), self.config.window
-        if not self.config.centre and len(audio) < size:
-            audio = torch.nn.functional.pad(audio, (0, size - len(audio)))
-        spectrum = torch.stft(
-            audio,
-            n_fft=size,
-            hop_length=self.config.hop,
-            window=self._window,
-            center=self.config.centre,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        power = spectrum.real.square() + spectrum.imag.square()
-        return (power.T @ self._filters).clamp(min=self.config.floor).log()
+        if self.config.centre:
+            audio = pad(audio, (size // 2, size // 2))
+        else:
+            short: Any = torch.sym_max(size - audio.shape[0], 0)  # can be exported, unlike an if
+            audio = pad(audio, (0, short))
+        return (self._power(audio) @ self._filters).clamp(min=self.config.floor).log()
+
+    def _power(self, audio: Tensor) -> Tensor:
+        """Power [T, window // 2 + 1] of every whole window."""
+        size, hop = self.config.window, self.config.hop
+        if torch.compiler.is_exporting() and size & (size - 1):
+            # ONNX Runtime's transform loses two digits where a window is no power of two.
+            parts = conv1d(audio[None, None], torch.from_numpy(waves(size)), stride=hop)[0]
+            return parts.square().unflatten(0, (2, -1)).sum(0).T
+        spectrum = torch.stft(audio, size, hop, window=self._window, center=False, return_complex=True)
+        return (spectrum.real.square() + spectrum.imag.square()).T
+
+
+def waves(window: int) -> NDArray[np.float32]:
+    """Cosines, then sines, of a Fourier transform under a Hann window: [2 (window // 2 + 1), 1, window]."""
+    phases = 2 * np.pi * np.arange(window) / window
+    angles = np.arange(window // 2 + 1)[:, None] * phases
+    both = np.concatenate([np.cos(angles), np.sin(angles)]) * (0.5 - 0.5 * np.cos(phases))
+    return both[:, None].astype(np.float32)
 
 
 def mel_filters(bands: int, window: int, fmin: float, fmax: float) -> Tensor:

@@ -28,5 +28,5 @@ class Pooled:
     def __call__(self, audio: Tensor) -> Tensor:
         """Audio [samples] to features [T, D]."""
         frames = self.upstream(audio)
-        whole = len(frames) // self.pool * self.pool
+        whole = frames.shape[0] // self.pool * self.pool
         return frames[:whole].unflatten(0, (-1, self.pool)).mean(1)

@@ -32,3 +32,8 @@ class ClosedForm(nn.Module):
         """Class numbers [B] and noise [B, Z] to standardised samples [B, T, D]."""
         gaussian = ClassGaussian(self.mean, self.basis, self.scale, self.architecture.frames, 1.0)
         return torch.cat([gaussian.sample(c, e[None]) for c, e in zip(labels.tolist(), noise, strict=True)])
+
+    def together(self, labels: Tensor, noise: Tensor) -> Tensor:
+        """The same but for rounding, which depends on the batch here: what is exported."""
+        samples = self.mean[labels] + (self.scale[labels] * noise) @ self.basis
+        return samples.unflatten(1, (self.architecture.frames, self.dims))

@@ -164,7 +164,7 @@ class Sampler:
                 yield frames[i], None if posteriors is None else posteriors[i]
 
     @cached_property
-    def _folded(self) -> Generator | ClosedForm:
+    def folded(self) -> Generator | ClosedForm:
         """The generator with each batch norm folded into the convolution before it: the same but for rounding, and a
         fifth less time."""
         if isinstance(self.generator, ClosedForm):
@@ -179,16 +179,19 @@ class Sampler:
         generator.layers = nn.Sequential(*layers)
         return generator
 
+    def frames(self, labels: Tensor, noise: Tensor, means: Tensor | None) -> Tensor:
+        """Samples [B, T, D] of class numbers [B] and noise [B, Z], moved to designed means [B, D] if there are any."""
+        frames = self.folded(labels, noise) * self.deviation + self.mean
+        return frames if means is None else moved(frames, means)
+
     @torch.no_grad()
     def _chunk(self, label: int, first: int, seed: int, soft: bool) -> tuple[Tensor, Tensor | None]:
         """Samples ``first`` and following [B, T, D], B always the same, and the bank's mean posterior [B, C]."""
         device = self.mean.device
         draws = noise(seed, label, first, self.chunk, self.generator.architecture.noise).to(device)
         labels = torch.full((self.chunk,), label, device=device)
-        frames = self._folded(labels, draws) * self.deviation + self.mean
-        if self.design is not None:
-            frames = moved(frames, self.design.means(label, first, self.chunk, seed).to(device))
-        frames = frames.half().float()
+        means = None if self.design is None else self.design.means(label, first, self.chunk, seed).to(device)
+        frames = self.frames(labels, draws, means).half().float()
         lengths = torch.full((self.chunk,), frames.shape[1], device=device)
         if not soft:
             return frames.cpu(), None

@@ -20,6 +20,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.rebuild import rebuilt
 from gandistill.features.upstreams import Upstream
+from gandistill.heads.export import export
 from gandistill.heads.head import DESCRIBED, KIND, Head, load_head, save_head
 from gandistill.heads.training import HeadConfig, score, train_head, trained_on
 from gandistill.numerics import no_tf32, one_thread
@@ -129,6 +130,10 @@ class Recogniser:
     def save(self, folder: Path | str) -> None:
         """Write the head as an artifact. Raises InputError if ``folder`` holds something else."""
         save_head(Path(folder), self.head, {"command": "train-head"}, **self.facts)
+
+    def export(self, file: Path | str) -> dict[str, Any]:
+        """Write it as one ONNX file, see ``heads.export``: behind log-Mels it hears audio, else it takes features."""
+        return export(self.head, self.name, Path(file))
 
     def push_to_hub(self, repository: str, private: bool = False) -> str:
         """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""

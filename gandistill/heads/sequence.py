@@ -6,7 +6,7 @@ Shapes: B batch, T frames, D feature dims, C classes, H hidden width.
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-from gandistill.heads.superb import PROJECTION, valid_frames
+from gandistill.heads.superb import PROJECTION, all_valid, valid_frames
 
 
 def attend(features: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
@@ -17,7 +17,7 @@ def attend(features: Tensor, scores: Tensor, valid: Tensor) -> Tensor:
 
 def without(frames: Tensor, valid: Tensor) -> Tensor:
     """Frames [B, T, D] with zeros where valid [B, T, 1] is false; as they are where it never is."""
-    return frames if valid.all() else frames.masked_fill(~valid, 0.0)
+    return frames if all_valid(valid) else frames.masked_fill(~valid, 0.0)
 
 
 class Attentive(nn.Module):
@@ -66,7 +66,7 @@ class CNNAttention(nn.Module):
 
     def averaged(self, frames: Tensor) -> Tensor:
         """Means of five frames, around every fifth of [B, T, D], with zeros before the first and behind the last."""
-        blocks = -(-frames.shape[1] // self.pooling)
+        blocks = (frames.shape[1] + self.pooling - 1) // self.pooling
         before = self.pooling // 2
         padded = pad(frames, (0, 0, before, blocks * self.pooling - frames.shape[1] - before))
         return padded.unflatten(1, (blocks, self.pooling)).mean(2)
@@ -79,7 +79,7 @@ class CNNAttention(nn.Module):
         averaged, there = self.averaged(without(frames, valid)), self.averaged(valid.to(frames.dtype))
         features = linear(averaged, self.projector.weight) + there * self.projector.bias
         features = features.transpose(1, 2)
-        valid = valid_frames(-(-lengths // self.pooling), features.shape[2])
+        valid = valid_frames((lengths + self.pooling - 1) // self.pooling, features.shape[2])
         behind = ~valid.transpose(1, 2)
         for number, convolution in enumerate(self.convolutions):
             before = features if number == 0 else features.relu()

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gandistill.heads.superb import valid_frames
+from gandistill.heads.superb import all_valid, valid_frames
 
 
 def ended(picture: Tensor, lengths: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def ended(picture: Tensor, lengths: Tensor) -> Tensor:
 
 def halved(lengths: Tensor) -> Tensor:
     """Lengths [B] of utterances after a layer that halves."""
-    return -(-lengths // 2)
+    return (lengths + 1) // 2
 
 
 class FrameNorm(nn.Module):
@@ -38,7 +38,7 @@ class FrameNorm(nn.Module):
     def forward(self, picture: Tensor, lengths: Tensor) -> Tensor:
         """Normalise a picture [B, H, T, D] of utterances with lengths [B]."""
         valid = valid_frames(lengths, picture.shape[2]).squeeze(-1)
-        if valid.all():
+        if all_valid(valid):
             return self.norm(picture)
         by_frame = picture.transpose(1, 2)
         normalised = torch.zeros_like(by_frame)

@@ -51,7 +51,7 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
     fewer than two speakers that it was not trained on.
     """
     artifact = generator_folder(artifact)
-    kind = artifacts.kind_of(artifact, (GENERATOR, FEATURES, HEAD))
+    kind = artifacts.kind_of(artifact, "attack", (GENERATOR, FEATURES, HEAD))
     config = artifacts.open_artifact(artifact, kind)
     check_made_from(artifact, config, features)
     people_of, members = split_people(features)

@@ -3,21 +3,16 @@
 Shapes: S samples, F frames, R dims of a hidden state, C classes.
 """
 
-import importlib
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gandistill import artifacts
+from gandistill import artifacts, onnx
 from gandistill.console import say
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.errors import InputError, RunError, choices
+from gandistill.errors import InputError, choices
 from gandistill.features.pretrained import normalised
 from gandistill.precision import FULL, PRECISIONS
 from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, load_network, save_network
@@ -26,15 +21,8 @@ ONNX_KIND = "self-distilled network in ONNX"
 ONNX_FILE = "model.onnx"
 OUTPUTS = ("logits", "probabilities")
 FORMATS = ("safetensors", "onnx")
-OPSET = 18
-TOLERANCE = 1e-4
-"""By how much what ONNX Runtime computes may differ from torch: probabilities absolutely; logits by that share of the
-largest of them, or absolutely where none is above 1."""
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 """ONNX's order of gates in torch's numbers: i o f c of i f g o, and z r h of r z n."""
-EDGE = ("onnx", "onnxscript", "onnxruntime")
-CHATTY = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-"""Loggers of what is of no concern to who exports: that another package is not there, which steps were left out."""
 
 
 def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str = "safetensors") -> dict[str, Any]:
@@ -86,43 +74,25 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
     unit variance it is brought inside, where the network wants it. Its outputs are ``logits`` and ``probabilities``
     [1, C]. Raises InputError where ``[edge]`` is not installed, RunError where ONNX Runtime computes other numbers.
     """
-    onnx, _, runtime = map(_edge, EDGE)
     classifier = AudioClassifier(network).eval().requires_grad_(False)
     length = network.clip or SAMPLE_RATE
     draws = torch.Generator().manual_seed(0)
-    audios = [0.1 * torch.randn(1, samples, generator=draws) for samples in (length, length * 3 // 2)]
+    audios = [{"audio": 0.1 * torch.randn(1, samples, generator=draws)} for samples in (length, length * 3 // 2)]
     with torch.inference_mode():
-        expected = [classifier(audio) for audio in audios]
+        expected = [classifier(**each) for each in audios]
+    described = {
+        "labels": network.labels,
+        "exit": network.depths[-1],
+        "normalise": network.normalise,
+        "clip": network.clip,
+        "sample_rate": SAMPLE_RATE,
+    }
+    facts = {key: fact for key, fact in network.facts.items() if key != PRECISION}
     with artifacts.new_artifact(out, ONNX_KIND) as folder:
         model = _program(classifier, audios[0])
-        onnx.checker.check_model(model)
-        file = folder / ONNX_FILE
-        with artifacts.written_whole(file, model.ByteSize()) as temporary:
-            temporary.write_bytes(model.SerializeToString(deterministic=True))
-        session = runtime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        for audio, references in zip(audios, expected, strict=True):
-            outputs = [torch.from_numpy(each) for each in session.run(None, {"audio": audio.numpy()})]
-            for name, output, reference in zip(OUTPUTS, outputs, references, strict=True):
-                difference = largest_difference(output, reference)
-                if not difference <= TOLERANCE:
-                    raise RunError(
-                        f"{file.name}: {name} of ONNX Runtime differ from torch by {difference:.2g}, above {TOLERANCE}"
-                    )
-        described = {
-            "labels": network.labels,
-            "exit": network.depths[-1],
-            "normalise": network.normalise,
-            "clip": network.clip,
-            "sample_rate": SAMPLE_RATE,
-        }
-        facts = {key: fact for key, fact in network.facts.items() if key != PRECISION}
+        onnx.write(folder / ONNX_FILE, model, audios, expected, described | onnx.origin(facts))
         artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(ONNX_KIND, made_by, **described, **facts))
         artifacts.write_text(folder / artifacts.CARD, _card(network))
-
-
-def largest_difference(actual: Tensor, expected: Tensor) -> float:
-    """The largest difference, as a share of the largest number expected where that is above 1; NaN if there is one."""
-    return float((actual - expected).abs().max() / expected.abs().max().clamp(min=1))
 
 
 class AudioClassifier(nn.Module):
@@ -166,55 +136,16 @@ class OnnxRecurrence(nn.Module):
             attributes,
             dtype=hidden.dtype,
             shape=(frames.shape[0], 1, frames.shape[1], self.dims),
-            version=OPSET,
+            version=onnx.OPSET,
         )
         return (states[:, 0].transpose(0, 1),)
 
 
-def _program(classifier: AudioClassifier, audio: Tensor) -> Any:
-    """The ONNX model of what is heard, without the traces of its making: they name files of this machine."""
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-    from onnx_ir.serde import serialize_model
-
+def _program(classifier: AudioClassifier, example: onnx.Example) -> Any:
+    """The ONNX model of what is heard, recurrences as ONNX's own."""
     for block in [module for module in classifier.modules() if isinstance(module, Recurrence)]:
         setattr(block, "recurrence", OnnxRecurrence(block.recurrence))  # noqa: B010 (of another type)
-    shapes = {"audio": {1: torch.export.Dim("samples", min=2)}}
-    program: Any
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            classifier,
-            (audio,),
-            dynamo=True,
-            verbose=False,
-            opset_version=OPSET,
-            input_names=["audio"],
-            output_names=[*OUTPUTS],
-            dynamic_shapes=shapes,
-        )
-    ClearMetadataAndDocStringPass()(program.model)
-    return serialize_model(program.model)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk to itself: what matters, that numbers are right, is checked."""
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in CHATTY}
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
-
-
-def _edge(package: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise InputError(f"Export to ONNX needs {package}: run 'pip install gandistill[edge]'") from None
+    return onnx.program(classifier, example, OUTPUTS, {"audio": {1: torch.export.Dim("samples", min=2)}})
 
 
 def _card(network: Network) -> str:
