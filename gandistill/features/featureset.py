@@ -120,7 +120,7 @@ class FeatureSet(Dataset[dict[str, Any]]):
         arrays: dict[str, Any] = self.to_numpy()
         arrays["frames"] = arrays["frames"].astype(np.float16)
         with written_whole(Path(path)) as building, building.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
 
     def save(self, folder: Path | str) -> None:
         """Write these utterances as a feature set: a copy, or of a part a set that says of which (``part_of``).

@@ -88,7 +88,7 @@ def test_its_samples_are_those_of_the_control(
 def test_its_card_says_what_it_is(closed_form: Path, with_bank: Path):
     for folder in (closed_form, with_bank):
         card = (folder / "generator" / artifacts.CARD).read_text()
-        assert card.startswith("# Generator `class-gaussian`\n\nA Gaussian for each class over whole clips, fitted in")
+        assert "\n# Generator `class-gaussian`\n\nA Gaussian for each class over whole clips, fitted in" in card
         assert "heads trained on its samples alone: not measured." in card
         assert "share of 0.25" in card
         assert "| happy | 4 |" in card
