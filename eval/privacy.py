@@ -20,6 +20,8 @@ from gandistill.privacy.drawn import drawn
 from gandistill.privacy.tables import Question, shown
 
 OUT = Path(__file__).parent / "results" / "privacy"
+FRAMES = 16
+"""Of a sample, where speakers are real: the head sees means alone, and public clips of more take minutes to fit."""
 OTHERS = 200
 """Drawn speakers who are held out, to judge and to attack."""
 
@@ -33,7 +35,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
     features, public = FeatureSet.open(options.features), FeatureSet.open(options.public)
-    put(options.out / "ravdess.json", Question(features, public, 92, options.draws, 128))
+    put(options.out / "ravdess.json", Question(features, public, FRAMES, options.draws, 128))
     for speakers in map(int, options.drawn.split(",")):
         crowd = drawn(features, speakers, OTHERS, seed=0)
         put(options.out / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250))
