@@ -74,7 +74,7 @@ def select(
         points, drawn = _real(train, rows), train.rows(rows).class_counts
         points = _recentred(points, train, rows) if method == RECENTRED else points
     else:
-        fitted, units = _fitted(train.folder, train.fingerprint, method == MEAN, None, components, seed)
+        fitted, units = fitted_once(train.folder, train.fingerprint, method == MEAN, None, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
         points, drawn = _sampled(fitted, units, wanted, seed), wanted
     if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
@@ -202,7 +202,7 @@ def _designed(points: Iterable[Utterance], design: Design, labels: list[str], se
 
 
 @lru_cache(maxsize=2)
-def _fitted(folder: Path, fingerprint: str, *how: Any) -> tuple[gaussian.ClassGaussian, tuple[Tensor, Tensor]]:
+def fitted_once(folder: Path, fingerprint: str, *how: Any) -> tuple[gaussian.ClassGaussian, tuple[Tensor, Tensor]]:
     """The closed form of a feature set's train part; kept, since sets of several sizes are drawn from one fit."""
     return fitted_gaussian(FeatureSet.open(folder).training_part(), *how)
 

@@ -2,7 +2,7 @@
 
 from gandistill.controls.gaussian import ClassGaussian
 from gandistill.controls.private import Public, movement, release
-from gandistill.controls.select import fitted_gaussian
+from gandistill.controls.select import fitted_once
 from gandistill.errors import InputError
 from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
 from gandistill.gan.closed_form import ClosedForm
@@ -24,14 +24,15 @@ def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, ep
         raise InputError(
             f"privacy.public {public.folder} must be another corpus, of as many dims, than {features.folder}"
         )
-    known, shape = Public.of(public, config.privacy.directions), config.architecture
+    known, shape = Public.of(public.training_part(), config.privacy.directions), config.architecture
     released = release(features, known, epsilon)
     design = released.design(known)
-    gaussian, (centre, unit) = fitted_gaussian(public, False, shape.frames, shape.noise, config.training.seed)
+    how = False, shape.frames, shape.noise, config.training.seed
+    gaussian, (centre, unit) = fitted_once(public.folder, public.fingerprint, *how)
     mean, basis, scales = movement(gaussian.basis, gaussian.scale, (design.mean - centre) / unit, shape.frames)
     generator = ClosedForm(shape, len(features.labels), features.dims).eval()
     generator.fill(ClassGaussian(mean, basis, scales, shape.frames, gaussian.explained))
-    facts = described(config, public, 0) | {
+    facts = described(config, public.training_part(), 0) | {
         **{key: features.config[key] for key in ORIGIN if key in features.config},
         "labels": features.labels,
         "class_counts": dict.fromkeys(features.labels, COUNT),

@@ -72,8 +72,8 @@ class Privacy(Config):
     epsilon: PositiveFloat | None = None
     """What an outcome may tell of one speaker at the most; none: no guarantee. delta is 1 / (10 x speakers)."""
     public: Path | None = None
-    """Feature set of another corpus, by the same upstream, that says beforehand how speech lies and moves. It is not
-    protected."""
+    """Feature set of another corpus, by the same upstream, whose training part says beforehand how speech lies and
+    moves. It is not protected."""
     directions: PositiveInt = 16
     """Directions of the public features in which something is released; elsewhere the public corpus speaks."""
 

@@ -121,7 +121,7 @@ def test_the_generator_knows_of_the_corpus_what_was_released_alone(
     assert sampler.facts["privacy"]["speakers"] == 8
     assert sampler.facts["privacy"]["public"]["fingerprint"] == public.fingerprint
     assert sampler.facts["class_counts"] == dict.fromkeys(LABELS, 100)
-    assert sampler.mean.numpy() == pytest.approx(public.moments()[0].numpy())
+    assert sampler.mean.numpy() == pytest.approx(public.part("train").moments()[0].numpy())
     text = (tmp_path / "run" / "generator" / "config.json").read_text()
     assert speakers.fingerprint not in text
     assert str(tmp_path) not in text
