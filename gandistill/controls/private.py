@@ -52,7 +52,7 @@ class Public:
 
     @classmethod
     def of(cls, features: FeatureSet, directions: int) -> "Public":
-        """Raises InputError if there are fewer utterances than directions, or an utterance names no speaker."""
+        """Raises InputError if there are fewer utterances than directions, one names no speaker, or nothing varies."""
         means, speakers = utterance_means(features)
         if min(len(means), features.dims) < directions:
             raise InputError(
@@ -71,6 +71,11 @@ class Public:
         _, sizes, vectors = np.linalg.svd(residuals / len(residuals) ** 0.5, full_matrices=False)
         rest = (sizes[:, None] * vectors)[directions:][sizes[directions:] > 1e-6 * max(sizes[0], 1e-12)]
         within = np.square(sizes[:directions])
+        if not within.any() or not np.median(contrasts) > 0:
+            raise InputError(
+                f"privacy.public {features.folder} must have speakers who say several classes, each more than once, to "
+                "tell how speech varies"
+            )
         return cls(centre, unit, vectors[:directions], within, rest, float(np.median(contrasts)))
 
     def norms(self, classes: int) -> dict[str, float]:

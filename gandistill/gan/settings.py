@@ -97,6 +97,8 @@ class GanConfig(Config):
     @model_validator(mode="after")
     def _private(self) -> Self:
         private = self.privacy.epsilon is not None
+        if self.privacy.public is not None and not private:
+            raise ValueError("privacy.public is given but no privacy.epsilon: there would be no guarantee")
         if private and self.architecture.kind not in CLOSED_FORMS:
             raise ValueError(
                 f"privacy.epsilon is for {', '.join(CLOSED_FORMS)} alone, not for {self.architecture.kind}"

@@ -80,8 +80,10 @@ def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
     """Fit a closed form to the features in the run folder ``out``; there is nothing to go on from, so it is made again.
 
     Its bank, which gives soft labels, may be missing. Of several processes each fits, and one writes. Raises InputError
-    for bad input.
+    for bad input, and for a private one that is there: made again it would be a second release.
     """
+    if config.privacy.epsilon is not None and present(out / KIND):
+        raise InputError(f"{out / KIND} is there: another release of the same data would weaken its guarantee")
     seed, is_main = config.training.seed, processes.place().is_main_process
     with muted(not is_main):
         sampler = processes.together(lambda: fitted(config))
@@ -196,6 +198,11 @@ def card(sampler: Sampler) -> str:
     }[architecture.start]
     if architecture.kind in CLOSED_FORMS:
         start = "A Gaussian for each class over whole clips, fitted in closed form; not in the paper."
+    counted = "utterances of the training part" if "privacy" not in facts else "samples that --as-original draws"
+    moments = f"""class means of the corpus's utterance means, and their covariance with a share of {share} of that
+between speakers"""
+    if "privacy" in facts:
+        moments = "class means as they were released, and a covariance of which most is the public corpus's"
     return f"""# Generator `{architecture.kind}`
 
 {start}
@@ -207,10 +214,9 @@ Replaces the training part of a labelled speech corpus: it makes labelled featur
 
 Corpus: {facts.get("corpus") or "not stated"}; licence of the corpus: {facts.get("licence") or "not stated"}.
 UAR on the dev part of heads trained on its samples alone: {scores}.
-Designed draws: class means of the corpus's utterance means, and their covariance with a share of {share} of that
-between speakers.
+Designed draws: {moments}.
 
-| class | utterances of the training part |
+| class | {counted} |
 |---|---|
 {counts}
 {_on_privacy(facts)}
@@ -223,6 +229,7 @@ def _on_privacy(facts: dict[str, Any]) -> str:
         return "It holds no recording, but nothing was measured here that would show it keeps speakers private."
     terms = facts["privacy"]
     public, epsilon, delta = terms["public"]["corpus"] or "public features", terms["epsilon"], terms["delta"]
-    return f"""It keeps speakers private with epsilon {epsilon:g} and delta {delta:.2g}: {terms["adjacency"]}
-of {terms["speakers"]}, by one Gaussian release. Labels, frames and the number of speakers count as public. How speech
-moves comes from {public}, which is not protected: heads that see time gain nothing by it."""
+    return f"""Differentially private for speakers with epsilon {epsilon:g} and delta {delta:.2g}: {terms["adjacency"]}
+of {terms["speakers"]}, one Gaussian release. Every further generator of the same speakers costs its epsilon again.
+Corpus, protocol, fold, labels, frames and the number of speakers count as public. How speech moves comes from
+{public}, which is not protected: heads that see time gain nothing by it."""

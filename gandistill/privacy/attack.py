@@ -1,6 +1,7 @@
 """Attacks on an artifact by whoever holds it: what does it tell of the speakers it was made from? Measured, not argued.
 
-Members are the utterances of the train part, others those of speakers that no training met.
+Members are the utterances of the train part, others those of speakers who are not in it (of whom dev speakers may have
+chosen an update).
 """
 
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from gandistill.privacy.membership import (
     Records,
     Space,
     by_speakers,
+    distances,
     judge,
     moments,
     told,
@@ -34,8 +36,8 @@ from gandistill.privacy.membership import (
 )
 from gandistill.privacy.shadows import likelihood_ratio
 
-FEWEST = 2
-"""Speakers that must be held out: one as reference while the other is judged."""
+FEWEST = 4
+"""Speakers that must be held out: two as reference while the other two are judged."""
 MOST = 500
 """Samples of a class that are drawn of a generator."""
 
@@ -53,6 +55,12 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
     artifact = generator_folder(artifact)
     kind = artifacts.kind_of(artifact, "attack", (GENERATOR, FEATURES, HEAD))
     config = artifacts.open_artifact(artifact, kind)
+    labels = config["labels"]
+    if sorted(labels) != sorted(features.labels) or config["dims"] != features.dims:
+        raise InputError(
+            f"{artifact} has {config['dims']} dims and the labels [{', '.join(labels)}], {features.folder} has "
+            f"{features.dims} and [{', '.join(features.labels)}]"
+        )
     check_made_from(artifact, config, features)
     people_of, members = split_people(features)
     facts = {
@@ -112,12 +120,12 @@ def attack_records(
     speakers, dims = features.index["speaker"].to_numpy(str), records.dims
     values, asked = moments(records), moments(features)
     means = np.stack([_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))])
-    whole, flat = Space.of(values), Space.of(values[:, :dims])
+    whole, unit = Space.of(values), np.maximum(values[:, :dims].std(0), 1e-9)
     held = Records(whole.points(values), records.targets, np.empty((0, 0)))
-    told_means = flat.points(means if stored is None else stored)
+    told_means = (means if stored is None else stored) / unit
     people = People(whole.points(asked), targets, speakers, members)
-    in_means = replace(people, points=flat.points(asked[:, :dims]))
-    means_held = Records(flat.points(values[:, :dims]), records.targets, told_means)
+    in_means = replace(people, points=asked[:, :dims] / unit)
+    means_held = Records(values[:, :dims] / unit, records.targets, told_means)
     found = dict[str, Any]()
     for name, score in track(SCORES.items(), "attacking", len(SCORES), unit="attacks"):
         found[name] = judge(score, *((means_held, in_means) if score is tracing else (held, people)), seed)
@@ -146,38 +154,43 @@ def attack_head(head: Head, features: FeatureSet, members: np.ndarray, seed: int
     }
 
 
-def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any]:
-    """Is the nearest speaker of a record one who trained the artifact, beyond chance?
+def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any] | None:
+    """Is the nearest speaker of a record one who trained the artifact, beyond chance? None where none can be asked.
 
-    A speaker is the mean of their utterances of a class. Among as many members as others, drawn ``draws`` times, the
-    ``share`` of records whose nearest speaker is a member; ``chance`` is a half; ``interval`` holds 95 % of the draws.
+    A speaker of a class is the mean of as many utterances as everybody has. As many members as others are drawn with
+    replacement: the ``share`` of records whose nearest speaker is a member is a half by ``chance``, and 95 % of the
+    draws lie in the ``interval``.
     """
-    cells = _speaker_means(people)
-    names = [np.unique(people.speakers[side]) for side in (people.members, ~people.members)]
-    few, generator, shares = min(map(len, names)), keyed(seed, 3), list[float]()
+    generator, shares = keyed(seed, 3), list[float]()
+    sides = {c: _sides(people, int(c), generator) for c in np.unique(records.targets)}
     for _ in range(draws):
-        drawn = np.concatenate([generator.permutation(side)[:few] for side in names])
         hits = total = 0
-        for c in np.unique(records.targets):
-            means = [(speaker, cells[speaker, c]) for speaker in drawn if (speaker, c) in cells]
-            points = records.points[records.targets == c]
-            if len(means) < 2:
+        for c, means in sides.items():
+            few = min(map(len, means))
+            if few == 0:
                 continue
-            distances = np.stack([np.square(points - mean).sum(1) for _, mean in means], axis=1)
-            winners = distances.argmin(1)
-            hits += int(np.isin(np.array([speaker for speaker, _ in means])[winners], names[0]).sum())
-            total += len(points)
-        shares.append(hits / total)
+            drawn = np.concatenate([side[generator.integers(len(side), size=few)] for side in means])
+            points = records.points[records.targets == c]
+            nearest_one = distances(points, drawn).argmin(1)
+            hits, total = hits + int((nearest_one < few).sum()), total + len(points)
+        if total:
+            shares.append(hits / total)
+    if not shares:
+        return None
     return {"share": float(np.mean(shares)), "chance": 0.5, "interval": np.quantile(shares, [0.025, 0.975]).tolist()}
 
 
-def _speaker_means(people: People) -> dict[tuple[str, int], np.ndarray]:
-    """The mean point [K] of each speaker's utterances of each class."""
-    pairs = {*zip(people.speakers.tolist(), people.targets.tolist(), strict=True)}
-    return {
-        (speaker, c): people.points[(people.speakers == speaker) & (people.targets == c)].mean(0)
-        for speaker, c in pairs
-    }
+def _sides(people: People, c: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Of members and others the mean points [S, K] of a class, each of as many utterances."""
+    of_class = people.rows(people.targets == c)
+    names, counts = np.unique(of_class.speakers, return_counts=True)
+    means, are_members = [], []
+    for name in names:
+        rows = generator.permutation(np.flatnonzero(of_class.speakers == name))[: counts.min()]
+        means.append(of_class.points[rows].mean(0))
+        are_members.append(of_class.members[rows[0]])
+    stacked, chosen = np.array(means).reshape(-1, people.points.shape[1]), np.array(are_members, bool)
+    return stacked[chosen], stacked[~chosen]
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
@@ -186,11 +199,10 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{people['members']} speakers in training, {people['others']} others; AUC [95 % interval by speaker]"
     for name, found in result["membership"].items():
         for of, each in found.items():
-            low, high = each["interval"]
+            spread = " [{:.2f}, {:.2f}]".format(*each["interval"]) if each["interval"] else ""
             caught = "".join(
                 f", {share:.0%} of members at {float(rate):.1%} false" for rate, share in each["tpr"].items()
             )
-            yield f"{name}, {of}: {each['auc']:.2f} [{low:.2f}, {high:.2f}]{caught}"
-    if "linkage" in result:
-        linked = result["linkage"]
+            yield f"{name}, {of}: {each['auc']:.2f}{spread}{caught}"
+    if linked := result.get("linkage"):
         yield f"linkage: {linked['share']:.0%} of records are nearest to a training speaker, where half would be chance"

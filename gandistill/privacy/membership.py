@@ -5,8 +5,8 @@ Every score asks of an utterance x of class c, in a space made from the artifact
 - ``nearest``: minus the distance to the nearest record of c. A generator that copies gives itself away.
 - ``density``: log p_records(x | c) - log p_reference(x | c), both kernel densities; what is denser among the records
   than in the population was learnt (van Breugel et al. 2023, DOMIAS).
-- ``tracing``: <x - r_c, m_c - r_c>, x the mean over time alone, m_c the class mean that the artifact stores or its
-  records have, and r_c that of the reference. A mean leans to those that it was made of (Homer et al. 2008).
+- ``tracing``: <x - r_c, m_c - r_c>, x the mean over time alone, in all its dims, m_c the class mean that the artifact
+  stores or its records have, and r_c that of the reference. A mean leans to those it was made of (Homer et al. 2008).
 
 The reference are speakers that the artifact has not met, and never those who are judged: held-out speakers are dealt
 into two halves, each the reference while the other is judged.
@@ -30,6 +30,8 @@ from gandistill.numerics import keyed
 DIMS = 16
 """Most directions of the space: in more, every point is far from every other."""
 RESAMPLES = 1000
+ENOUGH = 8
+"""Speakers of either side from which on an interval means something."""
 RATES = ((0.01, 100), (0.001, 1000))
 """False positive rates at which true positives are counted, and how many non-members that takes."""
 Floats = NDArray[np.float64]
@@ -103,7 +105,7 @@ def nearest(records: Records, judged: People, reference: People) -> Floats:
     for c, rows in _classes(judged):
         of_class = records.points[records.targets == c]
         others = of_class if len(of_class) else records.points
-        scores[rows] = -_distances(judged.points[rows], others).min(1)
+        scores[rows] = -distances(judged.points[rows], others).min(1)
     return scores
 
 
@@ -169,17 +171,15 @@ def by_speakers(scores: Floats, judged: People) -> tuple[Floats, Bools, NDArray[
 def told(rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], seed: int) -> dict[str, Any]:
     """``auc``, the chance that a member scores above a non-member (a half: nothing told), the mean of the rounds.
 
-    ``interval`` is its 95 % bootstrap over speakers, members and others apart. ``tpr`` is, by a false positive rate,
-    the share of members above all but so many of the others, where these are enough for it. With ``members`` and
-    ``others``, how many of each were judged.
+    ``interval`` is its 95 % bootstrap over speakers, members and others apart, given the reference; None where fewer
+    than ``ENOUGH`` are on a side. ``tpr`` is, by a false positive rate, the share of members above all but so many of
+    the others, where each round has enough for it. With ``members`` and ``others``, how many of each were judged.
     """
     auc = float(np.mean([area(scores, members) for scores, members, _ in rounds]))
-    generator = keyed(seed)
-    resampled = np.mean([_resampled_areas(*one, generator) for one in rounds], axis=0)
-    others = sum(int((~members).sum()) for _, members, _ in rounds)
-    rates = {f"{rate:g}": _caught(rounds, rate) for rate, least in RATES if others >= least}
-    counts = {"members": int(rounds[0][1].sum()), "others": others}
-    return {"auc": auc, "interval": np.quantile(resampled, [0.025, 0.975]).tolist(), "tpr": rates} | counts
+    others = [int((~members).sum()) for _, members, _ in rounds]
+    rates = {f"{rate:g}": _caught(rounds, rate) for rate, least in RATES if min(others) >= least}
+    counts = {"members": int(rounds[0][1].sum()), "others": sum(others)}
+    return {"auc": auc, "interval": _interval(rounds, keyed(seed)), "tpr": rates} | counts
 
 
 def area(scores: Floats, members: Bools) -> float:
@@ -205,20 +205,32 @@ def _halves(people: People, seed: int) -> tuple[Bools, Bools]:
     return half, ~people.members & ~half
 
 
-def _resampled_areas(
-    scores: Floats, members: Bools, speakers: NDArray[np.str_], generator: np.random.Generator
-) -> Floats:
-    """Areas [RESAMPLES] where as many speakers of each side are drawn again, with replacement."""
+def _interval(
+    rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], generator: np.random.Generator
+) -> list[float] | None:
+    """Of the mean area where as many speakers of each side are drawn again; the same members in all rounds."""
+    mine, areas = len(np.unique(rounds[0][2][rounds[0][1]])), []
+    if min(mine, sum(len(np.unique(speakers[~members])) for _, members, speakers in rounds)) < ENOUGH:
+        return None
+    drawn = generator.multinomial(mine, np.full(mine, 1 / mine), RESAMPLES)
+    for scores, members, speakers in rounds:
+        wins, counts, others = _wins(scores, members, speakers)
+        theirs = generator.multinomial(len(others), np.full(len(others), 1 / len(others)), RESAMPLES)
+        areas.append(np.einsum("ri,ij,rj->r", drawn, wins, theirs) / ((drawn @ counts) * (theirs @ others)))
+    return np.quantile(np.mean(areas, axis=0), [0.025, 0.975]).tolist()
+
+
+def _wins(scores: Floats, members: Bools, speakers: NDArray[np.str_]) -> tuple[Floats, Floats, Floats]:
+    """In how many pairs of utterances each member beats each other, ties counting half, and their utterances."""
     mine, number = np.unique(speakers[members], return_inverse=True)
     theirs = np.unique(speakers[~members])
-    wins, counts = np.empty((len(mine), len(theirs))), np.bincount(number)
+    wins = np.empty((len(mine), len(theirs)))
     for j, other in enumerate(theirs):
         values = np.sort(scores[~members & (speakers == other)])
         below, upto = (np.searchsorted(values, scores[members], side) for side in ("left", "right"))
         wins[:, j] = np.bincount(number, (below + upto) / 2)
-    others = np.array([(~members & (speakers == other)).sum() for other in theirs])
-    drawn = [generator.multinomial(n, np.full(n, 1 / n), RESAMPLES) for n in wins.shape]
-    return np.einsum("ri,ij,rj->r", drawn[0], wins, drawn[1]) / ((drawn[0] @ counts) * (drawn[1] @ others))
+    others = [float((~members & (speakers == other)).sum()) for other in theirs]
+    return wins, np.bincount(number).astype(float), np.array(others)
 
 
 def _classes(judged: People) -> Iterator[tuple[int, Bools]]:
@@ -226,7 +238,8 @@ def _classes(judged: People) -> Iterator[tuple[int, Bools]]:
         yield int(c), judged.targets == c
 
 
-def _distances(points: Floats, others: Floats) -> Floats:
+def distances(points: Floats, others: Floats) -> Floats:
+    """Of points [N, K] from others [M, K]: [N, M]."""
     squares = np.square(points).sum(1)[:, None] + np.square(others).sum(1) - 2 * points @ others.T
     return np.sqrt(np.maximum(squares, 0))
 
@@ -236,5 +249,5 @@ def _log_density(points: Floats, kernels: Floats) -> Floats:
     n, dims = kernels.shape
     spread = float(kernels.std(0).mean()) or 1.0
     width = spread * n ** (-1 / (dims + 4))
-    exponents = -0.5 * np.square(_distances(points, kernels) / width)
+    exponents = -0.5 * np.square(distances(points, kernels) / width)
     return logsumexp(exponents, axis=1) - np.log(n) - dims * np.log(width)

@@ -1,8 +1,9 @@
 """The likelihood-ratio attack on what a closed form gives away: its class means (Carlini et al. 2022, LiRA).
 
 An attacker who knows the population computes the class means of many random groups of speakers, as many as trained the
-artifact. For each utterance x of class c the statistic t(x) = |x - m_c|^2 is spread one way where x's speaker is in the
-group and another where not; the score is the log-likelihood ratio of the artifact's own t(x) between the two.
+artifact, but at most three quarters of all, so that everybody is out of some. For each utterance x of class c the
+statistic t(x) = |x - m_c|^2 is spread one way where x's speaker is in the group and another where not; the score is the
+log-likelihood ratio of the artifact's own t(x) between the two.
 
 Shapes: N utterances, K dims, C classes, J shadows.
 """
@@ -19,8 +20,8 @@ SHADOWS = 256
 
 def likelihood_ratio(means: Floats, people: People, seed: int, shadows: int = SHADOWS) -> Floats:
     """The score [N] of every utterance, members or not, against the artifact's class ``means`` [C, K]."""
-    names = np.unique(people.speakers)
-    size, generator = len(np.unique(people.speakers[people.members])), keyed(seed, 2)
+    names, generator = np.unique(people.speakers), keyed(seed, 2)
+    size = max(1, min(len(np.unique(people.speakers[people.members])), len(names) * 3 // 4))
     statistics, inside = [], []
     for _ in range(shadows):
         group = np.isin(people.speakers, generator.permutation(names)[:size])
@@ -43,8 +44,11 @@ def _statistic(means: Floats, people: People) -> Floats:
 
 
 def _log_likelihood(own: Floats, t: Floats, chosen: NDArray[np.bool_]) -> Floats:
-    """Of ``own`` [N] under a Gaussian with the moments of those of t [J, N] that are ``chosen`` [J, N]."""
+    """Of ``own`` [N] under a Gaussian with the mean of those of t [J, N] that are ``chosen`` [J, N].
+
+    Its variance is that of all utterances together: of one it would be known from too few groups.
+    """
     weights = chosen / np.maximum(chosen.sum(0), 1)
     mean = (weights * t).sum(0)
-    variance = (weights * np.square(t - mean)).sum(0) + 1e-12
+    variance = np.square(t - mean)[chosen].mean() + 1e-12
     return -0.5 * (np.square(own - mean) / variance + np.log(variance))

@@ -11,7 +11,8 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
 from gandistill.heads.recogniser import train_recogniser
-from gandistill.privacy.attack import attack, attack_head, attack_records, split_people
+from gandistill.privacy.attack import attack, attack_head, attack_records, linkage, split_people
+from gandistill.privacy.membership import People, Records
 from tests.commands import run
 from tests.privacy.conftest import write_speakers
 
@@ -81,10 +82,27 @@ def test_a_head_that_learnt_by_heart_is_caught(tmp_path: Path):
     assert attack_head(head, people, members, 0)["membership"]["confidence"]["utterance"]["auc"] > 0.7
 
 
+def test_linkage_is_a_half_for_strangers_whatever_they_say():
+    """Others say a class once and leave one out; members say all of them four times."""
+    shares = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        cells = [(s, c, i) for s in range(16) for c in range(3) for i in range(4) if s < 8 or (i == 0 and c != s % 3)]
+        offsets = rng.normal(size=(16, 3))
+        points = np.stack([offsets[s] + 0.5 * rng.normal(size=3) for s, _, _ in cells])
+        speakers, targets = np.array([f"s{s}" for s, _, _ in cells]), np.array([c for _, c, _ in cells])
+        folk = People(points, targets, speakers, np.array([s < 8 for s, _, _ in cells]))
+        found = linkage(Records(rng.normal(size=(90, 3)), np.arange(90) % 3, np.zeros((3, 3))), folk, seed)
+        assert found is not None
+        assert found["interval"][0] < found["interval"][1]
+        shares.append(found["share"])
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
+
+
 def test_what_cannot_be_attacked(gaussian: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path):
-    alone = write_speakers(tmp_path / "alone", test=1)
+    alone = write_speakers(tmp_path / "alone", test=3)
     cases = {
-        (gaussian, alone.folder): "has 1 speakers who are not in its train part, an attack needs at least 2",
+        (gaussian, alone.folder): "has 3 speakers who are not in its train part, an attack needs at least 4",
         (gaussian, public.folder): "was made from other features than",
         (tmp_path, speakers.folder): "is no artifact of gandistill",
     }

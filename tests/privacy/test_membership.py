@@ -81,13 +81,13 @@ def test_with_strangers_on_both_sides_intervals_hold_a_half(name: str):
         for of in held:
             low, high = found[of]["interval"]
             held[of] += low <= 0.5 <= high
-    assert min(held.values()) >= 25
+    assert min(held.values()) >= 24
 
 
 def test_intervals_are_those_of_drawing_speakers_again():
     """Beside the plain way, a resample at a time."""
     rng = np.random.default_rng(0)
-    asked = people(rng.normal(size=(60, 1)), np.arange(60) < 24)
+    asked = people(rng.normal(size=(80, 1)), np.arange(80) < 36)
     scores = asked.points[:, 0] + 0.7 * asked.members
     plain = []
     for _ in range(2000):
@@ -117,6 +117,14 @@ def test_rates_where_there_are_enough_others():
     scores[:25] = 0.5
     speakers = np.array([f"s{i // 10}" for i in range(250)])
     assert told([(scores, members, speakers)], 0)["tpr"] == {"0.01": 0.5}
+    halves = [members | (np.arange(250) % 4 == n) for n in (2, 3)]
+    rounds = [(scores[half], members[half], speakers[half]) for half in halves]
+    assert told(rounds, 0)["tpr"] == {}, "fifty others in each are too few, though they are a hundred"
+
+
+def test_of_few_speakers_there_is_no_interval():
+    asked = people(np.random.default_rng(0).normal(size=(40, 1)), np.arange(40) < 32)
+    assert told([(asked.points[:, 0], asked.members, asked.speakers)], 0)["interval"] is None
 
 
 def test_a_class_that_scores_high_names_nobody():

@@ -127,12 +127,21 @@ def test_the_generator_knows_of_the_corpus_what_was_released_alone(
     assert str(tmp_path) not in text
     assert "epsilon 4" in (tmp_path / "run" / "generator" / "README.md").read_text()
     assert run("sample", tmp_path / "run", "--ppc", "4", "--out", tmp_path / "set").code == 0
+    again = run("train", "--resume", "--out", tmp_path / "run")
+    assert again.code == 2
+    assert "another release of the same data would weaken its guarantee" in again.err
+
+
+def test_public_speech_that_does_not_vary_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="must have speakers who say several classes, each more than once"):
+        Public.of(write_speakers(tmp_path / "features", each=1), 3)
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         (["privacy.public=null"], "privacy.epsilon needs privacy.public"),
+        (["privacy.epsilon=null"], "there would be no guarantee"),
         (["architecture.kind=gan-att"], "privacy.epsilon is for class-gaussian alone"),
         (["bank=somewhere"], "goes without a bank, which has seen the data"),
         (["privacy.epsilon=0"], "greater than 0"),
