@@ -155,14 +155,17 @@ def _shortened(vector: Floats) -> Floats:
 
 
 def gaussian_sigma(epsilon: float, delta: float, sensitivity: float) -> float:
-    """The noise of the Gaussian mechanism, exact (Balle & Wang 2018). Raises InputError without dp-accounting."""
+    """The noise of the Gaussian mechanism, exact (Balle & Wang 2018). Raises InputError without dp-accounting.
+
+    It is proportional to the sensitivity, but the library's search stops at an absolute width: it is asked for 1.
+    """
     try:
         from dp_accounting.pld.common import DifferentialPrivacyParameters
         from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
     except ImportError:
         raise InputError("privacy.epsilon needs an accountant: pip install 'gandistill[privacy]'") from None
     wanted = DifferentialPrivacyParameters(epsilon, delta)
-    return GaussianPrivacyLoss.from_privacy_guarantee(wanted, sensitivity=sensitivity).standard_deviation
+    return sensitivity * GaussianPrivacyLoss.from_privacy_guarantee(wanted, sensitivity=1).standard_deviation
 
 
 def utterance_means(features: FeatureSet) -> tuple[Floats, NDArray[np.str_]]:
