@@ -58,7 +58,11 @@ def test_a_table_says_what_made_it_and_comes_in_every_form(path: Path):
 
 @pytest.mark.parametrize(
     ("script", "document"),
-    [("eval/short.py", "README.md"), ("eval/benchmarks/summary.py", "eval/results/benchmarks/README.md")],
+    [
+        ("eval/short.py", "README.md"),
+        ("eval/privacy.py", "eval/results/README.md"),
+        ("eval/benchmarks/summary.py", "eval/results/benchmarks/README.md"),
+    ],
 )
 def test_a_document_shows_what_the_kept_files_give(script: str, document: str):
     """If not, the script writes it."""

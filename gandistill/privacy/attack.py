@@ -157,19 +157,19 @@ def attack_head(head: Head, features: FeatureSet, members: np.ndarray, seed: int
 def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any] | None:
     """Is the nearest speaker of a record one who trained the artifact, beyond chance? None where none can be asked.
 
-    A speaker of a class is the mean of as many utterances as everybody has. As many members as others are drawn with
-    replacement: the ``share`` of records whose nearest speaker is a member is a half by ``chance``, and 95 % of the
-    draws lie in the ``interval``.
+    A speaker of a class is the mean of as many utterances as everybody has. As many members as others are drawn, half
+    of the fewer: the ``share`` of records whose nearest speaker is a member is a half by ``chance``, and 95 % of draws
+    lie in the ``interval``.
     """
     generator, shares = keyed(seed, 3), list[float]()
     sides = {c: _sides(people, int(c), generator) for c in np.unique(records.targets)}
     for _ in range(draws):
         hits = total = 0
         for c, means in sides.items():
-            few = min(map(len, means))
+            few = -(-min(map(len, means)) // 2)
             if few == 0:
                 continue
-            drawn = np.concatenate([side[generator.integers(len(side), size=few)] for side in means])
+            drawn = np.concatenate([side[generator.permutation(len(side))[:few]] for side in means])
             points = records.points[records.targets == c]
             nearest_one = distances(points, drawn).argmin(1)
             hits, total = hits + int((nearest_one < few).sum()), total + len(points)

@@ -77,11 +77,11 @@ class Question:
 
 
 def _found(each: list[dict[str, Any]]) -> Row:
-    """Means over draws of every attack's AUC and rates, and of linkage."""
+    """Means over draws of every attack's AUC and rates."""
     attacks = {}
     for name, first in each[0]["membership"].items():
         attacks[name] = {of: _mean_of([found["membership"][name][of] for found in each]) for of in first}
-    return {"membership": attacks, "linkage": fmean(found["linkage"]["share"] for found in each)}
+    return {"membership": attacks}
 
 
 def _mean_of(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -102,8 +102,8 @@ def shown(row: Row) -> dict[str, Any]:
             ((name, found[of]) for name, found in row["membership"].items()), key=lambda one: one[1]["auc"]
         )
         low, high = best["interval"]
-        cells[f"AUC of a {of}"] = f"{best['auc']:.2f} [{low:.2f}, {high:.2f}] ({name})"
+        cells[f"AUC, {of}"] = f"{best['auc']:.2f} [{low:.2f}, {high:.2f}] ({name})"
     rates = [found["utterance"]["tpr"] for found in row["membership"].values()]
     for rate in rates[0]:
         cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(each[rate] for each in rates):.1%}"
-    return cells | {"linkage": f"{row['linkage']:.0%}"}
+    return cells

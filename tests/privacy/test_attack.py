@@ -87,11 +87,12 @@ def test_linkage_is_a_half_for_strangers_whatever_they_say():
     shares = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        cells = [(s, c, i) for s in range(16) for c in range(3) for i in range(4) if s < 8 or (i == 0 and c != s % 3)]
-        offsets = rng.normal(size=(16, 3))
+        every = [(s, c, i) for s in range(20) for c in range(3) for i in range(4)]
+        cells = [(s, c, i) for s, c, i in every if s < 12 or (i == 0 and c != s % 3)]
+        offsets = rng.normal(size=(20, 3))
         points = np.stack([offsets[s] + 0.5 * rng.normal(size=3) for s, _, _ in cells])
         speakers, targets = np.array([f"s{s}" for s, _, _ in cells]), np.array([c for _, c, _ in cells])
-        folk = People(points, targets, speakers, np.array([s < 8 for s, _, _ in cells]))
+        folk = People(points, targets, speakers, np.array([s < 12 for s, _, _ in cells]))
         found = linkage(Records(rng.normal(size=(90, 3)), np.arange(90) % 3, np.zeros((3, 3))), folk, seed)
         assert found is not None
         assert found["interval"][0] < found["interval"][1]
