@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gandistill.api import Generator
+    from gandistill.errors import InputError
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.recogniser import Recogniser, train_recogniser
 
-__all__ = ["FeatureSet", "Generator", "Recogniser", "__version__", "train_recogniser"]
+__all__ = ["FeatureSet", "Generator", "InputError", "Recogniser", "__version__", "train_recogniser"]
 __version__ = "0.1.0"
 
 # Where oneDNN 3.12 (in torch 2.13) takes AMX for bfloat16, gradients of convolutions of a few channels hold NaN now and
@@ -22,6 +23,7 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 _ROOMS = {
     "FeatureSet": "gandistill.features.featureset",
     "Generator": "gandistill.api",
+    "InputError": "gandistill.errors",
     "Recogniser": "gandistill.heads.recogniser",
     "train_recogniser": "gandistill.heads.recogniser",
 }
@@ -32,3 +34,8 @@ def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(f"module 'gandistill' has no attribute {name!r}")
     return getattr(import_module(_ROOMS[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What is for users."""
+    return __all__

@@ -771,9 +771,10 @@ def attack(
     do better.
     """
     from gandistill.features.featureset import FeatureSet
+    from gandistill.gan.sampling import named
     from gandistill.privacy.attack import attack, lines
 
-    result = attack(artifact, FeatureSet.open(features), seed)
+    result = attack(named(artifact), FeatureSet.open(features), seed)
     if not as_json:
         print("\n".join(lines(result)))
     _print(result if as_json else {}, as_json)

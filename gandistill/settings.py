@@ -61,7 +61,7 @@ class Setting:
         """Three lines or more: what can be given to ``--set``, what else could, and what it means."""
         width = min(get_terminal_size().columns, WIDTH)
         default = "..." if self.needed else written(self.default)
-        paragraphs = (f"{self.takes}{', needed' if self.needed else ''}.", self.meaning)
+        paragraphs = (f"{self.takes}{', needed' if self.needed else ''}.", self.meaning.replace("``", "`"))
         indent = "    "
         body = (fill(text, width, initial_indent=indent, subsequent_indent=indent) for text in paragraphs)
         return "\n".join((f"{self.key}={default}", *body))

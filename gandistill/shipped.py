@@ -75,7 +75,7 @@ def _described(what: str, name: str, path: Path) -> dict[str, str | list[str]]:
     mine = [COMMAND.match(call) for call in calls if f"/{name}.yaml" in call]
     return {
         "name": name,
-        "what": re.split(r"(?<=[.?])(?= [A-Z(])", " ".join(words))[0],
+        "what": re.split(r"(?<=[.?])(?= [A-Z])", " ".join(words))[0],
         "commands": list(dict.fromkeys(match[1] or match[2] for match in mine if match)),
         "calls": [_typed_here(call) for call in calls],
         "path": str(path),

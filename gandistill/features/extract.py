@@ -36,6 +36,7 @@ from gandistill.corpora.manifest import Entry, read_manifest, read_origin
 from gandistill.errors import InputError, choices
 from gandistill.features.clips import Clipped
 from gandistill.features.featureset import (
+    EXTRACTED,
     INDEX,
     KIND,
     ORIGIN,
@@ -430,7 +431,7 @@ def _finish(out: Path, facts: dict[str, Any], shards: list[Shard], upstream: str
             if is_ours and not _is_complete(out):
                 (out / artifacts.SUMS).unlink(missing_ok=True)
                 rows = _rows(out, facts, shards)
-                config = artifacts.describe(KIND, {"command": "gandistill extract", "upstream": upstream}, **facts)
+                config = artifacts.describe(KIND, {"command": EXTRACTED, "upstream": upstream}, **facts)
                 finish(out, rows, config, _card(facts, rows, upstream))
                 artifacts.write_header(out)
                 artifacts.write_sums(out)

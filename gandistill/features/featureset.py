@@ -30,6 +30,8 @@ from gandistill.errors import InputError
 from gandistill.files import read_text, written_whole
 
 KIND = "feature set"
+EXTRACTED = "gandistill extract"
+"""The command that the config of an extracted set says made it."""
 INDEX = "index.csv"
 NAMED = ("id", "label", "speaker", "session", "split")
 COLUMNS = (*NAMED, "frames", "shard", "offset")
@@ -379,8 +381,12 @@ def write_feature_set(out: Path, utterances: Iterable[Utterance], config: dict[s
     """Write utterances as a feature set, whole or not at all, in memory of one shard.
 
     ``config`` is what ``artifacts.describe`` gave, with ``labels`` and ``dims``. Raises InputError if ``out`` holds
-    something else, or no utterance came.
+    something else or an extracted set, which may have taken hours, or no utterance came.
     """
+    if artifacts.present(out / artifacts.CONFIG):
+        maker = artifacts.read_json(out / artifacts.CONFIG).get("made_by")
+        if isinstance(maker, dict) and maker.get("command") == EXTRACTED:
+            raise InputError(f"{out} holds features that were extracted: choose another --out or remove it")
     with artifacts.new_artifact(out, KIND) as folder:
         rows = []
         for number, shard in enumerate(_shards(utterances)):

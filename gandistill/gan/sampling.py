@@ -260,12 +260,18 @@ def shipped(name: str = SHIPPED) -> Path:
 def named(source: Path | str | None) -> Path:
     """The folder that a source names: itself, or where there is none, the generator of that name that ships.
 
-    None is ``SHIPPED``. Raises InputError if this installation lacks it.
+    None is ``SHIPPED``. Raises InputError if there is neither, or this installation lacks its own.
     """
     if source is None:
         return shipped()
-    ships = not artifacts.present(Path(source)) and (shipped(str(source)) / artifacts.CONFIG).is_file()
-    return shipped(str(source)) if ships else Path(source)
+    if artifacts.present(Path(source)):
+        return Path(source)
+    ours = [path.parent.name for path in sorted(folder_of("checkpoints").glob(f"*/{artifacts.CONFIG}"))]
+    if str(source) in ours:
+        return shipped(str(source))
+    if Path(source).name == str(source):
+        raise InputError(f"No generator {source}: no such folder, and none of those that ship, [{', '.join(ours)}]")
+    return Path(source)
 
 
 def catalogue() -> list[dict[str, Any]]:

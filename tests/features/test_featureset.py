@@ -15,6 +15,7 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features import featureset
 from gandistill.features.featureset import (
+    EXTRACTED,
     KIND,
     FeatureSet,
     HeldSet,
@@ -481,3 +482,11 @@ def test_made_from_names_the_source(small: FeatureSet):
     assert origin["source"] == {"features": "set", "fingerprint": small.fingerprint}
     assert origin["upstream"] == {"name": "noise"}
     assert "corpus" not in origin
+
+
+def test_features_that_were_extracted_are_not_written_over(tmp_path: Path):
+    config = artifacts.describe(KIND, {"command": EXTRACTED}, labels=LABELS, dims=DIMS, upstream={"name": "noise"})
+    write_feature_set(tmp_path / "set", ramps([3, 4]), config, "# Card\n")
+    with pytest.raises(InputError, match="holds features that were extracted: choose another --out or remove it"):
+        write(tmp_path / "set", ramps([2]))
+    assert len(FeatureSet.open(tmp_path / "set")) == 2

@@ -519,5 +519,9 @@ def test_a_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert named("ravdess-whisper") == shipped("ravdess-whisper")
     (tmp_path / "ravdess-whisper").mkdir()
     assert named("ravdess-whisper") == Path("ravdess-whisper")
-    assert named(Path("nothing")) == Path("nothing")
+    assert named(Path("some/where")) == Path("some/where")
+    with pytest.raises(
+        InputError, match=r"No generator ravdess: .* none of those that ship, \[ravdess-gan-att, ravdess-wh"
+    ):
+        named("ravdess")
     assert named(None) == shipped()
