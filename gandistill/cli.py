@@ -498,17 +498,20 @@ def predict(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Where a pretrained model lies, such as whisper.model=DIR.")
     ] = None,
+    channel: Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")] = None,
     as_json: Json = False,
     device: Device = None,
 ) -> None:
     """Say the emotion of recordings, by the upstream that the head's features came from."""
+    from functools import partial
+
     from gandistill import processes
     from gandistill.console import bars
     from gandistill.corpora.windows import answers
     from gandistill.heads.recogniser import Recogniser
 
     recogniser = Recogniser.load(head, settings or [], processes.device(device))
-    answered, problems = answers(files, recogniser.file, recogniser.window)
+    answered, problems = answers(files, partial(recogniser.file, channel=channel), recogniser.window)
     for answer in [] if as_json else answered:
         print(f"{answer['path']}: {answer['label']}, {answer['seconds']:.1f} s\n{bars(answer['probabilities'])}")
     if as_json:

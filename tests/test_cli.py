@@ -39,7 +39,7 @@ COMMANDS = {
     "train-head": "--head --dev --labels --seed --config --set --out --device",
     "heads": "--dims --classes --json",
     "evaluate": "--split --json",
-    "predict": "head files --set --json --device",
+    "predict": "head files --set --channel --json --device",
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
     "settings": "command --json",

@@ -4,7 +4,7 @@ Shapes: C classes.
 """
 
 from collections.abc import Generator, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +74,16 @@ class Recogniser:
         """Samples at 16 kHz that are heard at once: as many as each clip in training had, or 30 s if those differ."""
         return self.upstream.describe().get("clip", WINDOW)
 
-    def predict(self, audio: Path | str | NDArray[Any] | Tensor) -> Answer:
+    def predict(self, audio: Path | str | NDArray[Any] | Tensor, channel: int | None = None) -> Answer:
         """The emotion of an audio file, or of samples [samples], mono, at 16 kHz, about -1 to 1.
 
         Gives ``label``, ``probabilities`` by class and ``seconds``, of a file its ``path`` too. What is longer than a
-        window is heard window by window: probabilities are means by their lengths. Raises InputError for audio that
-        cannot be used, RunError if the head gives NaN.
+        window is heard window by window: probabilities are means by their lengths. Of a file ``channel`` (1 is the
+        first) is heard, or the average. Raises InputError for audio that cannot be used, RunError if the head gives
+        NaN.
         """
         if isinstance(audio, Path | str):
-            return answers([Path(audio)], self.file, self.window)[0][0]
+            return answers([Path(audio)], partial(self.file, channel=channel), self.window)[0][0]
         samples = np.asarray(audio, dtype=np.float32)
         if samples.ndim != 1 or not np.isfinite(samples).all():
             raise InputError(f"Bad audio of shape {list(samples.shape)}, expected finite samples [samples] at 16 kHz")
@@ -93,9 +94,9 @@ class Recogniser:
             except StopIteration as end:
                 return end.value
 
-    def file(self, path: Path) -> Generator[None, None, Answer]:
+    def file(self, path: Path, channel: int | None = None) -> Generator[None, None, Answer]:
         """What ``predict`` gives of a file, passing once for each window; memory does not grow with the file."""
-        return {"path": str(path)} | (yield from self._heard(stream(path), path))
+        return {"path": str(path)} | (yield from self._heard(stream(path, channel), path))
 
     def _heard(self, blocks: Iterable[NDArray[np.float32]], path: Path) -> Generator[None, None, Answer]:
         p, samples, least = torch.zeros(len(self.labels), dtype=torch.float64), 0, self.upstream.least()

@@ -167,6 +167,18 @@ def test_what_cannot_be_heard_is_said_behind_what_can(head: Path, manifest: Path
     assert run("predict", head, tmp_path / "empty").err.endswith("empty: no audio file is below it\n")
 
 
+def test_one_channel_can_be_heard(head: Path, tmp_path: Path):
+    left, path = np.random.default_rng(0).normal(0, 0.1, 16_000), tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([left, -left], axis=1), SAMPLE_RATE)
+    done = run("predict", head, path)
+    assert done.code == 2
+    assert "--channel 1" in done.err
+    (heard,) = run("predict", head, path, "--channel", 1, "--json").json["files"]
+    soundfile.write(tmp_path / "left.wav", left, SAMPLE_RATE)
+    assert heard["probabilities"] == Recogniser.load(head).predict(tmp_path / "left.wav")["probabilities"]
+    assert Recogniser.load(head).predict(path, channel=1) == heard
+
+
 def test_audio_too_short_for_the_upstream(manifest: Path, tiny_hubert: Path, tmp_path: Path):
     features = extracted(manifest, tmp_path / "features", "upstream=hubert", f"hubert.model={tiny_hubert}", "pool=9")
     train_recogniser(features, settings=QUICK).save(tmp_path / "head")
