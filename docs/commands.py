@@ -46,7 +46,8 @@ def sections(group: Any, before: str = "") -> Iterator[str]:
             yield text
             yield from sections(command, f"{called} ")
         else:
-            yield f"{text}\n```\n{usage(called, command)}\n```\n\n{markdown([row(p) for p in command.params])}"
+            table = f"\n{markdown([row(p) for p in command.params])}" if command.params else ""
+            yield f"{text}\n```\n{usage(called, command)}\n```\n{table}"
 
 
 def usage(called: str, command: Any) -> str:

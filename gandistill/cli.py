@@ -836,7 +836,10 @@ def plans(as_json: Json = False) -> None:
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def tables(context: typer.Context) -> None:
-    """A paper's tables on a corpus, by a plan: PLAN CORPUS [OPTIONS]; --help says more."""
+    """A paper's tables on a corpus, by a plan: PLAN CORPUS [OPTIONS]; --help after PLAN says more.
+
+    A plan of the GAN paper needs --table, 1 to 4; those of the others have all their tables at once.
+    """
     from gandistill.experiments import wings
 
     wings.main(context.args)
