@@ -389,6 +389,7 @@ def sample(
     How many: --ppc, --total, --as-original or --counts, once or once for each class.
     """
     from gandistill import processes
+    from gandistill.console import say
     from gandistill.gan import sampling
     from gandistill.heads.soft import are_soft
 
@@ -398,6 +399,7 @@ def sample(
         sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
     )
     sampling.sample(sampler, class_counts, seed, out, are_soft(labels))
+    say(f"{out}: {sum(class_counts.values())} samples")
 
 
 @app.command()
@@ -450,6 +452,7 @@ def train_head(
     --set class_weights=balanced lets every class weigh the same.
     """
     from gandistill import processes
+    from gandistill.console import say
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
 
@@ -457,6 +460,7 @@ def train_head(
     head_config = HeadConfig.load(config, [*(settings or []), *_as_settings(head=head, labels=labels, seed=seed)])
     made_by = {"command": "train-head"}
     train_head_to(out, FeatureSet.open(features), head_config, dev_part, made_by, processes.device(device))
+    say(f"Head: {out}")
 
 
 @app.command()

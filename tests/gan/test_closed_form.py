@@ -60,7 +60,7 @@ def test_the_train_command_makes_it(
     assert (sampler.facts["corpus"], sampler.facts["licence"]) == ("test corpus", "CC0-1.0")
     assert sampler.facts["trained"]["updates"] == 0
     assert run("sample", tmp_path / "run", "--ppc", 3, "--out", tmp_path / "drawn") == 0
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == f"{tmp_path / 'drawn'}: 9 samples\n"
     assert FeatureSet.open(tmp_path / "drawn").class_counts == {"neutral": 3, "happy": 3, "sad": 3}
 
 

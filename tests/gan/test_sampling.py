@@ -408,9 +408,10 @@ def test_a_generator_of_an_earlier_version_draws_independently_and_says_so(
     assert run(*asked, "--out", tmp_path / "open") == 0
     assert capfd.readouterr().err == (
         "The generator stores no statistics for designed draws: its samples are independent\n"
+        f"{tmp_path / 'open'}: 9 samples\n"
     )
     assert run(*asked, "--out", tmp_path / "told", "--draws", "independent") == 0
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == f"{tmp_path / 'told'}: 9 samples\n"
     expected = by_id(drawn(sampler.drawing("independent"), tmp_path / "expected", ppc=3))
     for name in ("open", "told"):
         made = FeatureSet.open(tmp_path / name)
@@ -429,7 +430,7 @@ def test_the_command_draws_designed_samples_unless_told_otherwise(
 ):
     for draws, words in (("designed", ()), *((draws, ("--draws", draws)) for draws in ("designed", "independent"))):
         assert run("sample", trained, "--ppc", 2, "--out", tmp_path / "out", *words) == 0
-        assert capfd.readouterr().err == ""
+        assert capfd.readouterr().err == f"{tmp_path / 'out'}: 6 samples\n"
         made = FeatureSet.open(tmp_path / "out")
         assert made.config["made_by"]["draws"] == draws
         assert by_id(made) == by_id(drawn(sampler.drawing(draws), tmp_path / "expected", ppc=2))
