@@ -242,7 +242,7 @@ def test_bad_input_is_one_line(trained: Path, features: FeatureSet, tmp_path: Pa
     neither = "is neither a generator, nor a run that has one, nor a folder of tables (table1.json to table4.json)"
     assert f"{tmp_path} {neither}" in line(tmp_path)
     assert f"{features.folder} {neither}" in line(features.folder)
-    assert f"nowhere {neither}" in line("nowhere")
+    assert "No generator nowhere: no such folder, and none of those that ship" in line("nowhere")
     assert "has no generator to stand beside" in line(RESULTS / "whisper", "--features", features.folder)
     assert "Bad split 'all', expected one of [train, dev, test]" in line(trained, "--split", "all")
     fewer = write_features(tmp_path / "fewer", LABELS[:2], splits=("train",), counts=COUNTS)
