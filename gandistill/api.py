@@ -32,7 +32,7 @@ ROUND = 64
 """Samples of a class in a stream that are drawn, and designed, together."""
 
 
-class Generator:
+class Generator(hub.Shared):
     """A generator that replaces a corpus: it draws labelled feature sets of any size and balance."""
 
     def __init__(self, sampler: Sampler) -> None:
@@ -130,10 +130,6 @@ class Generator:
     def export(self, file: Path | str, draws: str | None = None) -> dict[str, Any]:
         """Write it as one ONNX file, see ``gan.export``; ``draws`` are as for ``sample``."""
         return export(self.sampler.drawing(draws), Path(file))
-
-    def push_to_hub(self, repository: str, private: bool = False) -> str:
-        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
-        return hub.push_saved(self.save, repository, private)
 
 
 class Stream(IterableDataset[dict[str, Any]]):

@@ -56,11 +56,18 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     return _asked(upload, f"The Hub did not take {repository}", "run 'hf auth login' first, if you have not")
 
 
-def push_saved(save: Callable[[Path], None], repository: str, private: bool = False) -> str:
-    """``push`` of what ``save`` writes to a folder."""
-    with TemporaryDirectory() as folder:
-        save(Path(folder) / "artifact")
-        return push(Path(folder) / "artifact", repository, private)
+class Shared:
+    """What can be saved to a folder and shared: a feature set, a generator, a recogniser."""
+
+    def save(self, folder: Path | str) -> None:
+        """Write it to a folder."""
+        raise NotImplementedError
+
+    def push_to_hub(self, repository: str, private: bool = False) -> str:
+        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``push``."""
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "artifact")
+            return push(Path(folder) / "artifact", repository, private)
 
 
 def pulled(repository: str, kind: str | None = None, revision: str | None = None) -> Path:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 
 from gandistill import FeatureSet, Generator, Recogniser, artifacts, hub, train_recogniser
@@ -153,9 +155,21 @@ def test_without_a_network_the_cache_serves(server: Hub, features: FeatureSet, m
         Generator.load("no/such/folder")
 
 
-def test_the_terms_of_a_corpus_of_ones_own(tmp_path: Path):
+def test_the_terms_of_a_corpus_of_ones_own(server: Hub, tmp_path: Path):
+    """They go from ``prepare`` into the features, and let them be pushed; the terms of known corpora are known."""
+    rows = ["path,emotion,speaker"]
+    for i in range(4):
+        sound = np.random.default_rng(i).normal(0, 0.1, 8_000)
+        soundfile.write(tmp_path / f"{i}.wav", sound, 16_000)
+        rows.append(f"{i}.wav,{('sad', 'angry')[i % 2]},s{i}")
+    (tmp_path / "my.csv").write_text("\n".join(rows))
+    own = ("tabular", tmp_path / "my.csv", "--out", tmp_path / "m.csv")
+    for words, code in (((), 2), (("--name", "Mine", "--licence", "CC BY 4.0"), 0)):
+        assert run("prepare", *own, *words).code == 0
+        assert run("extract", tmp_path / "m.csv", "--out", tmp_path / f"features{code}").code == 0
+        assert run("push", tmp_path / f"features{code}", OWNED).code == code
+    facts = FeatureSet.from_pretrained(OWNED).config
+    assert (facts["corpus"], facts["licence"]) == ("Mine", "CC BY 4.0")
     done = run("prepare", "ravdess", tmp_path, "--licence", "CC0 1.0", "--out", tmp_path / "m.csv")
-    assert (done.code, done.err) == (
-        2,
-        "gandistill: A name and a licence can be given for a tabular corpus, not for ravdess\n",
-    )
+    assert done.code == 2
+    assert done.err == "gandistill: A name and a licence can be given for a tabular corpus, not for ravdess\n"

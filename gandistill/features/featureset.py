@@ -66,7 +66,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class FeatureSet(Dataset[dict[str, Any]]):
+class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
     """A feature set on disk, or a part of one. ``index`` holds a row for each utterance, in a fixed order.
 
     It is a torch dataset: ``DataLoader(features, batch_size=32, collate_fn=FeatureSet.collate)``.
@@ -140,10 +140,6 @@ class FeatureSet(Dataset[dict[str, Any]]):
     def from_pretrained(cls, repository: str) -> "FeatureSet":
         """Open that of a repository of the Hugging Face Hub, OWNER/NAME. Raises InputError as ``hub.pulled`` does."""
         return cls.open(hub.pulled(repository, KIND))
-
-    def push_to_hub(self, repository: str, private: bool = False) -> str:
-        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
-        return hub.push_saved(self.save, repository, private)
 
     def utterances(self) -> Iterator[Utterance]:
         """All utterances, as they are written."""

@@ -28,7 +28,7 @@ from gandistill.numerics import no_tf32, one_thread
 SHORTEST = round(SHORTEST_SECONDS * SAMPLE_RATE)
 
 
-class Recogniser:
+class Recogniser(hub.Shared):
     """An emotion recogniser: a head and, as soon as audio is asked of, the upstream that its features came from.
 
     ``name`` is what errors call it, ``facts`` are what its folder says of the training set. ``settings`` say where a
@@ -135,10 +135,6 @@ class Recogniser:
     def export(self, file: Path | str) -> dict[str, Any]:
         """Write it as one ONNX file, see ``heads.export``: behind log-Mels it hears audio, else it takes features."""
         return export(self.head, self.name, Path(file))
-
-    def push_to_hub(self, repository: str, private: bool = False) -> str:
-        """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``hub.push``."""
-        return hub.push_saved(self.save, repository, private)
 
 
 def train_recogniser(

@@ -1,0 +1,1 @@
+"""What an artifact tells of the speakers it was made from: attacks, and what a guarantee against them costs."""

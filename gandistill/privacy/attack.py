@@ -47,10 +47,11 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
 
     Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.told`` gives each), of records
     ``linkage`` too, how many ``speakers`` were ``members`` and ``others``, and what was attacked. A generator is
-    attacked through the statistics that it stores, and as many samples as its training part had utterances.
+    attacked through the statistics that it stores, and as many samples as ``--as-original`` draws, of a class at most
+    ``MOST``.
 
     Raises InputError for another artifact, one that was made from other features, features without speakers, and with
-    fewer than two speakers that it was not trained on.
+    fewer than ``FEWEST`` speakers that it was not trained on.
     """
     artifact = generator_folder(artifact)
     kind = artifacts.kind_of(artifact, "attack", (GENERATOR, FEATURES, HEAD))
@@ -92,9 +93,9 @@ def check_made_from(artifact: Path, config: dict[str, Any], features: FeatureSet
 
 
 def split_people(features: FeatureSet) -> tuple[FeatureSet, np.ndarray]:
-    """The utterances of all parts, those of members first asked, and which are members [N]: the train part's.
+    """The utterances of the train part and of speakers who are not in it, and which are members [N]: the train part's.
 
-    Utterances of training speakers in other parts are left out. Raises InputError as ``attack`` says.
+    Other utterances of training speakers are left out. Raises InputError as ``attack`` says.
     """
     index = features.index
     speakers, train = index["speaker"].to_numpy(str), (index["split"] == "train").to_numpy()
@@ -199,10 +200,14 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     yield f"{people['members']} speakers in training, {people['others']} others; AUC [95 % interval by speaker]"
     for name, found in result["membership"].items():
         for of, each in found.items():
-            spread = " [{:.2f}, {:.2f}]".format(*each["interval"]) if each["interval"] else ""
             caught = "".join(
                 f", {share:.0%} of members at {float(rate):.1%} false" for rate, share in each["tpr"].items()
             )
-            yield f"{name}, {of}: {each['auc']:.2f}{spread}{caught}"
+            yield f"{name}, {of}: {with_interval(each)}{caught}"
     if linked := result.get("linkage"):
         yield f"linkage: {linked['share']:.0%} of records are nearest to a training speaker, where half would be chance"
+
+
+def with_interval(found: dict[str, Any]) -> str:
+    """An AUC as ``told`` gives it, with its interval where it has one."""
+    return f"{found['auc']:.2f}" + (" [{:.2f}, {:.2f}]".format(*found["interval"]) if found["interval"] else "")

@@ -17,7 +17,7 @@ from gandistill.gan.sampling import Sampler, sampled
 from gandistill.gan.settings import GanConfig, Privacy
 from gandistill.gan.training import closed_form
 from gandistill.heads.training import HeadConfig, score, train_head
-from gandistill.privacy.attack import attack_records, split_people
+from gandistill.privacy.attack import attack_records, split_people, with_interval
 
 PPC = (10, 50)
 EPSILONS = (1.0, 4.0, 16.0, None)
@@ -86,7 +86,8 @@ def _found(each: list[dict[str, Any]]) -> Row:
 
 def _mean_of(found: list[dict[str, Any]]) -> dict[str, Any]:
     rates = {rate: fmean(one["tpr"][rate] for one in found) for rate in found[0]["tpr"]}
-    interval = np.mean([one["interval"] for one in found], axis=0).tolist()
+    known = [one["interval"] for one in found if one["interval"] is not None]
+    interval = np.mean(known, axis=0).tolist() if known else None
     return {"auc": fmean(one["auc"] for one in found), "interval": interval, "tpr": rates}
 
 
@@ -101,8 +102,7 @@ def shown(row: Row) -> dict[str, Any]:
         name, best = max(
             ((name, found[of]) for name, found in row["membership"].items()), key=lambda one: one[1]["auc"]
         )
-        low, high = best["interval"]
-        cells[f"AUC, {of}"] = f"{best['auc']:.2f} [{low:.2f}, {high:.2f}] ({name})"
+        cells[f"AUC, {of}"] = f"{with_interval(best)} ({name})"
     rates = [found["utterance"]["tpr"] for found in row["membership"].values()]
     for rate in rates[0]:
         cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(each[rate] for each in rates):.1%}"
