@@ -50,7 +50,7 @@ DryRun = Annotated[
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
-HEADS = "superb, attentive, cnn-attention, cnn, cnn6, resnet9 or vgg15; 'gandistill heads' says what each sees."
+HEADS = "superb, attentive, cnn-attention, tdnn, cnn, cnn6, resnet9 or vgg15; 'gandistill heads' says what each sees."
 METHODS = (
     "random, random-oversampled, real-recentred, real-designed, herding, k-centre, pooled, class-gaussian or "
     "class-gaussian-mean."
@@ -708,7 +708,7 @@ def calibrate_exits(
 def describe_exits(
     upstream: Annotated[str, typer.Option(help="Such as wav2vec2-base, or a local model folder.")] = "wav2vec2-base",
     exits: Annotated[str, typer.Option(help="Layers behind which students answer; the last answers too.")] = "3,8,10",
-    block: Annotated[str, typer.Option(help="cnn, lstm or gru.")] = "lstm",
+    block: Annotated[str, typer.Option(help="cnn, lstm or tdnn.")] = "lstm",
     classes: Annotated[int, typer.Option(help="Classes C.")] = 7,
     depth: Annotated[int | None, typer.Option(help="Layers that are kept; default: all.")] = None,
     as_json: Json = False,

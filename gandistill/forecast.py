@@ -11,10 +11,11 @@ from torch import nn
 from gandistill import artifacts
 from gandistill.experiments.store import peak_bytes
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.distilling import Distilling
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.steps import Gan, one_update
-from gandistill.gan.training import fitted, prepared
+from gandistill.gan.steps import Gan
+from gandistill.gan.training import fitted, one_update, prepared
 from gandistill.heads.bank import KIND as BANK
 from gandistill.heads.bank import STAGES, BankConfig
 from gandistill.heads.head import Head
@@ -68,16 +69,18 @@ def training(config: GanConfig, out: Path) -> Facts:
     with no_tf32():
         seconds = _seconds(one_update(gan, update) for update in range(1, 1 + WARM_UP + TIMED))
     state = sum(tensor.nbytes for tensor in gan.state().values())
-    schedule, generator = config.training, _bytes(gan.generator) + sum(_bytes(head) for head in gan.bank.converged())
+    heads = [] if gan.bank is None else gan.bank.converged()
+    schedule, generator = config.training, _bytes(gan.generator) + sum(map(_bytes, heads))
     left = schedule.updates - _done(out)
     checkpoints = min(KEPT, -(-schedule.updates // schedule.checkpoint_every))
-    scorings = 0 if dev is None else -(-left // schedule.evaluate_every)
+    every = schedule.evaluate_every if schedule.keep == "best" else schedule.updates
+    scorings = 0 if dev is None else -(-left // every)
     return {
         "utterances": len(gan.features),
         "dims": gan.features.dims,
         "updates": left,
         "parameters": _parameters(gan.generator),
-        "critic_parameters": _parameters(gan.critic),
+        **({"critic_parameters": _parameters(gan.critic)} if isinstance(gan, Gan) else {}),
         "scorings": scorings,
         "bytes": generator + checkpoints * state,
         "memory_bytes": _memory(gan),
@@ -85,10 +88,11 @@ def training(config: GanConfig, out: Path) -> Facts:
     }
 
 
-def _scoring_seconds(gan: Gan) -> float:
+def _scoring_seconds(gan: Distilling) -> float:
     """Of one scoring: heads that are trained in full, timed on real utterances for want of samples."""
     trained = [HeadConfig(head=kind) for kind in gan.config.training.evaluate_heads]
-    return sum(config.updates * _timed_head(gan.in_memory, config.head, config)[1] for config in trained)
+    seconds = sum(config.updates * _timed_head(gan.in_memory, config.head, config)[1] for config in trained)
+    return gan.config.training.evaluate_seeds * seconds
 
 
 def _timed_head(
@@ -117,7 +121,7 @@ def _done(run: Path) -> int:
     return max((int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*")), default=0)
 
 
-def _memory(gan: Gan) -> int:
+def _memory(gan: Distilling) -> int:
     """The most that was held at once: of the GPU's memory where it computes there."""
     return torch.cuda.max_memory_allocated(gan.device) if gan.device.type == "cuda" else peak_bytes()
 

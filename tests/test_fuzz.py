@@ -33,7 +33,7 @@ from gandistill.gan.compression import compress
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.steps import Gan, one_update
+from gandistill.gan.steps import Gan, gan_update
 from gandistill.gan.training import prepared
 from gandistill.heads.bank import CONVERGED, HALF_TRAINED, UNTRAINED, Bank, frozen, heads_config, save_heads
 from gandistill.heads.head import Head, load_head, posteriors, save_head
@@ -175,7 +175,7 @@ def gan() -> Gan:
         sizes = {"frames": 12, "noise": 4, "channels": (6, 6, 4), "critic_channels": (4,) * 8}
         settings = {"features": f"{inputs}/features", "bank": f"{inputs}/bank", "architecture": sizes}
         made, _ = prepared(GanConfig.build(settings, "test"))
-        one_update(made, 1)
+        gan_update(made, 1)
     return made
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gandistill.gan import losses
 from gandistill.gan.generator import Generator
-from gandistill.gan.steps import Batch, Gan, average_step
+from gandistill.gan.steps import Batch, Gan
 
 
 class PlainGenerator(Generator):
@@ -44,7 +44,7 @@ def one_update(gan: Gan, update: int) -> None:
     """A critic update, a generator update, the weight average."""
     critic_update(gan, gan.batch(update, 0))
     generator_update(gan, gan.batch(update, 1))
-    average_step(gan, update)
+    gan.average_step(update)
 
 
 def critic_update(gan: Gan, batch: Batch) -> None:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gandistill.gan import losses
-from gandistill.gan.steps import Batch, Gan, average_step
+from gandistill.gan.steps import Batch, Gan
 
 GAMMA = 1.0
 """Weight of R1 + R2."""
@@ -24,7 +24,7 @@ def one_update(gan: Gan, update: int) -> None:
     samples = gan.generate(batch)
     critic_update(gan, batch, samples.detach(), update % gan.config.training.penalty_every == 0)
     generator_update(gan, batch, samples)
-    average_step(gan, update)
+    gan.average_step(update)
 
 
 def critic_update(gan: Gan, batch: Batch, generated: Tensor, penalised: bool) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from gandistill.gan import losses
-from gandistill.gan.steps import Gan, average_step
+from gandistill.gan.steps import Gan
 from relativistic import guided
 
 
@@ -45,4 +45,4 @@ def one_update(gan: Gan, update: int) -> None:
     gan.generator_optimiser.zero_grad()
     samples.backward(gradient)
     gan.generator_optimiser.step()
-    average_step(gan, update)
+    gan.average_step(update)

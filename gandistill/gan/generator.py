@@ -25,6 +25,9 @@ from gandistill.config import Config
 SLOPE = 0.2
 CLOSED_FORMS = ("class-gaussian",)
 """Kinds that are fitted, not trained."""
+FLOW = "flow"
+WITHOUT_BANK = (*CLOSED_FORMS, FLOW)
+"""Kinds that no bank takes part in; given one, it makes soft labels."""
 Size = Annotated[int, Field(ge=1, le=2**16)]
 Width = Annotated[int, Field(ge=1, le=2**14)]
 """Bounded, so that no generator file can ask for sizes that overflow."""
@@ -33,10 +36,10 @@ Width = Annotated[int, Field(ge=1, le=2**14)]
 class Architecture(Config):
     """Widths of generator and critic. The paper gives layer kinds, channels and the bytes; the rest is ours."""
 
-    kind: Literal["gan-cnn", "gan-att", "gan-time", "class-gaussian"] = "gan-att"
+    kind: Literal["gan-cnn", "gan-att", "gan-time", "flow", "class-gaussian"] = "gan-att"
     """gan-cnn: convolutions alone; gan-att: dilated ones and one self-attention over time after the 4th; gan-time: as
-    gan-att, with dims as channels, many times as fast on wide features; class-gaussian: no network but a Gaussian for
-    each class, fitted in closed form, of ``noise`` components."""
+    gan-att, with dims as channels, many times as fast on wide features; flow: a rectified flow from a Gaussian for each
+    class, of ``noise`` components, to clips; class-gaussian: no network but such a Gaussian, fitted in closed form."""
     preset: Literal["small", "paper"] = "small"
     """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
     start: Literal["random", "closed-form"] = "random"
@@ -47,7 +50,8 @@ class Architecture(Config):
     noise: Size = 64
     """Z, size of the noise e."""
     channels: tuple[Width, ...] = Field(default=(96, 64, 32, 16, 8), min_length=3, max_length=17)
-    """Channels of the generator's first map and after each doubling of its size."""
+    """Channels of the generator's first map and after each doubling of its size; of a flow, one for each block, all as
+    the first."""
     kernel: int = Field(default=3, ge=1, le=63)
     """Side of the generator's plain convolutions, odd."""
     critic_channels: tuple[Width, ...] = Field(default=(8, 16, 16, 32, 32, 64, 64, 64), min_length=8, max_length=8)
@@ -65,8 +69,12 @@ class Architecture(Config):
     def _fits(self) -> Self:
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel {self.kernel} is even, expected an odd number")
-        if self.kind == TIME and self.preset == "paper":
-            raise ValueError(f"preset 'paper' is of the paper's kinds, {TIME} has 'small' alone")
+        if self.kind in (TIME, FLOW) and self.preset == "paper":
+            raise ValueError(f"preset 'paper' is of the paper's kinds, {self.kind} has 'small' alone")
+        if self.kind == FLOW and self.start != "random":
+            raise ValueError(f"a {FLOW} starts from a Gaussian always, 'start' is for GANs")
+        if self.kind == FLOW and len({*self.channels}) > 1:
+            raise ValueError(f"channels {self.channels} of a {FLOW} differ, expected one width for all blocks")
         if 2 ** (len(self.channels) - 1) > max(2 * self.frames, 16):
             raise ValueError(f"{len(self.channels)} channels double a map beyond {self.frames} frames, expected fewer")
         return self
@@ -85,6 +93,7 @@ TIME = "gan-time"
 PRESETS: dict[str, dict[str, Any]] = {
     "gan-cnn, paper": {"frames": 256, "noise": 100, "channels": (256,) * 5, "kernel": 3, "critic_channels": (256,) * 8},
     "gan-att, paper": {"frames": 256, "noise": 120, "channels": (128,) * 5, "kernel": 5, "critic_channels": (128,) * 8},
+    "flow, small": {"noise": 256, "channels": (128,) * 6},
     "gan-time, small": {"channels": (256, 192, 128, 128), "critic_channels": (128,) * 8},
 }
 """Paper: 256 and 128 channels, 0.1 and 0.06 GB. Here: noise and kernel chosen so that the bytes agree at D = 768."""

@@ -4,6 +4,7 @@ Paper: Ritter-Gutierrez et al. 2024, "Dataset-Distillation Generative Model for 
 batch, T frames, D feature dims, C classes, Z noise. Every function returns a scalar tensor, a mean over the batch.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,8 +34,8 @@ class LossWeights(Config):
     """lambda_5, eq. (8)."""
     softmax_matching: NonNegativeFloat = 10.0
     """lambda_6, eq. (8)."""
-    diversity_bound: PositiveFloat = 1.0
-    """tau, eq. (7)."""
+    diversity_bound: PositiveFloat | None = None
+    """tau, eq. (7); none: the ratio that pairs of real clips have, measured before training."""
 
 
 def critic_adversarial(real_scores: Tensor, generated_scores: Tensor) -> Tensor:
@@ -99,6 +100,14 @@ def diversity(first: Tensor, second: Tensor, first_noise: Tensor, second_noise: 
     outputs = (first - second).abs().flatten(1).mean(dim=1)
     noises = (first_noise - second_noise).abs().mean(dim=1)
     return -(outputs / noises).clamp(max=bound).mean()
+
+
+def real_diversity(first: Tensor, second: Tensor) -> float:
+    """The ratio of eq. (7) that real clips of one class in pairs, [B, T, D] each, would have: what tau bounds by.
+
+    Their noise is not known: two standard normal values lie 2 / sqrt(pi) apart in the mean. Not in the paper.
+    """
+    return float((first - second).abs().mean()) * math.sqrt(math.pi) / 2
 
 
 def distillation_loss(generator: Tensor, diversity: Tensor, matching: Tensor, weights: LossWeights) -> Tensor:

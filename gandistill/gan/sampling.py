@@ -31,7 +31,8 @@ from gandistill.features.featureset import (
     write_feature_set,
 )
 from gandistill.gan.closed_form import ClosedForm
-from gandistill.gan.generator import CLOSED_FORMS, Architecture, Generator
+from gandistill.gan.flow import Flow
+from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK, Architecture, Generator
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
@@ -56,12 +57,12 @@ class Sampler:
     """A generator ready to sample from: ``mean`` and ``deviation`` [D] bring its output to the corpus's units.
 
     ``bank`` holds the converged heads of the bank it was trained with, whose mean posterior makes soft labels; a closed
-    form may have none. ``design`` is what designed draws are made from; generators of earlier versions have none.
+    form or a flow may have none. ``design`` is what designed draws are made from; earlier versions' generators lack it.
     ``facts`` are what ``config.json`` says beside the architecture: labels, class counts, lengths, provenance, licence,
     and under ``compressed``, if it is, the precision that its weights are stored in. In memory they are float32.
     """
 
-    generator: Generator | ClosedForm
+    generator: Generator | Flow | ClosedForm
     mean: Tensor
     deviation: Tensor
     bank: Bank | None
@@ -86,7 +87,7 @@ class Sampler:
         tensors = precision.load_weights(weights, generator.state_dict() | scale, stored_in, transposed)
         mean, deviation = (tensors.pop(name) for name in SCALE)
         artifacts.load_module(generator, tensors, weights)
-        has_bank = "heads" in facts or architecture.kind not in CLOSED_FORMS
+        has_bank = "heads" in facts or architecture.kind not in WITHOUT_BANK
         bank = Bank(load_heads(folder / BANK, facts, stored_in)) if has_bank else None
         design = Design.load(folder, facts[STATISTICS], len(labels), dims) if STATISTICS in facts else None
         written = ("kind", "format", "made_by", "heads", STATISTICS)  # what ``save`` writes anew
@@ -164,10 +165,10 @@ class Sampler:
                 yield frames[i], None if posteriors is None else posteriors[i]
 
     @cached_property
-    def folded(self) -> Generator | ClosedForm:
+    def folded(self) -> Generator | Flow | ClosedForm:
         """The generator with each batch norm folded into the convolution before it: the same but for rounding, and a
         fifth less time."""
-        if isinstance(self.generator, ClosedForm):
+        if not isinstance(self.generator, Generator):
             return self.generator
         generator, layers = copy.deepcopy(self.generator), list[nn.Module]()
         for layer in generator.layers:
@@ -201,10 +202,10 @@ class Sampler:
         return frames.cpu(), posteriors
 
 
-def network(architecture: Architecture, classes: int, dims: int) -> Generator | ClosedForm:
+def network(architecture: Architecture, classes: int, dims: int) -> Generator | Flow | ClosedForm:
     """What makes samples of an architecture, its weights not yet set."""
-    kind = ClosedForm if architecture.kind in CLOSED_FORMS else Generator
-    return kind(architecture, classes, dims)
+    kinds = dict.fromkeys(CLOSED_FORMS, ClosedForm) | {FLOW: Flow}
+    return kinds.get(architecture.kind, Generator)(architecture, classes, dims)
 
 
 def described(config: GanConfig, features: FeatureSet, updates: int) -> dict[str, Any]:

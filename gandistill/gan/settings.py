@@ -32,19 +32,27 @@ class Training(Config):
     """Arithmetic of generator and critic. bfloat16, in mixed precision, is quicker where the processor knows it; the
     gradient penalty, the bank's heads and all weights stay float32. float64 is for comparisons."""
     learning_rate: PositiveFloat = 1e-3
-    """Adam's learning rate of the generator."""
+    """Adam's learning rate of the generator's first update."""
     critic_learning_rate: PositiveFloat = 1e-3
-    """Adam's learning rate of the critic."""
+    """Adam's learning rate of the critic's first update."""
+    decay: Literal["none", "cosine"] = "none"
+    """How both rates fall: not at all, or along half a cosine to zero, so that the last weights come to rest."""
     betas: tuple[Decay, Decay] = (0.0, 0.9)
     """Adam's decay rates of both, as WGAN-GP."""
     average: float = Field(default=0.99, ge=0, lt=1)
-    """Decay of the generator's weight average (EMA), which is what samples are drawn from; 0: the last weights."""
+    """Decay of the generator's weight average (EMA) over updates 1, 2, ..., from which samples are drawn; 0: the last
+    weights."""
+    keep: Literal["best", "last"] = "best"
+    """Which generator is kept: the best by its dev score, or the last, which is scored once."""
     evaluate_every: PositiveInt = 250
-    """Updates between two scorings on the dev part; the best-scoring generator is kept."""
+    """Updates between two scorings on the dev part, where the best generator is kept."""
     evaluate_ppc: PositiveInt = 50
     """Samples of each class that a scoring trains its heads on."""
+    evaluate_seeds: PositiveInt = 3
+    """Heads of each kind that a scoring trains, each on samples of its own: a single one tells generators apart by
+    luck."""
     evaluate_heads: tuple[str, ...] = Field(default=("superb", "cnn-attention"), min_length=1)
-    """Heads a scoring trains; the score is their mean dev UAR."""
+    """Kinds of heads that a scoring trains; the score is the mean dev UAR over all of them."""
     checkpoint_every: PositiveInt = 250
     """Updates between two checkpoints."""
     log_every: PositiveInt = 10

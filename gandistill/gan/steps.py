@@ -3,7 +3,6 @@
 Shapes: B batch (the share of one process), T frames, D feature dims, C classes, Z noise.
 """
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -13,42 +12,28 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import processes
-from gandistill.artifacts import load_module
 from gandistill.console import say
 from gandistill.controls import gaussian
-from gandistill.controls.draws import fitted_design
 from gandistill.errors import InputError, RunError
-from gandistill.features.featureset import FeatureSet, scale
 from gandistill.gan import losses
 from gandistill.gan.critic import Critic
+from gandistill.gan.distilling import BATCH, INITIAL, Distilling
 from gandistill.gan.generator import Generator
-from gandistill.gan.sampling import Sampler, described
-from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import Head
 from gandistill.numerics import generator_for
-from gandistill.run import check_finite, load_optimiser_state, optimiser_state
+from gandistill.run import check_finite
 
-START_CLIPS = 1024
-"""Windows that a closed-form start is fitted to, so that its memory does not grow with the corpus."""
-INITIAL, BATCH = range(2)
-"""What random numbers are for: they are keyed by (seed, purpose, update, critic step)."""
-DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
-"""Of the weights, for each precision."""
 T = TypeVar("T")
 Terms = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows 2k and 2k + 1 are of the same class: real [B, T, D] and noise [B, Z] of labels [B]; mix [B] in 0..1.
-
-    Real samples are standardised: mean 0 and standard deviation 1 in each dimension over the training part.
-    """
+    """Rows 2k and 2k + 1 are of the same class: real [B, T, D] and noise [B, Z] of labels [B]; mix [B] in 0..1."""
 
     labels: Tensor
     real: Tensor
@@ -66,44 +51,33 @@ class Batch:
 
 
 @dataclass
-class Gan:
-    """Everything an update reads and changes."""
+class Gan(Distilling):
+    """Everything an update of a GAN reads and changes."""
 
-    config: GanConfig
-    features: FeatureSet
     bank: Bank
-    device: torch.device
+    generator: Generator = field(init=False)
     chunks: int = field(init=False)
 
     def __post_init__(self) -> None:
-        config, features, training = self.config, self.features, self.config.training
-        self.chunks, self.dtype = training.chunks, DTYPES[training.precision]
-        self.in_memory = features.held()
+        super().__post_init__()
+        config, training = self.config, self.config.training
+        self.chunks = training.chunks
         self.bank.to(self.device)
         for head in self.bank.heads:
             head.to(self.dtype)
-        self.rows = [np.flatnonzero(features.targets == c) for c in range(len(features.labels))]
-        missing = [label for label, rows in zip(features.labels, self.rows, strict=True) if not len(rows)]
-        if missing:
-            raise InputError(f"{features.folder} has no training utterance of [{', '.join(missing)}]")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(generator_for(training.seed, INITIAL).initial_seed())
-            self.generator = Generator(config.architecture, len(self.rows), features.dims)
-            self.critic = Critic(config.architecture, len(self.rows), features.dims)
-        mean, deviation = features.moments()
-        self.mean, self.deviation = mean.to(self.device, self.dtype), deviation.to(self.device, self.dtype)
-        self.scale = scale(self.deviation)
+            generator = Generator(config.architecture, len(self.rows), self.features.dims)
+            self.critic = Critic(config.architecture, len(self.rows), self.features.dims)
         if config.architecture.start == "closed-form":
-            self.generator.start_from(*self.closed_form())
-        self.generator.to(self.device, self.dtype)
+            generator.start_from(*self.closed_form())
+        self.diversity_bound = 0.0  # takes no part where its term does not
+        if config.losses.diversity:
+            self.diversity_bound = config.losses.diversity_bound or self.real_diversity()
+        self.generator = self.placed(generator)
         self.critic.to(self.device, self.dtype)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-
-        def adam(network: torch.nn.Module, rate: float) -> torch.optim.Adam:
-            return torch.optim.Adam(network.parameters(), rate, betas=training.betas, fused=True)
-
-        self.generator_optimiser = adam(self.generator, training.learning_rate)
-        self.critic_optimiser = adam(self.critic, training.critic_learning_rate)
+        self.generator_optimiser = self.adam(self.generator, training.learning_rate)
+        self.critic_optimiser = self.adam(self.critic, training.critic_learning_rate)
 
     def units(self, samples: Tensor) -> Tensor:
         """Standardised samples [B, T, D] in the units of the features, as heads expect them."""
@@ -114,16 +88,23 @@ class Gan:
 
         As the class-Gaussian control, but one scale for all classes, and fitted to at most ``START_CLIPS`` windows.
         """
-        architecture, draws = self.config.architecture, generator_for(self.config.training.seed, INITIAL)
-        order = torch.randperm(len(self.features), generator=draws).numpy()
-        classes = self.features.targets[order]
-        per_class = START_CLIPS // len(self.rows)
-        chosen = np.sort(np.concatenate([np.flatnonzero(classes == c)[:per_class] for c in range(len(self.rows))]))
-        places = torch.rand(len(chosen), generator=draws)
-        clips = self.features.windows(order[chosen], architecture.frames, places)
-        clips = (clips - self.mean.float().cpu()) / self.scale.float().cpu()
-        fitted = gaussian.fit(clips, torch.from_numpy(classes[chosen]), len(self.rows), architecture.noise)
+        clips, classes = self.start_clips()
+        fitted = gaussian.fit(clips, classes, len(self.rows), self.config.architecture.noise)
         return fitted.mean, fitted.basis * fitted.scale.square().mean(0).sqrt()[:, None]
+
+    def real_diversity(self) -> float:
+        """tau of eq. (7) as real clips have it: of pairs of one class, at most ``START_CLIPS`` windows in all.
+
+        Raises InputError where no class has two clips, or all clips of each are the same.
+        """
+        clips, classes = self.start_clips()
+        members = [torch.nonzero(classes == c).flatten() for c in range(len(self.rows))]
+        pairs = torch.cat([rows[: len(rows) // 2 * 2].unflatten(0, (-1, 2)) for rows in members])
+        bound = losses.real_diversity(clips[pairs[:, 0]], clips[pairs[:, 1]]) if len(pairs) else 0.0
+        if not bound:
+            where = self.features.folder
+            raise InputError(f"{where} has no two different clips of a class: set losses.diversity_bound")
+        return bound
 
     def batch(self, *key: int) -> Batch:
         """This process's share of the batch that the seed and this key decide.
@@ -132,18 +113,13 @@ class Gan:
         """
         training, architecture = self.config.training, self.config.architecture
         draws = generator_for(training.seed, BATCH, *key)
-        classes = torch.randperm(len(self.rows), generator=draws).repeat(training.batch)[: training.batch // 2]
-        labels = classes.repeat_interleave(2)
-        rows = _drawn(self.rows, labels, draws)
-        places = torch.rand(training.batch, generator=draws)
+        labels, rows, places = self.drawn(draws)
         noise = torch.randn(training.batch, architecture.noise, generator=draws)
         mix = torch.rand(training.batch, generator=draws)
         head = self.bank.draw(draws)
-        real = self.in_memory.windows(processes.share(rows), architecture.frames, processes.share(places))
         shares = (processes.share(x).to(self.device) for x in (labels, noise, mix))
         labels, noise, mix = shares
-        real = (real.to(self.device, self.dtype) - self.mean) / self.scale
-        return Batch(labels, real, noise.to(self.dtype), mix.to(self.dtype), head)
+        return Batch(labels, self.real(rows, places), noise.to(self.dtype), mix.to(self.dtype), head)
 
     def mixed_precision(self) -> AbstractContextManager[object]:
         """Within, networks compute as the config's precision says."""
@@ -162,50 +138,39 @@ class Gan:
             scores, classes, maps = self.critic(samples)
         return scores.to(self.dtype), classes.to(self.dtype), maps
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything the next update depends on, as named tensors."""
-        parts = {
-            "generator": self.generator.state_dict(),
-            "critic": self.critic.state_dict(),
-            "average": self.average.state_dict(),
-            "generator_optimiser": optimiser_state(self.generator_optimiser),
-            "critic_optimiser": optimiser_state(self.critic_optimiser),
-            "memory": {"chunks": torch.tensor(self.chunks)},
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        return super().networks | {"critic": self.critic}
+
+    @property
+    def optimisers(self) -> dict[str, tuple[torch.optim.Optimizer, float]]:
+        training = self.config.training
+        return {
+            "generator_optimiser": (self.generator_optimiser, training.learning_rate),
+            "critic_optimiser": (self.critic_optimiser, training.critic_learning_rate),
         }
-        return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        return super().state() | {"memory.chunks": torch.tensor(self.chunks)}
 
     def load_state(self, state: dict[str, Tensor], where: Path) -> None:
-        """Undo ``state``. Raises InputError if a tensor is missing, not expected, or of another shape."""
-
-        def part(name: str) -> dict[str, Tensor]:
-            return {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-
-        for name in ("generator", "critic", "average"):
-            load_module(getattr(self, name), part(name), where)
-        for name in ("generator_optimiser", "critic_optimiser"):
-            load_optimiser_state(getattr(self, name), part(name), where)
-        chunks = part("memory").get("chunks")
+        super().load_state(state, where)
+        chunks = state.get("memory.chunks")
         if chunks is None or chunks.shape != () or not 1 <= int(chunks) <= self.config.training.batch:
             raise InputError(f"{where}: 'memory.chunks' is missing or bad")
         self.chunks = max(int(chunks), self.config.training.chunks)
 
-    def sampler(self, updates: int) -> Sampler:
-        """The averaged generator after so many updates, with all it needs to sample without the corpus."""
-        facts = described(self.config, self.features, updates)
-        units = self.mean.float().cpu(), self.deviation.float().cpu()
-        bank = copy.deepcopy(Bank(self.bank.converged())).to("cpu")
-        for head in bank.heads:
-            head.float()
-        design = fitted_design(self.features.folder, self.features.fingerprint)
-        return Sampler(copy.deepcopy(self.average).cpu().float(), *units, bank, facts, design)
+    def facts(self) -> dict[str, float]:
+        return {"diversity_bound": self.diversity_bound} if self.config.losses.diversity else {}
 
 
-def one_update(gan: Gan, update: int) -> dict[str, float]:
+def gan_update(gan: Gan, update: int) -> dict[str, float]:
     """Critic updates, then one generator update, then the average. Raises RunError naming a term gone wrong.
 
     The last critic update and the generator update share a batch, so that its samples are computed once.
     """
     training, terms = gan.config.training, Terms()
+    gan.set_learning_rates(update)
     for k in range(training.critic_steps):
         batch, statistics = gan.batch(update, k), _statistics(gan.generator)
         last = k == training.critic_steps - 1
@@ -219,7 +184,7 @@ def one_update(gan: Gan, update: int) -> dict[str, float]:
         terms |= critic_step(gan, batch, detached, critic_update % training.penalty_every == 0)
         if last:
             terms |= generator_step(gan, batch, with_graph, statistics)
-    average_step(gan, update)
+    gan.average_step(update)
     values = processes.mean(torch.stack([value.detach().to(gan.dtype) for value in terms.values()])).tolist()
     scalars = dict(zip(terms, values, strict=True))
     check_finite(update, scalars)
@@ -305,7 +270,7 @@ def generator_terms(gan: Gan, batch: Batch, samples: Tensor) -> tuple[float, Ter
         matching = losses.feature_matching(real_maps, maps)
     if weights.diversity:
         pairs = samples[0::2], samples[1::2], batch.noise[0::2], batch.noise[1::2]
-        diversity = losses.diversity(*pairs, bound=weights.diversity_bound)
+        diversity = losses.diversity(*pairs, bound=gan.diversity_bound)
     if weights.softmax_matching:
         lengths = torch.full((len(samples),), samples.shape[1], device=gan.device)
         with torch.no_grad():
@@ -325,17 +290,6 @@ def generator_terms(gan: Gan, batch: Batch, samples: Tensor) -> tuple[float, Ter
         },
         gradient,
     )
-
-
-@torch.no_grad()
-def average_step(gan: Gan, update: int) -> None:
-    """Move the weight average towards the generator; early on faster, so that it forgets the initial weights."""
-    decay = min(gan.config.training.average, update / (update + 10))
-    for averaged, current in zip(gan.average.state_dict().values(), gan.generator.state_dict().values(), strict=True):
-        if averaged.is_floating_point():
-            averaged.lerp_(current, 1 - decay)
-        else:
-            averaged.copy_(current)
 
 
 def descend_once(optimiser: torch.optim.Optimizer) -> None:
@@ -392,8 +346,3 @@ def _summed(parts: Iterator[tuple[float, Terms]]) -> Terms:
     for share, part in parts:
         terms = {name: terms.get(name, 0) + share * value.detach() for name, value in part.items()}
     return terms
-
-
-def _drawn(rows: list[NDArray[np.int64]], labels: Tensor, draws: torch.Generator) -> NDArray[np.int64]:
-    places = torch.rand(len(labels), generator=draws).tolist()
-    return np.array([rows[c][int(place * len(rows[c]))] for c, place in zip(labels.tolist(), places, strict=True)])

@@ -14,11 +14,12 @@ from gandistill.controls.select import fitted_gaussian
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.closed_form import ClosedForm
-from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.flowing import Flowing, flow_update
+from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK
 from gandistill.gan.private import private_form
 from gandistill.gan.sampling import KIND, Sampler, described, sampled
 from gandistill.gan.settings import GanConfig, Training
-from gandistill.gan.steps import Gan, one_update
+from gandistill.gan.steps import Gan, gan_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
@@ -30,7 +31,7 @@ SCORING = 2000
 
 
 def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
-    """Train a generator in the run folder ``out``; ``out/generator`` is the best by dev so far, or the last.
+    """Train a generator in the run folder ``out``; ``out/generator`` is the best by dev so far, or the last one.
 
     On several processes at once under ``accelerate launch``: the same generator but for rounding. ``inexact``: resume
     even where the bits would differ from an uninterrupted run's. Raises InputError for bad input, RunError naming the
@@ -41,9 +42,14 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         fit(config, out, resume)
         return
     gan, dev = processes.together(lambda: prepared(config))
-    inputs = {"features": gan.features.fingerprints, "bank": fingerprints(Path(str(config.bank)))}
+    inputs = {"features": gan.features.fingerprints}
+    if config.bank is not None:
+        inputs |= {"bank": fingerprints(config.bank)}
     updates = config.training.updates
-    free = ("features", "bank", "training.updates", "training.chunks")
+    free = ("features", "bank", "training.chunks")
+    if config.training.decay == "none":
+        free += ("training.updates",)
+    best = config.training.keep == "best"
     is_main = processes.place().is_main_process
     with (
         muted(not is_main),
@@ -60,7 +66,7 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         processes.check_same(gan.state() | {"step": torch.tensor(run.step)})
         if dev is None:
             say(f"{config.features} has no dev part: the last generator is kept")
-        if run.step == 0 and config.architecture.start == "closed-form":
+        if run.step == 0 and best and config.architecture.start == "closed-form":
             processes.main_alone(lambda: keep_if_better(gan, run, dev, 0))
         elif kept_update is None and (run.best is not None or run.step == updates):
             say(f"{out / KIND} is gone: the generator of update {run.step} is kept until there is a better one")
@@ -71,9 +77,14 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
             scalars = one_update(gan, update)
             if update % config.training.log_every == 0:
                 run.log(update, scalars)
-            if update == updates or update % config.training.evaluate_every == 0:
+            if update == updates or (best and update % config.training.evaluate_every == 0):
                 processes.main_alone(partial(keep_if_better, gan, run, dev, update))
         say(f"Generator: {out / KIND}")
+
+
+def one_update(gan: Gan | Flowing, update: int) -> dict[str, float]:
+    """Make update 1, 2, ...; gives the terms of its loss. Raises RunError naming one that has gone wrong."""
+    return flow_update(gan, update) if isinstance(gan, Flowing) else gan_update(gan, update)
 
 
 def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
@@ -102,9 +113,8 @@ def fitted(config: GanConfig) -> Sampler:
     features = FeatureSet.open(config.features).training_part()
     if config.privacy.public is not None and config.privacy.epsilon is not None:
         return private_form(config, features, FeatureSet.open(config.privacy.public), config.privacy.epsilon)
-    bank = None if config.bank is None else Bank.open(config.bank)
+    bank = opened_bank(config, features)
     if bank is not None:
-        bank.check_match(features)
         bank = Bank(bank.converged())
     return closed_form(config, features, bank, fitted_design(features.folder, features.fingerprint))
 
@@ -120,24 +130,35 @@ def closed_form(config: GanConfig, features: FeatureSet, bank: Bank | None, desi
     return Sampler(generator, *units, bank, facts, design)
 
 
-def prepared(config: GanConfig) -> tuple[Gan, FeatureSet | None]:
-    """The untrained GAN and the dev part, if there is one.
+def opened_bank(config: GanConfig, features: FeatureSet) -> Bank | None:
+    """The bank that the config names, if any. Raises InputError if it is for other features."""
+    bank = None if config.bank is None else Bank.open(config.bank)
+    if bank is not None:
+        bank.check_match(features)
+    return bank
+
+
+def prepared(config: GanConfig) -> tuple[Gan | Flowing, FeatureSet | None]:
+    """The untrained GAN or flow and the dev part, if there is one.
 
     Raises InputError for input that does not fit together, and RunError if there is no memory for the networks.
     """
     from accelerate.utils.memory import should_reduce_batch_size
 
-    if config.features is None or config.bank is None:
+    if config.features is None or (config.bank is None and config.architecture.kind not in WITHOUT_BANK):
         raise InputError("Training needs a feature set and a bank: --set features=DIR --set bank=DIR")
     place, batch = processes.place(), config.training.batch
     if batch % (2 * place.num_processes):
         raise InputError(f"training.batch {batch} cannot be shared by {place.num_processes} processes in whole pairs")
     whole = FeatureSet.open(config.features)
-    features, bank = whole.training_part(), Bank.open(config.bank)
-    bank.check_match(features)
+    features = whole.training_part()
+    bank = opened_bank(config, features)
     dev = whole.part("dev") if "dev" in set(whole.index["split"]) else None
     try:
-        return Gan(config, features, bank, torch.device(place.device or "cpu")), dev
+        device = torch.device(place.device or "cpu")
+        if bank is None or config.architecture.kind == FLOW:
+            return Flowing(config, features, bank, device), dev
+        return Gan(config, features, bank, device), dev
     except RuntimeError as error:
         if not should_reduce_batch_size(error):
             raise
@@ -161,8 +182,9 @@ def kept_updates(generator: Path) -> int | None:
         return None
 
 
-def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> None:
-    """Score the averaged generator on dev and keep it if no earlier one was better; without dev keep it anyway."""
+def keep_if_better(gan: Gan | Flowing, run: Run, dev: FeatureSet | None, update: int) -> None:
+    """Score the averaged generator on dev and keep it if no earlier one was better; the last one anyway, or without
+    dev."""
     sampler = gan.sampler(update)
     scores = {} if dev is None else dev_scores(sampler, dev, gan.config.training)
     score = sum(scores.values()) / len(scores) if scores else None
@@ -170,7 +192,7 @@ def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> N
         run.log(update, {f"dev/{name}": value for name, value in scores.items()})
         listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         say(f"update {update}: dev UAR of heads trained on samples: {listed}")
-    if score is None or run.best is None or score > run.best:
+    if score is None or gan.config.training.keep == "last" or run.best is None or score > run.best:
         run.best = score
         sampler.facts["trained"] |= {"dev_uar": scores}
         made_by = {"command": "train", "seed": gan.config.training.seed}
@@ -178,10 +200,13 @@ def keep_if_better(gan: Gan, run: Run, dev: FeatureSet | None, update: int) -> N
 
 
 def dev_scores(sampler: Sampler, dev: FeatureSet, training: Training) -> dict[str, float]:
-    """UAR on dev of one head of each scoring kind, trained on samples alone."""
-    samples = sampled(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), SCORING)
-    heads = {kind: train_head(samples, HeadConfig(head=kind, seed=SCORING)) for kind in training.evaluate_heads}
-    return {kind: head_score(head, dev)["uar"] for kind, head in heads.items()}
+    """Mean UAR on dev of heads of each scoring kind, each trained on samples of its own alone."""
+    sums = dict.fromkeys(training.evaluate_heads, 0.0)
+    for seed in range(SCORING, SCORING + training.evaluate_seeds):
+        samples = sampled(sampler, dict.fromkeys(sampler.labels, training.evaluate_ppc), seed)
+        for kind in sums:
+            sums[kind] += head_score(train_head(samples, HeadConfig(head=kind, seed=seed)), dev)["uar"]
+    return {kind: total / training.evaluate_seeds for kind, total in sums.items()}
 
 
 def card(sampler: Sampler) -> str:
@@ -190,12 +215,15 @@ def card(sampler: Sampler) -> str:
     architecture = sampler.generator.architecture
     counts = "".join(f"| {label} | {count} |\n" for label, count in facts["class_counts"].items())
     scores = ", ".join(f"{kind} {uar:.3f}" for kind, uar in facts["trained"]["dev_uar"].items()) or "not measured"
-    scores += " (it was chosen by this score)" if facts["trained"]["dev_uar"] else ""
+    chosen = facts["trained"]["dev_uar"] and facts["trained"]["config"]["training"]["keep"] == "best"
+    scores += " (it was chosen by this score)" if chosen else ""
     share = "none" if sampler.design is None else f"{sampler.design.share:g}"
     start = {
         "random": "Trained from random weights, as in the paper.",
         "closed-form": "Trained from a closed-form start (class means, principal components), not in the paper.",
     }[architecture.start]
+    if architecture.kind == FLOW:
+        start = "A rectified flow from a Gaussian for each class over clips to the clips themselves; not in the paper."
     if architecture.kind in CLOSED_FORMS:
         start = "A Gaussian for each class over whole clips, fitted in closed form; not in the paper."
     counted = "utterances of the training part" if "privacy" not in facts else "samples that --as-original draws"

@@ -17,7 +17,7 @@ from torch import Tensor
 from gandistill import artifacts, console, files, precision
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
-from gandistill.heads.head import MODELS, Head, build_head, check_match, fill_head, sees
+from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
 from gandistill.heads.training import Schedule, descend, score, untrained
 from gandistill.numerics import no_tf32, seeded
 
@@ -31,8 +31,8 @@ STAGES = (UNTRAINED, HALF_TRAINED, CONVERGED)
 class BankConfig(Schedule):
     """Which heads a bank holds: every kind, by every seed, at every stage. The default makes 27."""
 
-    heads: tuple[str, ...] = ("superb", "attentive", "cnn-attention")
-    """Kinds of head. Those that see spectrograms stay out, for judging."""
+    heads: tuple[str, ...] = PROJECTING
+    """Kinds of head. All others stay out, for judging."""
     seeds: int = Field(default=3, ge=1)
     """Trainings of each kind."""
     seed: int = Field(default=1000, ge=0, lt=2**62)
@@ -44,10 +44,8 @@ class BankConfig(Schedule):
     @field_validator("heads")
     @classmethod
     def _may_be_in_a_bank(cls, heads: tuple[str, ...]) -> tuple[str, ...]:
-        valid = [kind for kind in MODELS if sees(kind) != "spectrogram"]
-        bad = [kind for kind in heads if kind not in valid]
-        if bad or not heads or len(set(heads)) < len(heads):
-            raise ValueError(f"expected different ones of [{', '.join(valid)}]")
+        if not heads or not set(heads) <= {*PROJECTING} or len(set(heads)) < len(heads):
+            raise ValueError(f"expected different ones of [{', '.join(PROJECTING)}]")
         return heads
 
     @model_validator(mode="after")

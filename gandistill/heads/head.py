@@ -17,23 +17,27 @@ from gandistill.features.featureset import FeatureSet, check_origin, labels_and_
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9
 from gandistill.heads.superb import Superb
+from gandistill.heads.tdnn import TDNN
 
 KIND = "head"
 TENSORS = "head.safetensors"
 DESCRIBED = ("kind", "format", "made_by", "head", "labels", "dims", "trained")
 """What ``save_head`` writes into a head's config; all else there are facts about its training set."""
 Projecting = Superb | Attentive | CNNAttention
-Model = Projecting | CNN | CNN6 | ResNet9 | VGG15
+Model = Projecting | TDNN | CNN | CNN6 | ResNet9 | VGG15
 MODELS: dict[str, type[Model]] = {
     "superb": Superb,
     "attentive": Attentive,
     "cnn-attention": CNNAttention,
+    "tdnn": TDNN,
     "cnn": CNN,
     "cnn6": CNN6,
     "resnet9": ResNet9,
     "vgg15": VGG15,
 }
 """Every kind of head. A model's ``sees`` says what of an utterance reaches it: its mean, time, or a spectrogram."""
+PROJECTING = tuple(kind for kind, model in MODELS.items() if issubclass(model, Projecting))
+"""Kinds that begin with SUPERB's projector, which a bank may hold. All others are for judging."""
 
 
 class Head(nn.Module):
@@ -76,8 +80,7 @@ class Head(nn.Module):
         """The first layer, Linear(D, 256). Raises InputError naming the kinds that have one."""
         if isinstance(self.model, Projecting):
             return self.model.projector
-        with_one = [kind for kind in MODELS if sees(kind) != "spectrogram"]
-        raise InputError(f"A {self.kind} head has no projector, only [{', '.join(with_one)}] begin with one")
+        raise InputError(f"A {self.kind} head has no projector, only [{', '.join(PROJECTING)}] begin with one")
 
     def embed(self, means: Tensor) -> Tensor:
         """What the projector makes of utterances, averaged over time [N, 256], from their mean frames [N, D].

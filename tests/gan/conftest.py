@@ -27,6 +27,7 @@ TINY = {
         "checkpoint_every": 2,
         "log_every": 1,
         "penalty_every": 1,
+        "evaluate_seeds": 1,
     }
     | {"evaluate_heads": ["superb"], "evaluate_ppc": 4},
 }

@@ -74,6 +74,14 @@ def test_softmax_matching_of_extreme_logits_stays_finite():
     assert losses.softmax_matching(real, made).item() == pytest.approx(400.0)
 
 
+def test_diversity_of_real_clips():
+    """Pairs 1 and 3 apart in the mean, as noise 2 / sqrt(pi) apart would make them."""
+    first, second = torch.zeros(2, 1, 2), torch.tensor([[[1.0, -1.0]], [[2.0, 4.0]]])
+    assert losses.real_diversity(first, second) == pytest.approx(2 / (2 / math.pi**0.5))
+    one, other = torch.randn(2, 10**6, generator=torch.Generator().manual_seed(0))
+    assert float((one - other).abs().mean()) == pytest.approx(2 / math.pi**0.5, rel=5e-3)
+
+
 def test_diversity_of_a_worked_pair():
     first, second = torch.zeros(2, 1, 2), torch.tensor([[[1.0, 3.0]], [[10.0, 10.0]]])
     noise, other = torch.zeros(2, 4), torch.full((2, 4), 4.0)

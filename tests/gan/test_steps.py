@@ -1,5 +1,6 @@
 """One update: its terms, its batches, its average, and the same result in less memory."""
 
+import math
 import weakref
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 import torch
 
 from gandistill.batch_norm import BatchNorm
-from gandistill.errors import RunError
+from gandistill.errors import InputError, RunError
 from gandistill.features import featureset
 from gandistill.features.featureset import FeatureSet, HeldSet
 from gandistill.gan import losses, steps
-from gandistill.gan.steps import critic_step, generator_step, one_update
-from gandistill.gan.training import prepared, untrained
+from gandistill.gan.distilling import learning_rate_share
+from gandistill.gan.settings import Training
+from gandistill.gan.steps import critic_step, generator_step
+from gandistill.gan.training import one_update, prepared, untrained
 
 TERMS = {
     "gradient_penalty": ("critic/gradient_penalty",),
@@ -180,15 +183,20 @@ class TestAverage:
         for name, tensor in gan.generator.state_dict().items():
             torch.testing.assert_close(gan.average.state_dict()[name], tensor)
         gan, _ = prepared(configured(training={"average": 0.5}))
-        weights = [gan.generator.state_dict()["leave.bias"].item()]
-        for update in (1, 2):
+        weights = []
+        for update in (1, 2, 3):
             one_update(gan, update)
-            weights.append(gan.generator.state_dict()["leave.bias"].item())
-        # decays 1/11, then 2/12: early on the average forgets faster than the 0.5 asked for
-        expected = weights[1] + (weights[0] - weights[1]) / 11
-        expected = weights[2] + (expected - weights[2]) / 6
-        assert gan.sampler(2).generator.state_dict()["leave.bias"].item() == pytest.approx(expected, rel=1e-5)
-        assert not gan.sampler(2).generator.training
+            weights.append(gan.generator.state_dict()["layers.0.weight"].clone())
+        # 1/4, 1/2 and 1 of the last, of 7/4: the decay asked for binds from the first update on
+        expected = (weights[0] + 2 * weights[1] + 4 * weights[2]) / 7
+        torch.testing.assert_close(gan.sampler(3).generator.state_dict()["layers.0.weight"], expected)
+        assert not gan.sampler(3).generator.training
+
+    def test_initial_weights_take_no_part(self, configured: Any):
+        gan, _ = prepared(configured(training={"average": 0.999}))
+        one_update(gan, 1)
+        for name, tensor in gan.generator.state_dict().items():
+            torch.testing.assert_close(gan.average.state_dict()[name], tensor)
 
     def test_an_untrained_generator_has_the_initial_weights(self, configured: Any):
         sampler = untrained(configured())
@@ -326,3 +334,38 @@ class TestBatchNorm:
         assert torch.equal(ours.running_mean, torchs.running_mean)
         assert torch.equal(ours.running_var, torchs.running_var)
         assert torch.equal(ours.eval()(maps), torchs.eval()(maps))
+
+
+class TestDecay:
+    def test_half_a_cosine_brings_both_rates_to_zero(self, configured: Any):
+        shares = [learning_rate_share(update, Training(updates=4, decay="cosine")) for update in (1, 2, 3, 4, 5)]
+        assert shares == pytest.approx([1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0])
+        assert learning_rate_share(9, Training(updates=4)) == 1.0
+        training = {"updates": 4, "decay": "cosine", "learning_rate": 0.3, "critic_learning_rate": 0.7}
+        gan, _ = prepared(configured(training=training))
+        one_update(gan, 3)
+        assert gan.generator_optimiser.param_groups[0]["lr"] == pytest.approx(0.15)
+        assert gan.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.35)
+
+
+class TestDiversityBound:
+    def test_it_is_what_real_clips_have_unless_given(self, configured: Any):
+        gan, _ = prepared(configured())
+        clips, classes = gan.start_clips()
+        ratios = []
+        for c in classes.unique():
+            of_class = clips[classes == c]
+            ratios += [(a - b).abs().mean() for a, b in zip(of_class[0::2], of_class[1::2], strict=False)]
+        assert gan.diversity_bound == pytest.approx(
+            float(torch.stack(ratios).mean()) * math.sqrt(math.pi) / 2, rel=1e-5
+        )
+        assert gan.sampler(0).facts["trained"]["diversity_bound"] == gan.diversity_bound
+        assert prepared(configured(losses={"diversity_bound": 0.3}))[0].diversity_bound == 0.3
+
+    def test_clips_that_are_all_the_same_are_refused(self, configured: Any, make_features: Any, tmp_path: Path):
+        counts = dict.fromkeys(["neutral", "happy", "sad"], 1)
+        features = make_features(tmp_path / "features", counts=counts, splits=("train",))
+        with pytest.raises(InputError, match=r"no two different clips of a class: set losses\.diversity_bound"):
+            prepared(configured(features=str(features.folder)))
+        prepared(configured(features=str(features.folder), losses={"diversity_bound": 0.3}))
+        prepared(configured(features=str(features.folder), losses={"diversity": 0}))

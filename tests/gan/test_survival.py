@@ -23,6 +23,7 @@ from gandistill import artifacts, files
 from gandistill.config import Config
 from gandistill.errors import InputError
 from gandistill.gan import steps, training
+from gandistill.gan.distilling import Distilling
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
@@ -32,7 +33,7 @@ KILLS = {"training": 50 if SOAK else 6, "writing": 200 if SOAK else 12}
 MOMENTS = {
     "critic_step": steps,
     "generator_terms": steps,
-    "average_step": steps,
+    "average_step": Distilling,
     "dev_scores": training,
     "flush": files,
     "replace": Path,

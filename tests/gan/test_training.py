@@ -135,6 +135,29 @@ class TestRepetition:
         assert content(tmp_path / "run") == content(tmp_path / "whole")
         assert [record["step"] for record in metrics(tmp_path / "run")][:2] == [0, 1]
 
+    def test_the_last_generator_may_be_kept_and_is_scored_once(self, configured: Any, trained: Path, tmp_path: Path):
+        config = configured(training={"keep": "last", "evaluate_seeds": 2}, architecture={"start": "closed-form"})
+        train(config, tmp_path / "run")
+        assert Sampler.open(tmp_path / "run").facts["trained"]["updates"] == 6
+        scored = [record["step"] for record in metrics(tmp_path / "run") if "dev/superb" in record]
+        assert scored == [6]
+        assert "chosen by this score" not in (tmp_path / "run" / "generator" / "README.md").read_text()
+
+    def test_a_decaying_run_does_not_go_on_to_more_updates(self, configured: Any, tmp_path: Path):
+        train(configured(training={"updates": 2, "decay": "cosine"}), tmp_path / "run")
+        with pytest.raises(InputError, match=r"training\.updates"):
+            train(configured(training={"updates": 3, "decay": "cosine"}), tmp_path / "run", resume=True)
+
+    def test_a_stopped_decaying_run_equals_an_uninterrupted_one(self, configured: Any, tmp_path: Path, interrupt: Any):
+        config = configured(training={"decay": "cosine", "keep": "last"})
+        train(config, tmp_path / "whole")
+        interrupt(3)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run")
+        interrupt(100)
+        train(config, tmp_path / "run", resume=True)
+        assert content(tmp_path / "run") == content(tmp_path / "whole")
+
     def test_a_kept_generator_from_beyond_the_end_is_noticed(self, configured: Any, trained: Path, tmp_path: Path):
         """Killed after an evaluation and before the checkpoint: asked to end sooner, it would keep what came later."""
         run = Path(shutil.copytree(trained, tmp_path / "run"))
@@ -336,10 +359,10 @@ class TestWhatIsKept:
         monkeypatch.setattr(training, "dev_scores", lambda *_: {"superb": 0.4})
         interrupt(100)
         train(configured(), tmp_path / "run", resume=True)
-        assert Sampler.open(tmp_path / "run").facts["trained"] | {"config": None} == {
+        trained = Sampler.open(tmp_path / "run").facts["trained"]
+        assert {key: trained[key] for key in ("updates", "dev_uar")} == {
             "updates": 3,
             "dev_uar": {"superb": 0.9},
-            "config": None,
         }
 
     def test_the_last_without_a_dev_part(

@@ -230,6 +230,8 @@ def test_a_bank_remembers_what_it_is_for(make_features, tmp_path: Path):
 def test_judges_stay_out_and_contradictions_are_refused():
     with pytest.raises(InputError, match=r"'heads': .*expected different ones of \[superb, attentive, cnn-attention\]"):
         BankConfig.load(None, ["heads=[superb, cnn]"])
+    with pytest.raises(InputError, match=r"'heads': .*expected different ones of \[superb, attentive, cnn-attention\]"):
+        BankConfig.load(None, ["heads=[tdnn]"])
     with pytest.raises(InputError, match="half_trained=25 must be less than updates=25"):
         BankConfig.load(None, ["updates=25", "half_trained=25"])
 

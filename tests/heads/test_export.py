@@ -45,6 +45,7 @@ def noise(samples: int) -> torch.Tensor:
         ("superb", (), (1, 500, 513, 16_000, 40_001)),
         ("attentive", ("pool=2",), (768, 16_000, 40_001)),
         ("cnn-attention", ("clip=9000",), (1, 8_999, 9_000, 40_001)),
+        ("tdnn", (), (1, 500, 16_000, 40_001)),
         ("cnn", ("logmel.centre=true",), (1, 500, 16_000, 40_001)),
         ("cnn6", ("logmel.window=400", "logmel.hop=160"), (1, 5_000, 20_001)),
         ("resnet9", ("logmel.centre=true", "pool=3"), (600, 5_000, 20_001)),

@@ -28,6 +28,7 @@ from gandistill.experiments.gan.rows import (
     Row,
 )
 from gandistill.experiments.gan.storage import storage_rows
+from gandistill.experiments.gan.variants import WITH_REAL
 from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.experiments.store import Store
@@ -111,10 +112,14 @@ def _rivals(facts: Facts) -> list[tuple[str, Facts]]:
     """What a row that no corpus holds is compared with, and how that row's facts differ from it.
 
     Generators after their training with all they must beat, by the same kind of draws; samples of closed forms, and
-    real clips that were moved, with random real clips and with all of them.
+    real clips that were moved, with random real clips and with all of them; variants of samples with what they vary.
     """
     whole = {"ppc": None} | ({"balance": "no"} if "balance" in facts else {})
     random = (DRAWN["random"], {"training set": DRAWN["random"]})
+    if "variant" in facts:
+        if facts["variant"] == WITH_REAL:
+            return [(REAL, {"training set": REAL} | whole)]
+        return [("frames in order", {"training set": facts["of"]})]
     if facts.get("losses") in (None, UNTRAINED):
         moved = "generator" in facts or facts.get("method") in (RECENTRED, REAL_DESIGNED, *CLOSED_FORMS)
         return [random, (REAL, {"training set": REAL} | whole)] if moved else []
@@ -148,7 +153,7 @@ def _add_tests(measured: Sequence[Measured], table: list[Facts], named: dict[Any
         pairs = [
             ("losses", losses, {"training set": called(f"{facts['generator']} {ADDED[losses]}", facts["draws"])})
             for losses in (BASELINE, SML)
-            if facts["losses"] not in (BASELINE, losses)
+            if facts["losses"] not in (BASELINE, losses) and "variant" not in facts
         ]
         pairs += [("rivals", name, differing) for name, differing in _rivals(facts)]
         for family, name, differing in pairs:

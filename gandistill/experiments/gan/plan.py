@@ -17,7 +17,7 @@ from gandistill.features.extract import ExtractConfig
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
-from gandistill.heads.head import MODELS, sees
+from gandistill.heads.head import MODELS, PROJECTING
 from gandistill.heads.training import HeadConfig
 
 LOSSES: dict[str, tuple[str, ...]] = {
@@ -84,9 +84,8 @@ class SpeakerPlan(Config):
     @field_validator("head")
     @classmethod
     def _begins_with_a_projector(cls, kind: str) -> str:
-        valid = [model for model in MODELS if sees(model) != "spectrogram"]
-        if kind not in valid:
-            raise ValueError(f"expected one of [{', '.join(valid)}]")
+        if kind not in PROJECTING:
+            raise ValueError(f"expected one of [{', '.join(PROJECTING)}]")
         return kind
 
 
@@ -127,6 +126,9 @@ class Plan(CorpusPlan):
     """How often what costs no training is drawn: random real points, closed-form samples, untrained generators."""
     draws: tuple[Literal["designed", "independent"], ...] = Field(default=DRAWS, min_length=1)
     """Kinds of draws from generators and closed forms, a row each; the first serves where a table has but one."""
+    variants: tuple[Literal["shuffled", "with-real"], ...] = ()
+    """What is made of every generator's samples, a row of Table 2 each: their frames shuffled in time, or all real data
+    beside them."""
     dagger_seed: int = Field(default=0, ge=0, lt=2**63)
     """The seed of generator and head whose tests put the daggers: named here, before there is any result."""
     margin: float = Field(default=0.03, gt=0, lt=1)
@@ -136,7 +138,7 @@ class Plan(CorpusPlan):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        lists = {name: getattr(self, name) for name in ("folds", "ppc", "labels", "controls", "draws")}
+        lists = {name: getattr(self, name) for name in ("folds", "ppc", "labels", "controls", "draws", "variants")}
         check_distinct(lists | {"heads": tuple(head.kind for head in self.heads)})
         if self.balanced not in self.generators:
             raise ValueError(f"bad balanced {self.balanced!r}, expected one of [{', '.join(self.generators)}]")

@@ -14,6 +14,7 @@ from gandistill.controls.select import CLOSED_FORMS
 from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.experiments.gan.plan import HeadPlan, Labels, Plan, Weights
 from gandistill.experiments.gan.trials import POOLED, Counts, Source, Taught, Trial
+from gandistill.experiments.gan.variants import SHUFFLED, WITH_REAL
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.features.counts import counts_per_class
@@ -25,6 +26,8 @@ WEIGHTED = f"{REAL}, weighted loss"
 BASELINE, SML, BOTH, UNTRAINED = "baseline", "sml", "both", "untrained"
 ADDED = {BASELINE: "baseline", "div": "+DIV", SML: "+SML", BOTH: "+both", UNTRAINED: "0 updates"}
 """What tables call the kinds of losses."""
+VARIED = {SHUFFLED: "{}, frames shuffled", WITH_REAL: "real, all of it, and {}"}
+"""What tables call variants of a generator's samples."""
 WHOLE = {"balance": "no", "balanced": False, "full_size": True}
 """What Table 3 says of real data as they are."""
 Wanted = Callable[[Counts], Counts]
@@ -130,6 +133,11 @@ class Rows:
             kinds = (BOTH,) if plan.is_closed(name) else (UNTRAINED, *generator.losses)
             for losses, draws in product(kinds, plan.draws):
                 yield self.named(name, losses, draws), self.generators(name, losses, draws)
+            for variant in plan.variants:
+                facts, sources = self.named(name, BOTH), self.generators(name, BOTH)
+                facts |= {"variant": variant, "of": (plain := facts["training set"])}
+                varied = {"training set": VARIED[variant].format(plain)}
+                yield facts | varied, [replace(source, variant=variant) for source in sources]
 
     def balance(self) -> Iterator[Row]:
         """Table 3: real against generated points, balanced and not, at as many points and at full size.
@@ -244,7 +252,7 @@ class Rows:
                 configs = [self.plan.head_config(head.kind, seed, labels, weights) for seed in seeds]
                 of_fold.append([Trial("judge", fold.inputs, source, wanted, config) for config in configs])
                 if source.kind == "generator":
-                    costs.append(Trial("cost", fold.inputs, replace(source, draws="")))
+                    costs.append(Trial("cost", fold.inputs, source.trained))
             trials.append(of_fold)
         return Row({"head": head.kind, "labels": labels} | facts, trials, costs)
 

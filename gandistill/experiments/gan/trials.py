@@ -19,6 +19,7 @@ from gandistill import artifacts, controls, evaluate, experiments, gan, heads
 from gandistill.console import muted
 from gandistill.controls.select import POOLED, select, select_within
 from gandistill.evaluate.speakers import ProbeConfig, probe, untrained_head
+from gandistill.experiments.gan.variants import Variant, varied
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.jobs import Failure, Trials, attempt
 from gandistill.experiments.names import Facts
@@ -33,6 +34,7 @@ from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import posteriors
+from gandistill.heads.soft import soft_labelled
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.metrics import scores
 from gandistill.precision import FULL, PRECISIONS
@@ -48,7 +50,8 @@ class Source:
 
     All real data (``real``), a control (``control``, ``method`` its name), or a generator (``config``) before its first
     update (``start``) or after its last (``generator``), stored in ``precision``. ``draws`` are designed or independent
-    where it is a generator or closed form. ``within`` is the bytes that the control ``pooled`` may take.
+    where it is a generator or closed form, and ``variant`` is what is made of its samples. ``within`` is the bytes that
+    the control ``pooled`` may take.
     """
 
     kind: Literal["real", "control", "start", "generator"]
@@ -58,10 +61,16 @@ class Source:
     within: int = 0
     precision: str = FULL
     draws: str = ""
+    variant: Variant = ""
+
+    @property
+    def trained(self) -> "Source":
+        """The training behind it, whatever precision it is stored in and whatever is drawn from it."""
+        return replace(self, precision=FULL, draws="", variant="")
 
     def run_facts(self, inputs: Inputs) -> list[Any]:
-        """What decides the training of a generator, whatever precision it is stored in and however it is drawn from."""
-        return [inputs.fingerprint, inputs.banked, replace(self, precision=FULL, draws="").described(), self.code]
+        """What decides the training of a generator."""
+        return [inputs.fingerprint, inputs.banked, self.trained.described(), self.code]
 
     @property
     def is_closed(self) -> bool:
@@ -83,6 +92,7 @@ class Source:
             "config": self.config and self.config.shareable(),
             "precision": "" if self.precision == FULL else self.precision,
             "draws": self.draws,
+            "variant": self.variant,
         }
         return {"kind": self.kind, "seed": self.seed} | {key: value for key, value in some.items() if value}
 
@@ -148,7 +158,8 @@ class Judging(Trials[Trial]):
         failures: list[Failure] = []
         # The generator's cost stays first, and its full precision.
         missing = sorted(
-            self.missing(store), key=lambda t: (t.source.seed, PRECISIONS.index(t.source.precision), t.source.draws)
+            self.missing(store),
+            key=lambda t: (t.source.seed, PRECISIONS.index(t.source.precision), t.source.draws, t.source.variant),
         )
         for source, same in groupby(missing, key=lambda trial: trial.source):
             with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
@@ -174,7 +185,7 @@ def jobs_of(trials: Iterable[Trial], shard: tuple[int, int] = (1, 1)) -> list[Ju
             del facts["seed"]
         if trial.source.kind == "start":
             del facts["config"]["training"]["seed"]
-        for use in ("precision", "draws"):  # one training serves them all
+        for use in ("precision", "draws", "variant"):  # one training serves them all
             facts.pop(use, None)
         groups.setdefault(dump_compact([trial.inputs.fingerprint, facts]), []).append(trial)
     # Generators take longest: first come first served would leave one of them for the end.
@@ -238,7 +249,9 @@ class _Points:
         bank = Bank.open(self.inputs.bank) if soft and self.inputs.bank is not None else None
         if source.kind in ("start", "generator"):
             wanted = whole.training_part().class_counts if counts is None else counts
-            return sampled(self.sampler.drawing(source.draws or None), wanted, source.seed, soft)
+            samples = sampled(self.sampler.drawing(source.draws or None), wanted, source.seed, soft)
+            real = whole.training_part().utterances()
+            return varied(samples, source.variant, real if bank is None else soft_labelled(real, bank), source.seed)
         if source.method == POOLED:
             return select_within(whole, source.within, source.seed, out, bank=bank)
         if counts is None and not soft:

@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
     "heads": [{"kind": "superb", "seeds": 1}],
     "seeds": 1,
     "repeats": 2,
+    "variants": ["shuffled", "with-real"],
 }
 
 
