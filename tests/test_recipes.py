@@ -51,7 +51,7 @@ NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[
 
 
 FOLDERS = {"heads": HeadConfig, "upstreams": RandomUpstreamConfig}
-BEGINNINGS = {"mtt_": TrajectoryConfig, "selfdistill": SelfDistilConfig, "gan_": GanConfig}
+BEGINNINGS = {"flow_": GanConfig, "mtt_": TrajectoryConfig, "selfdistill": SelfDistilConfig, "gan_": GanConfig}
 
 
 def kind_of(recipe: Path) -> Any:
@@ -152,7 +152,7 @@ def test_every_recipe_takes_one_step(corpus: tuple[str, Path], tiny_hubert: Path
     for recipe in recipes.glob("class_gaussian.yaml"):
         train(GanConfig.load(recipe, inputs[:1]), folder / recipe.stem)
         assert len(next(Sampler.open(folder / recipe.stem).samples(0, 1, seed=0))) == (92 if name == "ravdess" else 52)
-    for recipe in sorted(recipes.glob("gan_*.yaml")):
+    for recipe in sorted([*recipes.glob("gan_*.yaml"), *recipes.glob("flow_*.yaml")]):
         config = GanConfig.load(recipe, [*inputs, *STEP, *NARROW])
         train(config, folder / recipe.stem)
         sampler = Sampler.open(folder / recipe.stem)

@@ -33,6 +33,7 @@ from gandistill.experiments.inputs import MANIFEST
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.generator import WITHOUT_BANK
 from gandistill.heads.bank import Bank
 from gandistill.precision import FULL
 
@@ -221,7 +222,8 @@ def _add_returns(table: list[Facts]) -> None:
 
 def _needs_bank(facts: Facts) -> bool:
     """Whether a row's points need a bank: for their generator's softmax matching loss, or for soft labels."""
-    return facts.get("losses") in (SML, BOTH) or facts["labels"] == "soft"
+    guided = facts.get("losses") in (SML, BOTH) and facts["kind"] not in WITHOUT_BANK
+    return guided or facts["labels"] == "soft"
 
 
 def _seconds(entry: Facts) -> float:

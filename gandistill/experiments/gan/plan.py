@@ -14,7 +14,7 @@ from gandistill.errors import InputError
 from gandistill.evaluate.speakers import ProbeConfig
 from gandistill.experiments.plan import CorpusPlan, RecipePlan, check_distinct, seeded
 from gandistill.features.extract import ExtractConfig
-from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK
 from gandistill.gan.settings import GanConfig
 from gandistill.heads.bank import BankConfig
 from gandistill.heads.head import MODELS, PROJECTING
@@ -191,6 +191,8 @@ class Plan(CorpusPlan):
             lacking = [term for term in LOSSES["baseline"] if not weights[term]]
             if lacking:
                 raise InputError(f"{generator.recipe}: its {lacking[0]} is 0, expected the recipe of both losses")
+            if self.kind(name) == FLOW and generator.losses != ("both",):
+                raise InputError(f"{generator.recipe} makes a {FLOW}, which has one loss: expected losses: [both]")
 
     def resolved(self) -> dict[str, Any]:
         """The plan with the content of its recipes in place of their names: all that decides what is run."""
@@ -208,11 +210,15 @@ class Plan(CorpusPlan):
     @property
     def needs_bank(self) -> bool:
         """Whether any row does."""
-        return "soft" in self.labels or not all(self.is_closed(name) for name in self.generators)
+        return "soft" in self.labels or not all(self.kind(name) in WITHOUT_BANK for name in self.generators)
+
+    def kind(self, name: str) -> str:
+        """The kind of a generator's architecture."""
+        return self.generator_config(name, "both", 0).architecture.kind
 
     def is_closed(self, name: str) -> bool:
         """Whether a generator is a closed form: fitted without a training, so that it has no losses."""
-        return self.generator_config(name, "both", 0).architecture.kind in CLOSED_FORMS
+        return self.kind(name) in CLOSED_FORMS
 
     def judges(self, table: int) -> Iterator[tuple[HeadPlan, Labels]]:
         """Heads of a table, with each kind of labels that they learn from."""

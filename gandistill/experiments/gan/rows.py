@@ -19,6 +19,7 @@ from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.names import DRAWN, FIXED, REAL, Facts, called
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.generator import FLOW
 from gandistill.precision import PRECISIONS
 
 TIME_POOLED = "real, time-pooled"
@@ -206,8 +207,9 @@ class Rows:
         made = {"generator": name, "kind": architecture.kind, "draws": draws}
         if self.plan.is_closed(name):
             return {"training set": called(name, draws)} | made
-        added = called(f"{name} {ADDED[losses]}", draws)
-        return {"training set": added, "losses": losses, "start": architecture.start} | made
+        added = "trained" if architecture.kind == FLOW and losses == BOTH else ADDED[losses]
+        made |= {"losses": losses, "start": architecture.start}
+        return {"training set": called(f"{name} {added}", draws)} | made
 
     def repeats(self, method: str, draws: str = "") -> list[Source]:
         """A control, drawn as often as the plan says."""

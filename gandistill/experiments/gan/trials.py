@@ -27,7 +27,7 @@ from gandistill.experiments.store import Store, digest, peak_bytes
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
 from gandistill.gan.compression import compress
-from gandistill.gan.generator import CLOSED_FORMS
+from gandistill.gan.generator import CLOSED_FORMS, WITHOUT_BANK
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sampled
 from gandistill.gan.settings import GanConfig
@@ -146,7 +146,8 @@ class Trial:
     def needs_bank(self) -> bool:
         """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
         soft = self.head is not None and self.head.labels == "soft"
-        return soft or (self.source.config is not None and not self.source.is_closed)
+        config = self.source.config
+        return soft or (config is not None and config.architecture.kind not in WITHOUT_BANK)
 
 
 @dataclass(frozen=True)
