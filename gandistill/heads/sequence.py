@@ -55,6 +55,7 @@ class Attentive(nn.Module):
     def opened(self, frames: Tensor) -> Tensor:
         """The first layer of the scores [B, T, 256] behind the projector, of frames [B, T, D]."""
         first, projector = self.score[0], self.projector
+        assert isinstance(first, nn.Linear)
         if torch.compiler.is_exporting() or frames.shape[:2].numel() < frames.shape[2]:
             return first(projector(frames))
         return linear(frames, first.weight @ projector.weight, first(projector.bias))
@@ -68,6 +69,17 @@ def pictures(series: Tensor) -> Tensor:
 def series(pictures: Tensor) -> Tensor:
     """Pictures of one row [B, H, 1, T] as features over time [B, T, H]."""
     return pictures.squeeze(2).transpose(1, 2)
+
+
+class Convolution(nn.Conv1d):
+    """One over time that keeps its length, of features [B, T, H], taken as they lie in memory: channels last."""
+
+    def __init__(self, before: int, after: int, kernel: int) -> None:
+        super().__init__(before, after, kernel, padding=kernel // 2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        around = (0, self.kernel_size[0] // 2)
+        return series(conv2d(pictures(input), self.weight.unsqueeze(2), self.bias, padding=around))
 
 
 class Dropout(nn.Module):
@@ -100,8 +112,7 @@ class CNNAttention(nn.Module):
         super().__init__()
         self.projector = nn.Linear(dims, PROJECTION)
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(width, self.hidden, self.kernel, padding=self.kernel // 2)
-            for width in (PROJECTION, self.hidden, self.hidden)
+            Convolution(width, self.hidden, self.kernel) for width in (PROJECTION, self.hidden, self.hidden)
         )
         self.drop = Dropout(self.dropout)
         self.score = nn.Linear(self.hidden, 1)
@@ -121,7 +132,5 @@ class CNNAttention(nn.Module):
         valid = None if valid is None else valid_frames((lengths + self.pooling - 1) // self.pooling, features.shape[1])
         for number, convolution in enumerate(self.convolutions):
             before = features if number == 0 else features.relu()
-            given = pictures(self.drop(without(before, valid)))
-            weight, around = convolution.weight.unsqueeze(2), (0, self.kernel // 2)
-            features = series(conv2d(given, weight, convolution.bias, padding=around))
+            features = convolution(self.drop(without(before, valid)))
         return self.classifier(attend(features, self.score(features), valid))
