@@ -108,6 +108,30 @@ def test_a_table_and_a_file_of_ones_own(tmp_path: Path):
     assert [row.split()[0] for row in rows] == [row["data"] for row in found["rows"]]
 
 
+def test_beside_another_build_rows_say_its_commit_and_the_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(EVAL / "benchmarks")
+    import heads
+    from against import Build, build_at
+
+    numbers = {"here": iter([[4.0], [1.0], [2.0]]), "there": iter([[9.0], [5.0], [6.0]])}
+    monkeypatch.setattr(Build, "measure", lambda build, *_: next(numbers[build.path.name]))
+    monkeypatch.setattr(Build, "commit", "abc1234")
+    monkeypatch.setattr(heads, "TASKS", {3: ["train:attentive:64:576:80"]})
+    (row,) = heads.rows([Build(Path("here")), Build(Path("there"))], Namespace(quick=False))
+    assert (row["value"], row["before"], row["ratio"], row["against"], row["rounds"]) == (2.0, 6.0, 3.0, "abc1234", 3)
+    with pytest.raises(SystemExit) as stopped:
+        build_at(tmp_path)
+    assert stopped.value.code == 2
+
+
+def test_a_path_without_a_build_is_one_line(tmp_path: Path):
+    command = [sys.executable, str(BENCHMARKS["heads"]), "--quick", "--against", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--against {tmp_path}: there is no build, expected a checkout")
+    assert done.stderr.count("\n") == 1
+
+
 def test_rows_measured_before_a_crash_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(EVAL / "benchmarks")
     import benchmark
@@ -131,6 +155,7 @@ def test_every_benchmark_is_tried():
         "equal_updates",
         "extract",
         "head",
+        "heads",
         "sample",
         "scale",
         "time_to_quality",

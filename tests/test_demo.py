@@ -67,7 +67,7 @@ def test_the_demo_prints_its_result_as_table_and_as_json(
     assert said.index("Fitted a Gaussian to each class") < first < said.index("real, random, 2 of each class: ")
     assert not (work / "bank").exists(), "a bank takes longer than all else"
 
-    monkeypatch.setattr("gandistill.experiments.utility.train_head", None)
+    monkeypatch.setattr("gandistill.experiments.utility.train_heads", None)
     demo.demo(None, work, as_json=True)
     result = json.loads(capsys.readouterr().out)
     assert result["corpus"] == "synthetic speech"

@@ -42,7 +42,21 @@ def main() -> None:
 def table() -> str:
     """The table and what is said below it, as Markdown."""
     results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    parts = (steps, widths, equal, quality, samples, heads, extraction, contexts, layers, scale, matching, exits)
+    parts = (
+        steps,
+        widths,
+        equal,
+        quality,
+        samples,
+        heads,
+        builds,
+        extraction,
+        contexts,
+        layers,
+        scale,
+        matching,
+        exits,
+    )
     rows = [row for part in parts for row in part(results)]
     machines = [part["machine"] for part in results.values() if "threads" not in part["rows"][0]]
     cpus = sorted({f"{m['cpu']}, {m['threads']} of {m['cores']} cores in use where no row says more" for m in machines})
@@ -162,6 +176,23 @@ def heads(results: dict[str, Any]) -> Iterator[Row]:
                 row["speedup"] < 20,
                 why,
             )
+
+
+AIMS = {"several": 3, "train": 1.7, "bank": 2.5}
+TASKS = {"several": "an update of 10 {head} heads", "train": "an update of {head}", "bank": "a bank of 27 heads"}
+TASKS["evaluate"] = "memory of scoring clips of 3,000 frames by {head}"
+
+
+def builds(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "heads"):
+        if "ratio" in row:
+            aim = AIMS.get(row["task"]) if row["task"] != "several" or row["dims"] == 64 else None
+            what = f"{TASKS[row['task']].format(**row)}, {row['utterances']:,} utterances of {row['dims']} dims"
+            value = f"{row['value'] / 1e6:.0f} MB" if row["unit"] == "bytes" else f"{row['value']:.3g} s"
+            measured = f"{row['ratio']:.1f} times, {value}"
+            missed = aim is not None and row["ratio"] < aim
+            why = f"measured beside other work, {row['load']:.0f} processes on average"
+            yield line(what, f"{aim} times {row['against']}" if aim else "", measured, missed, why)
 
 
 def extraction(results: dict[str, Any]) -> Iterator[Row]:

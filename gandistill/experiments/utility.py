@@ -11,7 +11,7 @@ from gandistill import artifacts
 from gandistill.evaluate.significance import interval
 from gandistill.experiments.store import digest
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.training import HeadConfig, score, train_head
+from gandistill.heads.training import HeadConfig, score, train_heads
 from gandistill.numerics import one_thread
 
 
@@ -48,16 +48,26 @@ def utility(
     """
     sets = {seed: make(seed).training_part() for seed in seeds}
     points = max(len(features) for features in sets.values())
-    uars = {head: tuple(_uar(sets[seed], head, seed, judged, cache) for seed in seeds) for head in heads}
-    return [Utility(row, ppc, points, head, of_head) for head, of_head in uars.items()]
+    return [Utility(row, ppc, points, head, tuple(_uars(sets, head, judged, cache))) for head in heads]
 
 
-def _uar(features: FeatureSet, head: str, seed: int, judged: FeatureSet, cache: Path) -> float:
-    config = HeadConfig(head=head, seed=seed, labels="hard" if features.soft is None else "soft")
-    parts = {name: [part.fingerprint, sorted(part.index["id"])] for name, part in (("train", features), ("on", judged))}
-    key = digest(parts | {"head": config.to_dict(), "versions": artifacts.versions()})
-    path = cache / f"{key}.json"
-    if not path.is_file():
+def _uars(sets: dict[int, FeatureSet], head: str, judged: FeatureSet, cache: Path) -> list[float]:
+    """The UAR of a head for each seed's set; those that are missing are trained together."""
+    configs = {
+        seed: HeadConfig(head=head, seed=seed, labels="hard" if features.soft is None else "soft")
+        for seed, features in sets.items()
+    }
+    paths = {seed: cache / f"{_key(sets[seed], config, judged)}.json" for seed, config in configs.items()}
+    missing = [seed for seed, path in paths.items() if not path.is_file()]
+    if missing:
         with one_thread():  # on any number of cores the same bits, so that a table can be made again
-            artifacts.write_json(path, {"uar": score(train_head(features, config), judged)["uar"]})
-    return artifacts.read_json(path)["uar"]
+            trained = train_heads([sets[seed] for seed in missing], [configs[seed] for seed in missing])
+            for seed, of_seed in zip(missing, trained, strict=True):
+                artifacts.write_json(paths[seed], {"uar": score(of_seed, judged)["uar"]})
+    return [artifacts.read_json(path)["uar"] for path in paths.values()]
+
+
+def _key(features: FeatureSet, config: HeadConfig, judged: FeatureSet) -> str:
+    """The hash of what decides a head's UAR."""
+    parts = {name: [part.fingerprint, sorted(part.index["id"])] for name, part in (("train", features), ("on", judged))}
+    return digest(parts | {"head": config.to_dict(), "versions": artifacts.versions()})

@@ -242,6 +242,10 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean [D] and standard deviation [D] over all frames, in one pass over the disk, float64 inside."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
         total, squares = torch.zeros(self.dims).double(), torch.zeros(self.dims).double()
         for _, frames in self._blocks():
             wide = frames.double()

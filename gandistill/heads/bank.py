@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
@@ -19,13 +20,15 @@ from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
 from gandistill.heads.training import Schedule, descend, score, untrained
-from gandistill.numerics import no_tf32, seeded
+from gandistill.numerics import keyed, no_tf32, seeded
 
 KIND = "bank"
 TENSORS = "bank.safetensors"
 WORK = ".work"
 UNTRAINED, HALF_TRAINED, CONVERGED = "untrained", "half-trained", "converged"
 STAGES = (UNTRAINED, HALF_TRAINED, CONVERGED)
+SCORED = 64
+"""Utterances of each class that a head of the bank is scored on, at the most."""
 
 
 class BankConfig(Schedule):
@@ -118,12 +121,12 @@ def build_bank(
     training, work = features.training_part().held(), out.with_name(out.name + WORK)
     facts = {"config": config.to_dict()} | made_from(features)
     runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
-    heads: list[Head] = []
+    some, heads = scored(training, config.seed), list[Head]()
     for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
         folder = work / f"{kind}-{seed}"
         trained = _kept(folder, facts)
         if trained is None:
-            trained = stages(training, kind, config, seed, device)
+            trained = stages(training, some, kind, config, seed, device)
             _write(folder, trained, facts, made_by)
         heads += trained
     _write(out, heads, facts, made_by)
@@ -154,19 +157,34 @@ def _kept(folder: Path, facts: dict[str, Any]) -> list[Head] | None:
 
 
 def stages(
-    training: FeatureSet, kind: str, config: BankConfig, seed: int, device: torch.device | str = "cpu"
+    training: FeatureSet,
+    some: FeatureSet,
+    kind: str,
+    config: BankConfig,
+    seed: int,
+    device: torch.device | str = "cpu",
 ) -> list[Head]:
-    """One training seen three times: before it, after ``half_trained`` updates, and at its end."""
+    """One training seen three times: before it, after ``half_trained`` updates, and at its end, scored on ``some``."""
     names = {0: UNTRAINED, config.half_trained: HALF_TRAINED, config.updates: CONVERGED}
     with seeded(seed), no_tf32():
         head = untrained(training, kind, config).to(device)
         heads = [deepcopy(head)]
         heads += [deepcopy(head) for update in descend(head, training, config, seed) if update in names]
         for (update, stage), snapshot in zip(names.items(), heads, strict=True):
-            uar = score(snapshot, training)["uar"]
+            uar = score(snapshot, some)["uar"]
             snapshot.trained = {"seed": seed, "stage": stage, "updates": update, "train_uar": uar}
             frozen(snapshot.cpu())
     return heads
+
+
+def scored(training: FeatureSet, seed: int) -> FeatureSet:
+    """What tells the heads' UAR on the set they are trained on: up to ``SCORED`` utterances of each class, drawn.
+
+    A bank has so many snapshots that scoring them on all of a large corpus takes longer than training.
+    """
+    draws = keyed(seed, 0)
+    rows = (np.flatnonzero(training.targets == c) for c in range(len(training.labels)))
+    return training.rows(np.sort(np.concatenate([draws.permutation(of_class)[:SCORED] for of_class in rows])))
 
 
 def frozen(head: Head) -> Head:
@@ -229,6 +247,7 @@ def _card(heads: Sequence[Head]) -> str:
     return (
         f"# Bank of {len(heads)} frozen heads\n\nFor {heads[0].dims} feature dims and the classes "
         f"{', '.join(heads[0].labels)}. A GAN draws one of them at every update; the mean posterior of the converged "
-        f"ones makes soft labels. UAR is on the training part, which is all they have seen.\n\n"
+        f"ones makes soft labels. UAR is on the training part, which is all they have seen: up to {SCORED} utterances "
+        f"of each class.\n\n"
         f"| head | seed | stage | train UAR |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )

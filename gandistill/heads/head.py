@@ -3,12 +3,13 @@
 Shapes: N utterances, B batch, T frames, D feature dims, C classes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gandistill import artifacts
@@ -23,6 +24,8 @@ KIND = "head"
 TENSORS = "head.safetensors"
 DESCRIBED = ("kind", "format", "made_by", "head", "labels", "dims", "trained")
 """What ``save_head`` writes into a head's config; all else there are facts about its training set."""
+BATCH_VALUES = 2**20
+"""Values of frames that a head is given at once at the most, unless one utterance has more."""
 Projecting = Superb | Attentive | CNNAttention
 Model = Projecting | TDNN | CNN | CNN6 | ResNet9 | VGG15
 MODELS: dict[str, type[Model]] = {
@@ -74,6 +77,10 @@ class Head(nn.Module):
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Logits [B, C] from frames [B, T, D] and lengths [B]; what lies behind an utterance's end takes no part."""
         return self.model((frames - self.mean) / self.deviation, lengths)
+
+    def standardise_(self, frames: Tensor) -> Tensor:
+        """Frames [B, T, D] that nothing else needs, brought in place to what the model expects."""
+        return frames.sub_(self.mean).div_(self.deviation)
 
     @property
     def projector(self) -> nn.Linear:
@@ -131,23 +138,46 @@ def pooled(features: FeatureSet) -> tuple[Tensor, Tensor]:
 def posteriors(head: Head, features: FeatureSet, batch: int = 64) -> Tensor:
     """Class probabilities [N, C] of whole utterances, in the order of the set.
 
-    Utterances of like length are batched together; what an utterance is batched with changes nothing beyond rounding.
+    Utterances of like length are batched together, up to ``batch`` of them and to ``BATCH_VALUES`` values, so that
+    memory does not grow with their length; what an utterance is batched with changes nothing beyond rounding.
     Raises InputError if labels or dims differ from the head's, and RunError if the head gives NaN.
     """
     check_match(f"this {head.kind} head", head.labels, head.dims, head.origin, features)
     training = head.training
     head.eval()
     device = head.mean.device
-    order = np.argsort(features.lengths, kind="stable")
     probabilities = torch.empty(len(features), len(head.labels))
-    for start in range(0, len(order), batch):
-        rows = order[start : start + batch]
-        frames, lengths = features.padded(rows)
-        probabilities[torch.from_numpy(rows)] = head(frames.to(device), lengths.to(device)).softmax(-1).cpu()
+    for rows, frames, lengths in _given(features, head.sees == "mean", batch):
+        logits = head.model(head.standardise_(frames.to(device)), lengths.to(device))
+        probabilities[rows] = logits.softmax(-1).cpu()
     head.train(training)
     if not probabilities.isfinite().all():
         raise RunError(f"This {head.kind} head gives NaN for {features.folder}: its weights are useless")
     return probabilities
+
+
+def _given(features: FeatureSet, mean: bool, batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Row numbers [B], frames [B, T, D] and lengths [B] of all utterances, or of their means, batch by batch."""
+    if mean:
+        frames, lengths = pooled(features)
+        for rows in torch.arange(len(features)).split(batch):
+            yield rows, frames[rows], lengths[rows]
+    else:
+        for rows in batches_by_length(features.lengths, batch, BATCH_VALUES // features.dims):
+            yield torch.from_numpy(rows), *features.padded(rows)
+
+
+def batches_by_length(lengths: NDArray[np.int64], batch: int, frames: int) -> Iterator[NDArray[np.int64]]:
+    """Row numbers of utterances with these lengths [N], the shortest first, ``batch`` or fewer at a time.
+
+    One utterance at least, and no more than ``frames`` once the shorter ones are padded.
+    """
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or end - start == batch or (end - start + 1) * lengths[order[end]] > frames:
+            yield order[start:end]
+            start = end
 
 
 def save_head(out: Path, head: Head, made_by: dict[str, Any], **facts: Any) -> None:

@@ -10,7 +10,7 @@ from gandistill import artifacts
 from gandistill.experiments import utility as room
 from gandistill.experiments.utility import utility
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
-from gandistill.heads.training import HeadConfig, score, train_head
+from gandistill.heads.training import HeadConfig, score, train_head, train_heads
 
 LABELS = ["calm", "loud"]
 
@@ -31,11 +31,11 @@ def features(folder: Path, gap: float, split: str) -> FeatureSet:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[HeadConfig]:
     made: list[HeadConfig] = []
 
-    def counted(data: FeatureSet, config: HeadConfig) -> object:
-        made.append(config)
-        return train_head(data, config.model_copy(update={"updates": 40}))
+    def counted(sets: list[FeatureSet], configs: list[HeadConfig]) -> object:
+        made.extend(configs)
+        return train_heads(sets, [config.model_copy(update={"updates": 40}) for config in configs])
 
-    monkeypatch.setattr(room, "train_head", counted)
+    monkeypatch.setattr(room, "train_heads", counted)
     return made
 
 

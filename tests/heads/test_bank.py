@@ -2,6 +2,7 @@ from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from gandistill.heads.bank import (
     save_heads,
 )
 from gandistill.heads.head import Head
-from gandistill.heads.training import HeadConfig, Schedule, train_head
+from gandistill.heads.training import HeadConfig, Schedule, score, train_head
 
 QUICK = BankConfig(heads=("superb", "cnn-attention"), seeds=2, updates=25, half_trained=2, batch=8, window=12)
 
@@ -97,11 +98,15 @@ def test_a_bank_that_was_stopped_goes_on_and_ends_the_same(
 ):
     out, whole, trained = tmp_path / "bank", room.stages, []
 
-    def stages(training: FeatureSet, kind: str, config: BankConfig, seed: int, device: str) -> list[Head]:
+    def run(given: Any) -> tuple[str, int]:
+        _, _, kind, _, seed, _ = given
+        return kind, seed
+
+    def stages(*given: Any) -> list[Head]:
         if len(trained) == 3:
             raise KeyboardInterrupt
-        trained.append((kind, seed))
-        return whole(training, kind, config, seed, device)
+        trained.append(run(given))
+        return whole(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(room, "stages", stages)
@@ -121,11 +126,26 @@ def test_a_bank_that_was_stopped_goes_on_and_ends_the_same(
         assert len(trained) == 3, "none of these is taken over"
         (tmp_path / "bank.work" / "superb-1000" / TENSORS).write_bytes(b"damaged")
         trained.clear()
-        patch.setattr(room, "stages", lambda *given: (trained.append((given[1], given[3])), whole(*given))[1])
+        patch.setattr(room, "stages", lambda *given: (trained.append(run(given)), whole(*given))[1])
         build_bank(shared_features, QUICK, out, {"command": "test"})
     assert trained == [("superb", 1000), ("cnn-attention", 1001)], "the damaged one, and what was never trained"
     assert artifacts.fingerprint(out) == artifacts.fingerprint(folder)
     assert [path.name for path in tmp_path.iterdir()] == ["bank"]
+
+
+def test_heads_are_scored_on_some_utterances_of_each_class(
+    make_features, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    features = make_features(each=20).rows([*range(3), *range(20, 60)])
+    monkeypatch.setattr(room, "SCORED", 5)
+    some = room.scored(features, 7)
+    assert some.class_counts == {"neutral": 3, "happy": 5, "sad": 5}
+    assert some.index["id"].tolist() == room.scored(features, 7).index["id"].tolist()
+    assert some.index["id"].tolist() != room.scored(features, 8).index["id"].tolist()
+    config = QUICK.model_copy(update={"heads": ("superb",), "seeds": 1, "seed": 7})
+    bank = build_bank(features, config, tmp_path / "bank", {})
+    assert [head.trained["train_uar"] for head in bank.heads] == [score(head, some)["uar"] for head in bank.heads]
+    assert "up to 5 utterances of each class" in (tmp_path / "bank" / artifacts.CARD).read_text()
 
 
 def test_gradients_flow_to_the_input_alone(bank: Bank):

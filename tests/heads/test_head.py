@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,18 @@ from hypothesis import strategies as st
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
-from gandistill.heads.head import MODELS, PROJECTING, Head, catalogue, load_head, pooled, posteriors, save_head, sees
+from gandistill.heads.head import (
+    MODELS,
+    PROJECTING,
+    Head,
+    batches_by_length,
+    catalogue,
+    load_head,
+    pooled,
+    posteriors,
+    save_head,
+    sees,
+)
 
 LABELS = ["neutral", "happy", "sad"]
 
@@ -176,6 +188,29 @@ def test_posteriors(kind: str, make_features):
     torch.testing.assert_close(
         posteriors(head, features.rows(order)), found[torch.from_numpy(order)], rtol=0, atol=1e-6
     )
+
+
+@given(
+    lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30), batch=st.integers(1, 8), frames=st.integers(1, 120)
+)
+@settings(deadline=None, max_examples=60)
+def test_a_batch_is_bounded_in_utterances_and_in_frames(lengths: list[int], batch: int, frames: int):
+    of = np.array(lengths)
+    parts = list(batches_by_length(of, batch, frames))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(of)))
+    for rows in parts:
+        assert len(rows) == 1 or (len(rows) <= batch and len(rows) * of[rows].max() <= frames)
+    for rows, after in pairwise(parts):  # and no smaller than it must be
+        assert len(rows) == batch or (len(rows) + 1) * of[after[0]] > frames
+
+
+def test_a_head_is_never_given_more_values_than_the_bound(make_features, monkeypatch: pytest.MonkeyPatch):
+    features, head, values = make_features(), random_head("cnn"), list[int]()
+    expected = posteriors(head, features)
+    monkeypatch.setattr("gandistill.heads.head.BATCH_VALUES", 400)
+    head.model.register_forward_pre_hook(lambda _, given: values.append(given[0].numel()))
+    torch.testing.assert_close(posteriors(head, features), expected, rtol=0, atol=1e-6)
+    assert max(values) <= 400
 
 
 def test_posteriors_refuse_other_features(make_features):

@@ -3,7 +3,7 @@ import torch
 from s3prl.downstream.emotion.model import DeepModel
 from s3prl.downstream.model import UtteranceLevel
 
-from gandistill.heads.sequence import Attentive, CNNAttention, attend
+from gandistill.heads.sequence import Attentive, CNNAttention, Dropout, attend
 
 
 def test_attentive_equals_s3prl_without_padding():
@@ -44,3 +44,24 @@ def test_cnn_attention_depends_on_order():
     torch.manual_seed(0)
     head, frames, lengths = CNNAttention(8, 3).eval(), torch.randn(1, 60, 8), torch.tensor([60])
     assert (head(frames, lengths) - head(frames.flip(1), lengths)).abs().max() > 1e-4
+
+
+def test_many_frames_and_few_are_scored_alike():
+    """Where frames outnumber dims two layers are made one."""
+    torch.manual_seed(0)
+    head, frames = Attentive(40, 4), torch.randn(2, 30, 40)
+    one_by_one = torch.stack([head.opened(frame[None, None])[0, 0] for frame in frames.flatten(0, 1)])
+    torch.testing.assert_close(head.opened(frames).flatten(0, 1), one_by_one, rtol=0, atol=1e-6)
+
+
+def test_dropout_leaves_the_mean_and_drops_its_share_by_the_seed():
+    torch.manual_seed(0)
+    drop, ones = Dropout(0.4), torch.ones(50, 40, 33)
+    dropped = drop(ones)
+    assert sorted({*dropped.flatten().tolist()}) == pytest.approx([0.0, 1 / 0.6])
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.4, abs=0.01)
+    assert dropped.mean().item() == pytest.approx(1, abs=0.01)
+    torch.manual_seed(0)
+    assert torch.equal(drop(ones), dropped)
+    assert not torch.equal(drop(ones), dropped)
+    assert drop.eval()(ones) is ones

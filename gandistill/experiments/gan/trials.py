@@ -8,9 +8,10 @@ copying their files.
 
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -33,13 +34,15 @@ from gandistill.gan.sampling import Sampler, sampled
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank
-from gandistill.heads.head import posteriors
+from gandistill.heads.head import Head, posteriors, sees
 from gandistill.heads.soft import soft_labelled
-from gandistill.heads.training import HeadConfig, train_head
+from gandistill.heads.training import HeadConfig, train_head, train_heads
 from gandistill.metrics import scores
 from gandistill.precision import FULL, PRECISIONS
 from gandistill.run import CONFIG
 
+STACKED = 16
+"""Heads that are put aside before they are trained as one: what a kill loses of them at the most, beside one source."""
 Counts = dict[str, int]
 Taught = Literal["emotions", "speakers", "nothing"]
 
@@ -143,6 +146,11 @@ class Trial:
         return digest(facts)
 
     @property
+    def can_be_stacked(self) -> bool:
+        """Whether its head is trained quickest together with others."""
+        return self.task == "judge" and self.head is not None and sees(self.head.head) == "mean"
+
+    @property
     def needs_bank(self) -> bool:
         """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
         soft = self.head is not None and self.head.labels == "soft"
@@ -162,16 +170,80 @@ class Judging(Trials[Trial]):
             self.missing(store),
             key=lambda t: (t.source.seed, PRECISIONS.index(t.source.precision), t.source.draws, t.source.variant),
         )
-        for source, same in groupby(missing, key=lambda trial: trial.source):
-            with tempfile.TemporaryDirectory(dir=store.folder) as scratch:
+        with ExitStack() as folders:
+            aside: list[Drawn] = []
+            for source, same in groupby(missing, key=lambda trial: trial.source):
+                scratch = folders.enter_context(tempfile.TemporaryDirectory(dir=store.folder))
                 points = _Points(source, self.trials[0].inputs, store, Path(scratch))
                 for trial in same:
                     if store.has(trial):  # another run that shares the store has been here
                         continue
+                    if trial.can_be_stacked:
+                        failures += draw_aside(trial, points, aside)
+                        continue
                     failures += (failed := attempt(trial, store, points.computed))
                     if failed and trial.task == "cost":  # without the generator nothing of it can be judged
                         return failures
-        return failures
+                if len(aside) >= STACKED:
+                    failures += judge_together(aside, store)
+                    aside.clear()
+                    folders.close()
+            return failures + judge_together(aside, store)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A trial and the set that its head is trained on, which took so many processor seconds to draw."""
+
+    trial: Trial
+    points: FeatureSet
+    seconds: float
+
+    @property
+    def head(self) -> HeadConfig:
+        """How the head is trained."""
+        assert self.trial.head is not None
+        return self.trial.head
+
+    def judged(self, head: Head, seconds: float) -> Facts:
+        """What is kept of the head, which took so many seconds to train: what it makes of the test part."""
+        cost = {"seconds": seconds, "drawing_seconds": self.seconds, "peak_bytes": peak_bytes()}
+        test = _test_part(self.trial.inputs.features)
+        predicted = posteriors(head, test).argmax(1).numpy()
+        uar = scores(test.targets, predicted, len(test.labels))["uar"]
+        counts = self.points.training_part().class_counts
+        found = {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
+        return found | {"source": self.trial.source.described()}
+
+
+def draw_aside(trial: Trial, points: "_Points", aside: list[Drawn]) -> list[Failure]:
+    """Draw what a trial trains on, for ``judge_together``; give what failed."""
+    try:
+        aside.append(points.drawn(trial))
+    except Exception as error:
+        return [Failure.of(trial, error)]
+    return []
+
+
+def judge_together(drawn: Sequence[Drawn], store: Store) -> list[Failure]:
+    """Train heads as one stack and judge each; where that fails, one after another, so that it is one trial's failure.
+
+    The processor seconds of the stack are shared out evenly.
+    """
+    try:
+        start = time.process_time()
+        heads = train_heads([each.points for each in drawn], [each.head for each in drawn])
+        seconds = (time.process_time() - start) / max(len(drawn), 1)
+    except Exception as error:
+        if len(drawn) > 1:
+            return [failure for each in drawn for failure in judge_together([each], store)]
+        return [Failure.of(drawn[0].trial, error)]
+    return [failure for each, head in zip(drawn, heads, strict=True) for failure in judge(each, head, seconds, store)]
+
+
+def judge(drawn: Drawn, head: Head, seconds: float, store: Store) -> list[Failure]:
+    """Judge a trained head and keep what comes of it; give what failed."""
+    return attempt(drawn.trial, store, lambda _: drawn.judged(head, seconds))
 
 
 def jobs_of(trials: Iterable[Trial], shard: tuple[int, int] = (1, 1)) -> list[Judging]:
@@ -223,8 +295,10 @@ class _Points:
         """The trial's result."""
         if trial.task == "cost":
             result = self.cost()
+        elif trial.task == "probe":
+            result = _probed(trial, self)
         else:
-            result = _probed(trial, self) if trial.task == "probe" else _judged(trial, self.drawn(trial))
+            return _judged(self.drawn(trial))
         return result | {"source": self.source.described()}
 
     def cost(self) -> Facts:
@@ -234,8 +308,8 @@ class _Points:
         seconds = {} if begun else {"seconds": time.process_time() - start}
         return seconds | {"peak_bytes": peak_bytes(), "trained": facts}
 
-    def drawn(self, trial: Trial) -> tuple[FeatureSet, float]:
-        """The set that a trial's head is trained on, and the processor seconds it took to draw."""
+    def drawn(self, trial: Trial) -> Drawn:
+        """A trial with its set."""
         assert trial.head is not None
         soft = trial.head.labels == "soft"
         name = digest([trial.counts, soft])[:16]
@@ -243,7 +317,7 @@ class _Points:
             start = time.process_time()
             features = self._draw(trial.counts, soft, self.scratch / name)
             self.sets[name] = features, time.process_time() - start
-        return self.sets[name]
+        return Drawn(trial, *self.sets[name])
 
     def _draw(self, counts: Counts | None, soft: bool, out: Path) -> FeatureSet:
         source, whole = self.source, self.features
@@ -262,18 +336,17 @@ class _Points:
         return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
 
 
-def _judged(trial: Trial, drawn: tuple[FeatureSet, float]) -> Facts:
-    """Train the trial's head on its points and judge it on the test part."""
-    assert trial.head is not None
-    points, drawing = drawn
+def _judged(drawn: Drawn) -> Facts:
+    """Train a trial's head on its points and judge it."""
     start = time.process_time()
-    head = train_head(points, trial.head)
-    cost = {"seconds": time.process_time() - start, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
-    test = FeatureSet.open(trial.inputs.features).part("test")
-    predicted = posteriors(head, test).argmax(1).numpy()
-    uar = scores(test.targets, predicted, len(test.labels))["uar"]
-    counts = points.training_part().class_counts
-    return {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
+    (head,) = train_heads([drawn.points], [drawn.head])
+    return drawn.judged(head, time.process_time() - start)
+
+
+@lru_cache(maxsize=1)
+def _test_part(features: Path) -> FeatureSet:
+    """What heads are judged on, read once."""
+    return FeatureSet.open(features).part("test").held()
 
 
 def _probed(trial: Trial, points: _Points) -> Facts:
@@ -281,7 +354,7 @@ def _probed(trial: Trial, points: _Points) -> Facts:
     assert trial.head is not None
     assert trial.probing is not None
     if trial.taught == "emotions":
-        head = train_head(points.drawn(trial)[0], trial.head)
+        head = train_head(points.drawn(trial).points, trial.head)
     else:
         head = untrained_head(points.features, trial.head)
     asked = FeatureSet.open(trial.speakers or trial.inputs.features)

@@ -22,7 +22,7 @@ from gandistill.experiments.gan.trials import Trial, bytes_of_generator, jobs_of
 from gandistill.experiments.jobs import compute as do
 from gandistill.experiments.store import Store
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.training import score, train_head
+from gandistill.heads.training import score, train_head, train_heads
 
 TablesOf = Callable[..., Any]
 CAPS = {"angry": 8, "calm": 16, "sad": 12}
@@ -114,16 +114,17 @@ def test_soft_labels_of_the_same_points_come_from_the_bank(
 ):
     seen: list[tuple[str, list[bytes]]] = []
 
-    def watched(points: FeatureSet, config: Any) -> Any:
-        points = points.training_part()
-        assert (points.soft is not None) == (config.labels == "soft")
-        if points.soft is not None:
-            assert np.allclose(points.soft.sum(axis=1), 1, atol=1e-5)
-        frames = [points.frames(row).numpy().tobytes() for row in range(len(points))]
-        seen.append((config.labels, sorted(frames)))
-        return train_head(points, config)
+    def watched(sets: list[FeatureSet], configs: list[Any]) -> Any:
+        for given, config in zip(sets, configs, strict=True):
+            points = given.training_part()
+            assert (points.soft is not None) == (config.labels == "soft")
+            if points.soft is not None:
+                assert np.allclose(points.soft.sum(axis=1), 1, atol=1e-5)
+            frames = [points.frames(row).numpy().tobytes() for row in range(len(points))]
+            seen.append((config.labels, sorted(frames)))
+        return train_heads(sets, configs)
 
-    monkeypatch.setattr(room, "train_head", watched)
+    monkeypatch.setattr(room, "train_heads", watched)
     rows = [row for row in tables_of(**small).rows(2) if row.facts["training set"] != "real, random"]
     compute(trials_of(rows), new_store(tmp_path / "store"))
     hard, soft = ([points for labels, points in seen if labels == kind] for kind in ("hard", "soft"))
@@ -213,15 +214,17 @@ def test_what_fails_is_said_by_name_and_leaves_the_others(
     shutil.copytree(bank, place)
     calls: list[int] = []
 
-    def diverging(points: FeatureSet, config: Any) -> Any:
-        calls.append(config.seed)
+    def diverging(sets: list[FeatureSet], configs: list[Any]) -> Any:
+        if len(sets) > 1:  # a stack: then its heads are trained one after another
+            raise RunError("Training diverged")
+        calls.append(configs[0].seed)
         if len(calls) == 2:
             raise RunError("Training diverged")
         if len(calls) == 4:
             raise FloatingPointError("overflow")
-        return train_head(points, config)
+        return train_heads(sets, configs)
 
-    monkeypatch.setattr(room, "train_head", diverging)
+    monkeypatch.setattr(room, "train_heads", diverging)
     with pytest.raises(RunError, match=r"^2 trials failed, .*: (Training diverged|FloatingPointError: overflow)$"):
         compute(trials, store)
     assert sum(not store.has(trial) for trial in trials) == 2, "a head's failure leaves the others of its process"
