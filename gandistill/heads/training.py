@@ -21,7 +21,7 @@ from gandistill.config import Config
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, made_from, scale
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head
-from gandistill.metrics import scores
+from gandistill.metrics import say_absent, scores
 from gandistill.numerics import no_tf32, one_thread, seeded
 from gandistill.run import check_finite
 
@@ -80,6 +80,7 @@ def train_head(
     training = features.training_part()
     if dev is not None:
         check_match("the training set", features.labels, features.dims, features.config, dev)
+        say_absent(dev.targets, dev.labels, "dev")
     trained = {"config": config.to_dict(), "utterances": training.class_counts, "update": config.updates}
     best, kept = -1.0, None
     with seeded(config.seed), no_tf32():
