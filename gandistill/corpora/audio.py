@@ -5,8 +5,8 @@ import math
 import os
 import struct
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 
 from gandistill.console import say, track
 from gandistill.corpora.containers import CHECKED, OFF, Patched, may_follow, samples_of, says_length
+from gandistill.corpora.forward import Forward
 from gandistill.corpora.manifest import Entry, read_table, write_table
 from gandistill.corpora.mpg123 import quiet
 from gandistill.errors import InputError
 
+File = soundfile.SoundFile | Forward
 SAMPLE_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".rf64", ".w64", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph", ".ogg", ".oga")
 SUFFIXES += (".opus", ".mp3")
@@ -100,6 +102,14 @@ class AudioError(InputError):
         """Reason and detail, without the path."""
         return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
 
+    def of(self, entry: Entry) -> "AudioError":
+        """The same error, which says where in its file the utterance lies if it is a segment of it."""
+        if entry.segment is None:
+            return self
+        return AudioError(
+            self.path, self.reason, ", ".join(filter(None, (self.detail, f"of {entry.id!r}, {entry.segment}")))
+        )
+
 
 def too_short(path: Path, samples: int, least: int) -> AudioError:
     """A clip of fewer samples at 16 kHz than the ``least`` that an upstream makes a frame of."""
@@ -133,11 +143,7 @@ def stream(
     """
     notes = [] if notes is None else notes
     with _opened(path, notes) as file:
-        rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
-        place = _place(path, file, start, end)
-        heard = _heard(path, file, place, channel, notes)
-        blocks = _checked(path, _decoded(path, file, place, heard), rate, step)
-        yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+        yield from _excerpt(path, file, _place(path, file, start, end), channel, notes)
 
 
 def load_utterance(entry: Entry) -> NDArray[np.float32]:
@@ -150,10 +156,47 @@ def stream_utterance(entry: Entry, notes: list[Note] | None = None) -> Iterator[
     try:
         yield from stream(entry.path, entry.channel, notes, entry.start, entry.end)
     except AudioError as error:
+        raise error.of(entry) from None
+
+
+def load_segments(entries: Iterable[Entry]) -> Iterator[tuple[Entry, NDArray[np.float32] | AudioError, list[Note]]]:
+    """``load_utterance`` of segments of one file, by their starts, with what should be known of it.
+
+    The file is decoded once for all of them; in memory is one at a time, and what others have of its seconds.
+    """
+    segments, notes = sorted(entries, key=lambda entry: entry.start or 0.0), list[Note]()
+    try:
+        with _opened(segments[0].path, notes) as file:
+            forward = Forward(file)
+            for entry in segments:
+                said = [*notes]
+                yield entry, _segment(forward, entry, said), said
+    except AudioError as error:  # of opening it: what is wrong with one segment is its own
+        yield from ((entry, error.of(entry), []) for entry in segments)
+
+
+def together(entries: Sequence[Entry]) -> list[list[int]]:
+    """Numbers of the utterances that are decoded together: segments of one file, each other one alone."""
+    groups = defaultdict[Path | int, list[int]](list)
+    for number, entry in enumerate(entries):
+        groups[number if entry.segment is None else entry.path].append(number)
+    return list(groups.values())
+
+
+def loaders(entries: Sequence[Entry]) -> Iterator[Callable[[], NDArray[np.float32]]]:
+    """What gives the samples of each utterance, in order; segments are decoded as the first of their file is reached.
+
+    What it gives raises AudioError.
+    """
+    group_of = {number: group for group in together(entries) for number in group}
+    held = dict[str, NDArray[np.float32] | AudioError]()
+    for number, entry in enumerate(entries):
         if entry.segment is None:
-            raise
-        detail = ", ".join(filter(None, (error.detail, f"of {entry.id!r}, {entry.segment}")))
-        raise AudioError(error.path, error.reason, detail) from None
+            yield partial(load_utterance, entry)
+            continue
+        if entry.id not in held:
+            held |= {other.id: found for other, found, _ in load_segments(entries[n] for n in group_of[number])}
+        yield partial(_given, held.pop(entry.id))
 
 
 @dataclass(frozen=True)
@@ -168,14 +211,9 @@ class Sound:
     silent: float
 
 
-def listen(entry: Entry) -> Sound:
-    """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
-    with _opened(entry.path, []) as file:
-        rate, channels = file.samplerate, file.channels
-    samples = load_utterance(entry)
-    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
-    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
-    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
+def listen(entries: Sequence[Entry]) -> list[Sound | AudioError]:
+    """What utterances sound like, or what is wrong with them: silent are 20 ms whose samples all lie below -60 dBFS."""
+    return [_listen(entry, load) for entry, load in zip(entries, loaders(entries), strict=True)]
 
 
 def promised_seconds(path: Path) -> float:
@@ -193,10 +231,14 @@ def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioE
     Both in the manifest's order. An entry that says a duration must not differ from its file by more than
     ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz. What should be known of usable files is said.
     """
+    groups, verdicts = together(entries), dict[int, tuple[Entry | AudioError, list[Note]]]()
     with ThreadPool(os.cpu_count()) as pool:
-        judged = list(
-            track(pool.imap(partial(_judge, least=least), entries), "Checking audio", len(entries), unit="files")
+        found = pool.imap(partial(_judge, least=least), ([entries[n] for n in group] for group in groups))
+        numbered = (
+            pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)
         )
+        verdicts.update(track(numbered, "Checking audio", len(entries), unit="files"))
+    judged = [verdicts[number] for number in range(len(entries))]
     good = [result for result, _ in judged if isinstance(result, Entry)]
     for note in Note:
         noted = [result.path for result, notes in judged if isinstance(result, Entry) and note in notes]
@@ -231,21 +273,71 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
     return good
 
 
-def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
-    notes, samples, sound = list[Note](), 0, hashlib.sha256()
+def _listen(entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Sound | AudioError:
     try:
-        for block in stream_utterance(entry, notes):
+        samples = load()
+        with _opened(entry.path, []) as file:
+            rate, channels = file.samplerate, file.channels
+    except AudioError as error:
+        return error
+    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
+    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
+    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
+
+
+def _judge(entries: Sequence[Entry], least: int) -> list[tuple[Entry | AudioError, list[Note]]]:
+    """A verdict on an utterance, or on segments of one file, and what should be known of the file."""
+    if entries[0].segment is None:
+        notes = list[Note]()
+        return [(_verdict(entry, stream_utterance(entry, notes), least), notes) for entry in entries]
+    judged = {
+        entry.id: (found if isinstance(found, AudioError) else _verdict(entry, [found], least), notes)
+        for entry, found, notes in load_segments(entries)
+    }
+    return [judged[entry.id] for entry in entries]
+
+
+def _verdict(entry: Entry, blocks: Iterable[NDArray[np.float32]], least: int) -> Entry | AudioError:
+    """The utterance with its duration and the hash of its sound, by its samples in blocks, or what is wrong with it."""
+    samples, sound = 0, hashlib.sha256()
+    try:
+        for block in blocks:
             samples += len(block)
             sound.update(block.tobytes())
     except AudioError as error:
-        return error, notes
+        return error
     if samples < least:
-        return too_short(entry.path, samples, least), notes
+        return too_short(entry.path, samples, least).of(entry)
     seconds = samples / SAMPLE_RATE
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
-        return AudioError(entry.path, Reason.DURATION, detail), notes
-    return replace(entry, duration=seconds, sound=sound.hexdigest()), notes
+        return AudioError(entry.path, Reason.DURATION, detail).of(entry)
+    return replace(entry, duration=seconds, sound=sound.hexdigest())
+
+
+def _segment(file: Forward, entry: Entry, notes: list[Note]) -> NDArray[np.float32] | AudioError:
+    try:
+        place = _place(entry.path, file, entry.start, entry.end)
+        file.since(place.start)
+        return np.concatenate([*_excerpt(entry.path, file, place, entry.channel, notes)])
+    except AudioError as error:
+        return error.of(entry)
+
+
+def _given(found: NDArray[np.float32] | AudioError) -> NDArray[np.float32]:
+    if isinstance(found, AudioError):
+        raise found
+    return found
+
+
+def _excerpt(
+    path: Path, file: File, place: range, channel: int | None, notes: list[Note]
+) -> Iterator[NDArray[np.float32]]:
+    """Frames of an open file as blocks [samples], mono, 16 kHz. Raises AudioError."""
+    rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
+    heard = _heard(path, file, place, channel, notes)
+    blocks = _checked(path, _decoded(path, file, place, heard), rate, step)
+    yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
 
 
 def _check_header(path: Path) -> None:
@@ -363,7 +455,7 @@ def _opened(path: Path, notes: list[Note]) -> Iterator[soundfile.SoundFile]:
         yield file
 
 
-def _place(path: Path, file: soundfile.SoundFile, start: float | None, end: float | None) -> range:
+def _place(path: Path, file: File, start: float | None, end: float | None) -> range:
     """The frames of a file from second ``start`` to second ``end``; an end that was rounded up is the file's."""
     if start is None and end is None:
         return range(file.frames)
@@ -376,7 +468,7 @@ def _place(path: Path, file: soundfile.SoundFile, start: float | None, end: floa
     return range(first, last)
 
 
-def _heard(path: Path, file: soundfile.SoundFile, place: range, channel: int | None, notes: list[Note]) -> list[int]:
+def _heard(path: Path, file: File, place: range, channel: int | None, notes: list[Note]) -> list[int]:
     """The channels, from 0, whose average is heard: the one asked for, or all but those that hold one value.
 
     A channel of zeros stays, so that a voice panned to one side keeps its level. Raises AudioError for a channel that
@@ -412,7 +504,7 @@ def _heard(path: Path, file: soundfile.SoundFile, place: range, channel: int | N
     return live
 
 
-def _blocks(file: soundfile.SoundFile, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
+def _blocks(file: File, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
     """Blocks [frames, channels] of a place in a file."""
     if file.tell() != place.start:
         file.seek(place.start)
@@ -422,7 +514,7 @@ def _blocks(file: soundfile.SoundFile, place: range, dtype: Literal["float32", "
         yield block
 
 
-def _decoded(path: Path, file: soundfile.SoundFile, place: range, heard: list[int]) -> Iterator[NDArray[np.float32]]:
+def _decoded(path: Path, file: File, place: range, heard: list[int]) -> Iterator[NDArray[np.float32]]:
     """Blocks [samples] of the average of these channels, from 0.
 
     A header may promise any size, so it is believed only once that many samples were there.

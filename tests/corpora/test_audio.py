@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
@@ -29,6 +29,7 @@ from gandistill.corpora.audio import (
     stream,
     stream_utterance,
 )
+from gandistill.corpora.containers import OFF
 from gandistill.corpora.manifest import Entry, read_table
 from gandistill.errors import InputError
 
@@ -130,7 +131,9 @@ def test_a_cut_file_is_never_read_as_a_shorter_one(
     tmp_path_factory: pytest.TempPathFactory, name: str, share: float
 ) -> None:
     whole = WAV if name == "a.wav" else FLAC
-    cut = file(tmp_path_factory.mktemp("cut"), name, whole[: int(share * len(whole))])
+    size = int(share * len(whole))
+    assume(name != "a.wav" or len(whole) - size not in OFF)  # what a writer's own header explains
+    cut = file(tmp_path_factory.mktemp("cut"), name, whole[:size])
     with pytest.raises(AudioError):
         load(cut)
 
