@@ -86,6 +86,10 @@ class Note(StrEnum):
     APART = "have channels that differ much, which are averaged (--channel 1 takes one alone)"
 
 
+MENDED = (Note.UNCLOSED, Note.MISSIZED, Note.DEAD)
+"""What was put right, as the last of the notes is not."""
+
+
 class AudioError(InputError):
     """An audio file that cannot be used: its ``path``, the ``reason``, and ``detail`` where there is more to say."""
 
@@ -239,7 +243,7 @@ def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioE
         )
         verdicts.update(track(numbered, "Checking audio", len(entries), unit="files"))
     judged = [verdicts[number] for number in range(len(entries))]
-    good = [result for result, _ in judged if isinstance(result, Entry)]
+    good = [replace(e, mended=any(note in MENDED for note in notes)) for e, notes in judged if isinstance(e, Entry)]
     for note in Note:
         noted = [result.path for result, notes in judged if isinstance(result, Entry) and note in notes]
         if noted:

@@ -32,7 +32,8 @@ class Entry:
 
     ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
     heard from second ``start`` of the file to second ``end``; None for the file's own start and end. ``sound`` is the
-    hash of its samples, mono at 16 kHz, once they were decoded; no manifest holds it.
+    hash of its samples, mono at 16 kHz, once they were decoded, ``mended`` whether its file had to be put right; no
+    manifest holds these.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Entry:
     start: float | None = None
     end: float | None = None
     sound: str = field(default="", compare=False)
+    mended: bool = field(default=False, compare=False)
 
     @property
     def excerpt(self) -> tuple[str, ...]:

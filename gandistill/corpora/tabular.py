@@ -9,7 +9,7 @@ write time (``0 days 00:00:01.5``); an empty end is the file's:
     clips/anna-01.wav,happy,anna,train              (.wav or .flac, relative to the table's folder, or absolute)
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,15 +44,15 @@ def read(root: Path, columns: dict[str, str] | None = None) -> list[Entry]:
     say(f"{root}: {len(table)} rows")
     if unused := sorted(set(table[0].cells) - set(names.values())):
         say(f"{root}: the columns [{', '.join(unused)}] are not used")
-    rows = _with_files(root, [replace(row, cells=_renamed(row.cells, names)) for row in table])
-    return to_entries(root, rows if names["id"] in table[0].cells else _with_ids(root, rows))
+    rows = with_files(root, [replace(row, cells=_renamed(row.cells, names)) for row in table])
+    return to_entries(root, rows if names["id"] in table[0].cells else with_ids(root, rows))
 
 
 def _renamed(cells: dict[str, str], names: dict[str, str]) -> dict[str, str]:
     return {ours: cells[theirs].strip() for ours, theirs in names.items() if theirs in cells}
 
 
-def _with_files(root: Path, rows: list[Row]) -> list[Row]:
+def with_files(root: Path, rows: list[Row]) -> list[Row]:
     """The rows, with the path of a file where theirs is written otherwise and exactly one file fits it."""
     folders, found, near = Folders(), dict[int, Path](), dict[int, list[Path]]()
     for number, row in enumerate(rows):
@@ -84,7 +84,8 @@ def _is_file(path: Path) -> bool:
         return True
 
 
-def _with_ids(root: Path, rows: list[Row]) -> Iterable[Row]:
+def with_ids(root: Path, rows: list[Row]) -> Iterator[Row]:
+    """The rows, each with an id made of its path, and of its start where that is not the file's. Raises InputError."""
     paths = [Path(row.cells["path"]) for row in rows]
     unique = len({path.stem for path in paths}) == len(set(paths))
     for row, path in zip(rows, paths, strict=True):

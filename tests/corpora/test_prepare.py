@@ -184,7 +184,7 @@ def test_classes_are_kept_or_dropped(
     assert read_origin(out)["left_out"] == {"classes": others, "protocol": {}, "bad audio": {}}
     said = capsys.readouterr().err
     assert "Left out 144 utterances of 6 classes: disgust 24, fear 24, " in said
-    assert "48 read, 0 refused, 0 left out by the protocol, 144 of classes that are left out, 0 left aside" in said
+    assert "48 read as they are, 0 put right and read, 0 refused, 0 left out by the protocol, 144 of classes " in said
 
 
 def test_classes_whose_names_hold_commas(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:
     mine, out = table(tmp_path, "train", "test"), tmp_path / "m.csv"
     with pytest.raises(InputError, match=r"Bad corpus 'savee', expected one of \[ravdess, nemo, iemocap, demos, emo"):
         prepare("savee", tmp_path, out)
-    with pytest.raises(InputError, match="Column names can be given for a tabular corpus, not for ravdess"):
+    with pytest.raises(InputError, match="Column names can be given for tabular and audformat, not for ravdess"):
         prepare("ravdess", tmp_path, out, columns=MOOD)
     with pytest.raises(InputError, match="A partition file goes with the protocol custom, not with superb"):
         prepare("tabular", mine, out, protocol="superb", partition=mine)
