@@ -187,9 +187,10 @@ def prepare(
         int | None, typer.Option(min=1, help="Channel to hear of every file; none: their average.")
     ] = None,
     labels: Annotated[
-        list[str] | None, typer.Option(help="Classes of the corpus that stay: a,b; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Classes that stay, by the corpus's own names, before a protocol merges any: a,b."),
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Classes of the corpus that go: a,b; may be repeated.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Classes that go, named likewise; may be repeated.")] = None,
     name: Annotated[str | None, typer.Option(help="What a tabular corpus is called.")] = None,
     licence: Annotated[
         str | None, typer.Option(help="Of a tabular corpus, such as 'CC BY 4.0'; push needs one.")

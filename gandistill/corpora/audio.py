@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+import re
 import struct
 import sys
 from collections import Counter, defaultdict
@@ -33,6 +34,10 @@ SUFFIXES += (".opus", ".mp3")
 """Of audio that is read, the best first: of one recording in several encodings that is the one."""
 OTHER_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".webm", ".ac3", ".ape", ".wv", ".mka")
 """Of audio that is not."""
+OTHER_STARTS = (b"....ftyp", b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"MAC ", b"wvpk", b"\x0bw", b"\xff[\xf1\xf9]")
+"""Patterns of how such files begin: MP4, Matroska, Windows Media, AMR, Monkey's Audio, WavPack, AC-3, AAC."""
+MALFORMED = 3
+"""libsndfile's number for a file of a kind that it reads which is damaged."""
 SHORTEST_SECONDS = 0.025
 RATES = (1_000, 384_000)
 """Sample rates in Hz that a speech recording can have; beyond them the header is damaged."""
@@ -59,6 +64,7 @@ class Reason(StrEnum):
     EMPTY = "empty file"
     HEADER_ONLY = "header only, no samples"
     NOT_AUDIO = "not audio"
+    OTHER_KIND = "audio of a kind that is not read"
     LFS_POINTER = "a Git LFS pointer, not the audio"
     CONTAINER = "a container whose length cannot be checked"
     TRUNCATED = "truncated or damaged"
@@ -352,6 +358,8 @@ def _check_header(path: Path) -> None:
             raise AudioError(path, Reason.EMPTY)
         if start == LFS_POINTER:
             raise AudioError(path, Reason.LFS_POINTER, "'git lfs pull' fetches it")
+        if any(re.match(pattern, start, re.DOTALL) for pattern in OTHER_STARTS):
+            raise AudioError(path, Reason.OTHER_KIND, "convert it to WAV or FLAC")
         if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
             _check_wav(path, file)
         elif start[:4] == b"fLaC":
@@ -452,7 +460,8 @@ def _opened(path: Path, notes: list[Note]) -> Iterator[soundfile.SoundFile]:
         except ValueError as error:  # a name that no file can have, such as one with a NUL
             raise AudioError(path, Reason.UNREADABLE, str(error)) from None
         except soundfile.LibsndfileError as error:
-            raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
+            reason = Reason.TRUNCATED if error.code == MALFORMED else Reason.NOT_AUDIO
+            raise AudioError(path, reason, _plain(error)) from None
         if file.format not in CHECKED:
             raise AudioError(path, Reason.CONTAINER, f"{file.format}: convert it to WAV or FLAC")
         _check_rate(path, file.samplerate)
@@ -510,7 +519,9 @@ def _heard(path: Path, file: File, place: range, channel: int | None, notes: lis
 
 def _blocks(file: File, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
     """Blocks [frames, channels] of a place in a file."""
-    if file.tell() != place.start:
+    if not file.seekable():  # GSM 6.10 in WAV, which is mono: never looked at twice
+        file.read(place.start)
+    elif file.tell() != place.start:
         file.seek(place.start)
     left = len(place) if place.stop < file.frames else sys.maxsize  # a header may promise less than there is
     while left > 0 and len(block := file.read(min(left, BLOCK_FRAMES), dtype=dtype, always_2d=True)):

@@ -27,8 +27,11 @@ class Forward:
         """Forget what lies before a frame, which is where reading goes on."""
         self._since = self._at = frame
         self._forget()
-        if frame > self._end and self.format not in INEXACT:
+        if frame > self._end and self.format not in INEXACT and self._file.seekable():
             self._end = self._file.seek(frame)
+
+    def seekable(self) -> bool:
+        return True
 
     def tell(self) -> int:
         return self._at

@@ -144,8 +144,8 @@ def read_table(
 
     Cells are apart by commas, semicolons or tabs, whichever give the header the required columns. Among tabs a quote is
     a quote, unless a cell stands in quotes as a whole. A cell of several lines is read with ``multiline`` alone: in a
-    table that others wrote it is a quote that was never closed, and all rows up to the next one. ``aliases`` are
-    further names of columns, each for one that the header lacks.
+    table that others wrote it is a quote that was never closed, and all rows up to the next one. Rows whose cells are
+    all empty are none. ``aliases`` are further names of columns, each for one that the header lacks.
 
     Raises InputError if it cannot be read, a required column is missing, a row has more or fewer cells than the
     header, a quote is not closed in its line, or there is no row.
@@ -160,6 +160,8 @@ def read_table(
     _check_header(path, header, required)
     rows = []
     for line, cells in records:
+        if not any(map(str.strip, cells)):  # what spreadsheets write below and between
+            continue
         if len(cells) != len(header):
             raise InputError(f"{path}, line {line}: has more or fewer cells than the header's {len(header)}")
         rows.append(Row(line, dict(zip(header, cells, strict=True))))
@@ -237,6 +239,10 @@ def _quoted_cells(path: Path, lines: list[str], delimiter: str, multiline: bool)
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            if first == 1 and not multiline:
+                raise InputError(
+                    f"{path}, line 1: no header, expected names of columns apart by commas, semicolons or tabs"
+                ) from None
             if any('"' in line for line in lines[first - 1 : reader.line_num]):
                 raise _open_quote(path, first) from None
             raise InputError(f"{path}, line {first}: not a readable table ({error})") from None
@@ -260,8 +266,8 @@ def _check_header(path: Path, names: Sequence[str], required: Iterable[str]) -> 
     if missing:
         there = ", ".join(name if name.isprintable() else ascii(name) for name in names)
         raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{there}]")
-    if len(set(names)) < len(names):
-        double = next(column for column in names if names.count(column) > 1)
+    double = next((column for column in names if column and names.count(column) > 1), None)
+    if double is not None:
         raise InputError(f"{path}, line 1: has the column {double!r} twice")
 
 

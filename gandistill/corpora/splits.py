@@ -84,7 +84,8 @@ def speaker_independent(entries: list[Entry], fold: int, seed: int) -> list[Entr
     draws them; folds are numbered by the first group they hold.
 
     Where a part of some fold lacks a class so, as few utterances as can be change their fold until every part of every
-    fold has every class. Where no folds can have that, the parts of this one are made so, if groups or at least
+    fold has every class: one deal for all folds, which test each speaker once, so that a fold may change that needed
+    nothing but gives. Where no folds can have that, the parts of this one are made so, if groups or at least
     speakers allow it: then its test part may share speakers with another fold's. What cannot be had is said.
 
     Raises InputError if an utterance has no speaker, there are fewer than three speakers, or no such fold.
