@@ -64,9 +64,9 @@ def prepare(
     for the protocol ``custom``. Of a corpus of one's own ``columns`` maps our column names to its own, ``name`` and
     ``licence`` say what it is called and under which terms it may be used; of a database in audformat ``tables`` say
     which utterances, and their ``column`` (none: ``emotion``) which classes. ``channel`` (1 is the first) is the one of
-    all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left out, by their
-    names in the corpus, before a protocol merges any; each is a class, or several with commas between. With ``skip_bad`` unusable audio goes to ``quarantine.csv`` beside
-    the manifest and is left out.
+    all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left out, by their names in
+    the corpus, before a protocol merges any; each is a class, or several with commas between. With ``skip_bad``
+    unusable audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
     listed), or a speaker (unless naming speakers is what the protocol is for) or the same audio is in both train and
