@@ -49,7 +49,7 @@ DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
-CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic or tabular."
+CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic, tabular or audformat."
 HEADS = "superb, attentive, cnn-attention, tdnn, cnn, cnn6, resnet9 or vgg15; 'gandistill heads' says what each sees."
 METHODS = (
     "random, random-oversampled, real-recentred, real-designed, herding, k-centre, pooled, class-gaussian or "
@@ -179,13 +179,18 @@ def prepare(
     columns: Annotated[
         list[str] | None, typer.Option(help="Columns of a tabular corpus: emotion=label,path=file; may be repeated.")
     ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="Table of a database in audformat; may be repeated, one for each split.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Its column of classes; none: emotion.")] = None,
     channel: Annotated[
         int | None, typer.Option(min=1, help="Channel to hear of every file; none: their average.")
     ] = None,
     labels: Annotated[
-        list[str] | None, typer.Option(help="Classes of the corpus that stay: a,b; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Classes that stay, by the corpus's own names, before a protocol merges any: a,b."),
     ] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Classes of the corpus that go: a,b; may be repeated.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Classes that go, named likewise; may be repeated.")] = None,
     name: Annotated[str | None, typer.Option(help="What a tabular corpus is called.")] = None,
     licence: Annotated[
         str | None, typer.Option(help="Of a tabular corpus, such as 'CC BY 4.0'; push needs one.")
@@ -193,7 +198,8 @@ def prepare(
 ) -> None:
     """Read a corpus and write its manifest, after checking all its audio.
 
-    The corpus is split by a named protocol. A corpus of your own is a CSV file: tabular.
+    The corpus is split by a named protocol. A corpus of your own is a CSV file: tabular; or a folder in audformat,
+    which needs 'pip install gandistill[audformat]'.
     """
     from gandistill.corpora import prepare
 
@@ -208,6 +214,8 @@ def prepare(
         skip_bad=skip_bad,
         partition=partition,
         columns=_columns(columns),
+        tables=table or (),
+        column=column,
         channel=channel,
         labels=labels or (),
         drop=drop or (),

@@ -28,6 +28,7 @@ from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank, BankConfig
+from gandistill.metrics import say_absent
 from gandistill.numerics import one_thread
 from gandistill.run import CONFIG
 
@@ -165,6 +166,7 @@ class Bench:
     def judge(self, rows: Sequence[Row], *heads: str) -> None:
         """UAR on the test part of heads trained on each row's set, a draw and a head a seed; each is said at once."""
         test = self.whole.part("test")
+        say_absent(test.targets, test.labels, "test")
         for row in track(rows, "judging", len(rows), unit="sets"):
             for head in heads:
                 found = utility(row.name, row.make, test, (head,), HEADS[head], row.ppc, self.work / "judged")

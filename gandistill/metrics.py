@@ -1,10 +1,12 @@
-"""What a recogniser is judged by. Pure functions of integer labels and a confusion matrix.
+"""What a recogniser is judged by: functions of integer labels and a confusion matrix.
 
 N utterances, C classes. ``confusion[i, j]`` counts utterances of class i recognised as class j.
 """
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gandistill.console import say
 
 
 def confusion_matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
@@ -37,3 +39,15 @@ def scores(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 def accuracy(confusion: NDArray[np.int64]) -> float:
     """Share of utterances recognised rightly, in 0..1."""
     return float(np.trace(confusion) / confusion.sum())
+
+
+def uar_without(targets: NDArray[np.int64], labels: list[str]) -> dict[str, list[str]]:
+    """``uar_without``, the classes that no utterance has of class numbers [N]; nothing where all classes occur."""
+    absent = [label for c, label in enumerate(labels) if c not in targets]
+    return {"uar_without": absent} if absent else {}
+
+
+def say_absent(targets: NDArray[np.int64], labels: list[str], split: str) -> None:
+    """Say which classes a split lacks, by the class numbers [N] of its utterances."""
+    for absent in uar_without(targets, labels).values():
+        say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")

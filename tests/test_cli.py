@@ -26,8 +26,8 @@ ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes" / "ravdess"
 LABELS = ["angry", "happy", "neutral", "sad"]
 COMMANDS = {
-    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --channel --labels --drop "
-    "--name --licence",
+    "prepare": "--protocol --fold --seed --out --skip-bad --partition --columns --table --column --channel "
+    "--labels --drop --name --licence",
     "audit": "manifest",
     "extract": "--upstream --config --set --out --skip-bad --device --dry-run",
     "bank": "--config --set --out --device --dry-run",

@@ -172,4 +172,4 @@ def test_the_terms_of_a_corpus_of_ones_own(server: Hub, tmp_path: Path):
     assert (facts["corpus"], facts["licence"]) == ("Mine", "CC BY 4.0")
     done = run("prepare", "ravdess", tmp_path, "--licence", "CC0 1.0", "--out", tmp_path / "m.csv")
     assert done.code == 2
-    assert done.err == "gandistill: A name and a licence can be given for a tabular corpus, not for ravdess\n"
+    assert done.err == "gandistill: A name and a licence can be given for tabular and audformat, not for ravdess\n"

@@ -3,10 +3,11 @@
 import hashlib
 import math
 import os
+import re
 import struct
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,16 +22,22 @@ from numpy.typing import NDArray
 
 from gandistill.console import say, track
 from gandistill.corpora.containers import CHECKED, OFF, Patched, may_follow, samples_of, says_length
+from gandistill.corpora.forward import Forward
 from gandistill.corpora.manifest import Entry, read_table, write_table
 from gandistill.corpora.mpg123 import quiet
 from gandistill.errors import InputError
 
+File = soundfile.SoundFile | Forward
 SAMPLE_RATE = 16_000
 SUFFIXES = (".wav", ".flac", ".rf64", ".w64", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".sph", ".ogg", ".oga")
 SUFFIXES += (".opus", ".mp3")
 """Of audio that is read, the best first: of one recording in several encodings that is the one."""
 OTHER_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".webm", ".ac3", ".ape", ".wv", ".mka")
 """Of audio that is not."""
+OTHER_STARTS = (b"....ftyp", b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"MAC ", b"wvpk", b"\x0bw", b"\xff[\xf1\xf9]")
+"""Patterns of how such files begin: MP4, Matroska, Windows Media, AMR, Monkey's Audio, WavPack, AC-3, AAC."""
+MALFORMED = 3
+"""libsndfile's number for a file of a kind that it reads which is damaged."""
 SHORTEST_SECONDS = 0.025
 RATES = (1_000, 384_000)
 """Sample rates in Hz that a speech recording can have; beyond them the header is damaged."""
@@ -57,6 +64,7 @@ class Reason(StrEnum):
     EMPTY = "empty file"
     HEADER_ONLY = "header only, no samples"
     NOT_AUDIO = "not audio"
+    OTHER_KIND = "audio of a kind that is not read"
     LFS_POINTER = "a Git LFS pointer, not the audio"
     CONTAINER = "a container whose length cannot be checked"
     TRUNCATED = "truncated or damaged"
@@ -84,6 +92,10 @@ class Note(StrEnum):
     APART = "have channels that differ much, which are averaged (--channel 1 takes one alone)"
 
 
+MENDED = (Note.UNCLOSED, Note.MISSIZED, Note.DEAD)
+"""What was put right, as the last of the notes is not."""
+
+
 class AudioError(InputError):
     """An audio file that cannot be used: its ``path``, the ``reason``, and ``detail`` where there is more to say."""
 
@@ -99,6 +111,14 @@ class AudioError(InputError):
     def why(self) -> str:
         """Reason and detail, without the path."""
         return f"{self.reason} ({self.detail})" if self.detail else str(self.reason)
+
+    def of(self, entry: Entry) -> "AudioError":
+        """The same error, which says where in its file the utterance lies if it is a segment of it."""
+        if entry.segment is None:
+            return self
+        return AudioError(
+            self.path, self.reason, ", ".join(filter(None, (self.detail, f"of {entry.id!r}, {entry.segment}")))
+        )
 
 
 def too_short(path: Path, samples: int, least: int) -> AudioError:
@@ -133,11 +153,7 @@ def stream(
     """
     notes = [] if notes is None else notes
     with _opened(path, notes) as file:
-        rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
-        place = _place(path, file, start, end)
-        heard = _heard(path, file, place, channel, notes)
-        blocks = _checked(path, _decoded(path, file, place, heard), rate, step)
-        yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
+        yield from _excerpt(path, file, _place(path, file, start, end), channel, notes)
 
 
 def load_utterance(entry: Entry) -> NDArray[np.float32]:
@@ -150,10 +166,47 @@ def stream_utterance(entry: Entry, notes: list[Note] | None = None) -> Iterator[
     try:
         yield from stream(entry.path, entry.channel, notes, entry.start, entry.end)
     except AudioError as error:
+        raise error.of(entry) from None
+
+
+def load_segments(entries: Iterable[Entry]) -> Iterator[tuple[Entry, NDArray[np.float32] | AudioError, list[Note]]]:
+    """``load_utterance`` of segments of one file, by their starts, with what should be known of it.
+
+    The file is decoded once for all of them; in memory is one at a time, and what others have of its seconds.
+    """
+    segments, notes = sorted(entries, key=lambda entry: entry.start or 0.0), list[Note]()
+    try:
+        with _opened(segments[0].path, notes) as file:
+            forward = Forward(file)
+            for entry in segments:
+                said = [*notes]
+                yield entry, _segment(forward, entry, said), said
+    except AudioError as error:  # of opening it: what is wrong with one segment is its own
+        yield from ((entry, error.of(entry), []) for entry in segments)
+
+
+def together(entries: Sequence[Entry]) -> list[list[int]]:
+    """Numbers of the utterances that are decoded together: segments of one file, each other one alone."""
+    groups = defaultdict[Path | int, list[int]](list)
+    for number, entry in enumerate(entries):
+        groups[number if entry.segment is None else entry.path].append(number)
+    return list(groups.values())
+
+
+def loaders(entries: Sequence[Entry]) -> Iterator[Callable[[], NDArray[np.float32]]]:
+    """What gives the samples of each utterance, in order; segments are decoded as the first of their file is reached.
+
+    What it gives raises AudioError.
+    """
+    group_of = {number: group for group in together(entries) for number in group}
+    held = dict[str, NDArray[np.float32] | AudioError]()
+    for number, entry in enumerate(entries):
         if entry.segment is None:
-            raise
-        detail = ", ".join(filter(None, (error.detail, f"of {entry.id!r}, {entry.segment}")))
-        raise AudioError(error.path, error.reason, detail) from None
+            yield partial(load_utterance, entry)
+            continue
+        if entry.id not in held:
+            held |= {other.id: found for other, found, _ in load_segments(entries[n] for n in group_of[number])}
+        yield partial(_given, held.pop(entry.id))
 
 
 @dataclass(frozen=True)
@@ -168,14 +221,9 @@ class Sound:
     silent: float
 
 
-def listen(entry: Entry) -> Sound:
-    """What an utterance sounds like; silent are its 20 ms whose samples all lie below -60 dBFS. Raises AudioError."""
-    with _opened(entry.path, []) as file:
-        rate, channels = file.samplerate, file.channels
-    samples = load_utterance(entry)
-    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
-    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
-    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
+def listen(entries: Sequence[Entry]) -> list[Sound | AudioError]:
+    """What utterances sound like, or what is wrong with them: silent are 20 ms whose samples all lie below -60 dBFS."""
+    return [_listen(entry, load) for entry, load in zip(entries, loaders(entries), strict=True)]
 
 
 def promised_seconds(path: Path) -> float:
@@ -193,11 +241,15 @@ def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioE
     Both in the manifest's order. An entry that says a duration must not differ from its file by more than
     ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz. What should be known of usable files is said.
     """
+    groups, verdicts = together(entries), dict[int, tuple[Entry | AudioError, list[Note]]]()
     with ThreadPool(os.cpu_count()) as pool:
-        judged = list(
-            track(pool.imap(partial(_judge, least=least), entries), "Checking audio", len(entries), unit="files")
+        found = pool.imap(partial(_judge, least=least), ([entries[n] for n in group] for group in groups))
+        numbered = (
+            pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)
         )
-    good = [result for result, _ in judged if isinstance(result, Entry)]
+        verdicts.update(track(numbered, "Checking audio", len(entries), unit="files"))
+    judged = [verdicts[number] for number in range(len(entries))]
+    good = [replace(e, mended=any(note in MENDED for note in notes)) for e, notes in judged if isinstance(e, Entry)]
     for note in Note:
         noted = [result.path for result, notes in judged if isinstance(result, Entry) and note in notes]
         if noted:
@@ -231,21 +283,71 @@ def check(entries: list[Entry], skip_bad: bool, quarantine: Path, least: int = 1
     return good
 
 
-def _judge(entry: Entry, least: int) -> tuple[Entry | AudioError, list[Note]]:
-    notes, samples, sound = list[Note](), 0, hashlib.sha256()
+def _listen(entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Sound | AudioError:
     try:
-        for block in stream_utterance(entry, notes):
+        samples = load()
+        with _opened(entry.path, []) as file:
+            rate, channels = file.samplerate, file.channels
+    except AudioError as error:
+        return error
+    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
+    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
+    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
+
+
+def _judge(entries: Sequence[Entry], least: int) -> list[tuple[Entry | AudioError, list[Note]]]:
+    """A verdict on an utterance, or on segments of one file, and what should be known of the file."""
+    if entries[0].segment is None:
+        notes = list[Note]()
+        return [(_verdict(entry, stream_utterance(entry, notes), least), notes) for entry in entries]
+    judged = {
+        entry.id: (found if isinstance(found, AudioError) else _verdict(entry, [found], least), notes)
+        for entry, found, notes in load_segments(entries)
+    }
+    return [judged[entry.id] for entry in entries]
+
+
+def _verdict(entry: Entry, blocks: Iterable[NDArray[np.float32]], least: int) -> Entry | AudioError:
+    """The utterance with its duration and the hash of its sound, by its samples in blocks, or what is wrong with it."""
+    samples, sound = 0, hashlib.sha256()
+    try:
+        for block in blocks:
             samples += len(block)
             sound.update(block.tobytes())
     except AudioError as error:
-        return error, notes
+        return error
     if samples < least:
-        return too_short(entry.path, samples, least), notes
+        return too_short(entry.path, samples, least).of(entry)
     seconds = samples / SAMPLE_RATE
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
-        return AudioError(entry.path, Reason.DURATION, detail), notes
-    return replace(entry, duration=seconds, sound=sound.hexdigest()), notes
+        return AudioError(entry.path, Reason.DURATION, detail).of(entry)
+    return replace(entry, duration=seconds, sound=sound.hexdigest())
+
+
+def _segment(file: Forward, entry: Entry, notes: list[Note]) -> NDArray[np.float32] | AudioError:
+    try:
+        place = _place(entry.path, file, entry.start, entry.end)
+        file.since(place.start)
+        return np.concatenate([*_excerpt(entry.path, file, place, entry.channel, notes)])
+    except AudioError as error:
+        return error.of(entry)
+
+
+def _given(found: NDArray[np.float32] | AudioError) -> NDArray[np.float32]:
+    if isinstance(found, AudioError):
+        raise found
+    return found
+
+
+def _excerpt(
+    path: Path, file: File, place: range, channel: int | None, notes: list[Note]
+) -> Iterator[NDArray[np.float32]]:
+    """Frames of an open file as blocks [samples], mono, 16 kHz. Raises AudioError."""
+    rate, step = file.samplerate, STEPS.get(file.subtype, 0.0)
+    heard = _heard(path, file, place, channel, notes)
+    blocks = _checked(path, _decoded(path, file, place, heard), rate, step)
+    yield from blocks if rate == SAMPLE_RATE else _resampled(blocks, rate)
 
 
 def _check_header(path: Path) -> None:
@@ -256,6 +358,8 @@ def _check_header(path: Path) -> None:
             raise AudioError(path, Reason.EMPTY)
         if start == LFS_POINTER:
             raise AudioError(path, Reason.LFS_POINTER, "'git lfs pull' fetches it")
+        if any(re.match(pattern, start, re.DOTALL) for pattern in OTHER_STARTS):
+            raise AudioError(path, Reason.OTHER_KIND, "convert it to WAV or FLAC")
         if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
             _check_wav(path, file)
         elif start[:4] == b"fLaC":
@@ -356,14 +460,15 @@ def _opened(path: Path, notes: list[Note]) -> Iterator[soundfile.SoundFile]:
         except ValueError as error:  # a name that no file can have, such as one with a NUL
             raise AudioError(path, Reason.UNREADABLE, str(error)) from None
         except soundfile.LibsndfileError as error:
-            raise AudioError(path, Reason.NOT_AUDIO, _plain(error)) from None
+            reason = Reason.TRUNCATED if error.code == MALFORMED else Reason.NOT_AUDIO
+            raise AudioError(path, reason, _plain(error)) from None
         if file.format not in CHECKED:
             raise AudioError(path, Reason.CONTAINER, f"{file.format}: convert it to WAV or FLAC")
         _check_rate(path, file.samplerate)
         yield file
 
 
-def _place(path: Path, file: soundfile.SoundFile, start: float | None, end: float | None) -> range:
+def _place(path: Path, file: File, start: float | None, end: float | None) -> range:
     """The frames of a file from second ``start`` to second ``end``; an end that was rounded up is the file's."""
     if start is None and end is None:
         return range(file.frames)
@@ -376,7 +481,7 @@ def _place(path: Path, file: soundfile.SoundFile, start: float | None, end: floa
     return range(first, last)
 
 
-def _heard(path: Path, file: soundfile.SoundFile, place: range, channel: int | None, notes: list[Note]) -> list[int]:
+def _heard(path: Path, file: File, place: range, channel: int | None, notes: list[Note]) -> list[int]:
     """The channels, from 0, whose average is heard: the one asked for, or all but those that hold one value.
 
     A channel of zeros stays, so that a voice panned to one side keeps its level. Raises AudioError for a channel that
@@ -412,9 +517,11 @@ def _heard(path: Path, file: soundfile.SoundFile, place: range, channel: int | N
     return live
 
 
-def _blocks(file: soundfile.SoundFile, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
+def _blocks(file: File, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
     """Blocks [frames, channels] of a place in a file."""
-    if file.tell() != place.start:
+    if not file.seekable():  # GSM 6.10 in WAV, which is mono: never looked at twice
+        file.read(place.start)
+    elif file.tell() != place.start:
         file.seek(place.start)
     left = len(place) if place.stop < file.frames else sys.maxsize  # a header may promise less than there is
     while left > 0 and len(block := file.read(min(left, BLOCK_FRAMES), dtype=dtype, always_2d=True)):
@@ -422,7 +529,7 @@ def _blocks(file: soundfile.SoundFile, place: range, dtype: Literal["float32", "
         yield block
 
 
-def _decoded(path: Path, file: soundfile.SoundFile, place: range, heard: list[int]) -> Iterator[NDArray[np.float32]]:
+def _decoded(path: Path, file: File, place: range, heard: list[int]) -> Iterator[NDArray[np.float32]]:
     """Blocks [samples] of the average of these channels, from 0.
 
     A header may promise any size, so it is believed only once that many samples were there.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, listen
+from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, listen, together
 from gandistill.corpora.manifest import SPLITS, Entry
 
 if TYPE_CHECKING:
@@ -98,18 +98,17 @@ class Health:
 def health(entries: Sequence[Entry]) -> Health:
     """Listen to every clip."""
     with ThreadPool(os.cpu_count()) as pool:
-        sounds = list(track(pool.imap(_heard, entries), "Listening", len(entries), unit="files"))
+        groups = together(entries)
+        found = pool.imap(listen, ([entries[n] for n in group] for group in groups))
+        numbered = (
+            pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)
+        )
+        heard = dict(track(numbered, "Listening", len(entries), unit="files"))
+    sounds = [heard[number] for number in range(len(entries))]
     pairs = zip(entries, sounds, strict=True)
     usable = [(replace(entry, sound=sound.hash), sound) for entry, sound in pairs if isinstance(sound, Sound)]
     errors = [sound for sound in sounds if isinstance(sound, AudioError)]
     return Health([entry for entry, _ in usable], [sound for _, sound in usable], errors)
-
-
-def _heard(entry: Entry) -> Sound | AudioError:
-    try:
-        return listen(entry)
-    except AudioError as error:
-        return error
 
 
 def decibels(amplitude: float) -> float:

@@ -32,7 +32,8 @@ class Entry:
 
     ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
     heard from second ``start`` of the file to second ``end``; None for the file's own start and end. ``sound`` is the
-    hash of its samples, mono at 16 kHz, once they were decoded; no manifest holds it.
+    hash of its samples, mono at 16 kHz, once they were decoded, ``mended`` whether its file had to be put right; no
+    manifest holds these.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Entry:
     start: float | None = None
     end: float | None = None
     sound: str = field(default="", compare=False)
+    mended: bool = field(default=False, compare=False)
 
     @property
     def excerpt(self) -> tuple[str, ...]:
@@ -142,8 +144,8 @@ def read_table(
 
     Cells are apart by commas, semicolons or tabs, whichever give the header the required columns. Among tabs a quote is
     a quote, unless a cell stands in quotes as a whole. A cell of several lines is read with ``multiline`` alone: in a
-    table that others wrote it is a quote that was never closed, and all rows up to the next one. ``aliases`` are
-    further names of columns, each for one that the header lacks.
+    table that others wrote it is a quote that was never closed, and all rows up to the next one. Rows whose cells are
+    all empty are none. ``aliases`` are further names of columns, each for one that the header lacks.
 
     Raises InputError if it cannot be read, a required column is missing, a row has more or fewer cells than the
     header, a quote is not closed in its line, or there is no row.
@@ -158,6 +160,8 @@ def read_table(
     _check_header(path, header, required)
     rows = []
     for line, cells in records:
+        if not any(map(str.strip, cells)):  # what spreadsheets write below and between
+            continue
         if len(cells) != len(header):
             raise InputError(f"{path}, line {line}: has more or fewer cells than the header's {len(header)}")
         rows.append(Row(line, dict(zip(header, cells, strict=True))))
@@ -235,6 +239,10 @@ def _quoted_cells(path: Path, lines: list[str], delimiter: str, multiline: bool)
         try:
             cells = next(reader, None)
         except csv.Error as error:
+            if first == 1 and not multiline:
+                raise InputError(
+                    f"{path}, line 1: no header, expected names of columns apart by commas, semicolons or tabs"
+                ) from None
             if any('"' in line for line in lines[first - 1 : reader.line_num]):
                 raise _open_quote(path, first) from None
             raise InputError(f"{path}, line {first}: not a readable table ({error})") from None
@@ -258,8 +266,8 @@ def _check_header(path: Path, names: Sequence[str], required: Iterable[str]) -> 
     if missing:
         there = ", ".join(name if name.isprintable() else ascii(name) for name in names)
         raise InputError(f"{path}, line 1: lacks the columns [{', '.join(missing)}], it has [{there}]")
-    if len(set(names)) < len(names):
-        double = next(column for column in names if names.count(column) > 1)
+    double = next((column for column in names if column and names.count(column) > 1), None)
+    if double is not None:
         raise InputError(f"{path}, line 1: has the column {double!r} twice")
 
 

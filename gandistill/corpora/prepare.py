@@ -15,6 +15,9 @@ from gandistill.corpora.manifest import Entry, origin_path, write_manifest
 from gandistill.corpora.tree import audio_files
 from gandistill.errors import InputError, choices
 
+AUDFORMAT = "audformat"
+OWN = ("tabular", AUDFORMAT)
+"""Corpora of the user's own, whose columns may be called otherwise."""
 READERS = (
     "ravdess",
     "nemo",
@@ -25,6 +28,7 @@ READERS = (
     "cremad",
     "voxceleb1",
     "tabular",
+    AUDFORMAT,
     "synthetic",
 )
 """The corpora: each is a module of this package with ``read``, ``NAME`` and ``LICENCE``, imported when it is asked."""
@@ -45,6 +49,8 @@ def prepare(
     skip_bad: bool = False,
     partition: Path | None = None,
     columns: dict[str, str] | None = None,
+    tables: Sequence[str] = (),
+    column: str | None = None,
     channel: int | None = None,
     labels: Sequence[str] = (),
     drop: Sequence[str] = (),
@@ -55,21 +61,20 @@ def prepare(
 
     Without a ``protocol`` the split column is empty; with one, no ``fold`` means fold 1. With ``merge_dev`` dev
     trains too, as for the test results of the trajectory-matching and self-distillation papers. ``partition`` is a CSV
-    for the protocol ``custom``. Of a tabular corpus ``columns`` maps our column names to its own, ``name`` and
-    ``licence`` say what it is called and under which terms it may be used. ``channel`` (1 is the first) is the one of
-    all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left out, before the split;
-    each is a class, or several with commas between. With ``skip_bad`` unusable audio goes to ``quarantine.csv`` beside
-    the manifest and is left out.
+    for the protocol ``custom``. Of a corpus of one's own ``columns`` maps our column names to its own, ``name`` and
+    ``licence`` say what it is called and under which terms it may be used; of a database in audformat ``tables`` say
+    which utterances, and their ``column`` (none: ``emotion``) which classes. ``channel`` (1 is the first) is the one of
+    all files that is heard. Of the corpus's classes ``labels`` are kept alone, or ``drop`` left out, by their names in
+    the corpus, before a protocol merges any; each is a class, or several with commas between. With ``skip_bad``
+    unusable audio goes to ``quarantine.csv`` beside the manifest and is left out.
 
     Raises InputError, before anything is written, if something given is wrong, any audio is unusable (all of it is
     listed), or a speaker (unless naming speakers is what the protocol is for) or the same audio is in both train and
     test.
     """
     reader = _reader(corpus)
-    if columns and corpus != "tabular":
-        raise InputError(f"Column names can be given for a tabular corpus, not for {corpus}")
-    if (name or licence) and corpus != "tabular":
-        raise InputError(f"A name and a licence can be given for a tabular corpus, not for {corpus}")
+    _check_own(corpus, {"Column names": columns, "A name and a licence": name or licence}, OWN)
+    _check_own(corpus, {"Tables and their column": tables or column}, (AUDFORMAT,))
     if partition is not None and protocol != splits.CUSTOM:
         raise InputError(f"A partition file goes with the protocol {splits.CUSTOM}, not with {protocol or 'none'}")
     if fold is not None and protocol is None:
@@ -81,7 +86,10 @@ def prepare(
     fold = 1 if fold is None else fold
     _check_out(out, (root, partition))
 
-    entries = reader.read(root, columns) if columns else reader.read(root)
+    if corpus == AUDFORMAT:
+        entries = reader.read(root, tables, column, columns)
+    else:
+        entries = reader.read(root, columns) if columns else reader.read(root)
     if partition is not None:
         entries = splits.with_partition(entries, partition)
     entries = entries if channel is None else _heard(entries, channel)
@@ -99,13 +107,13 @@ def prepare(
     say(str(report))
     splits.check(usable, report, protocol)
 
-    if root.is_dir():
-        say(_account(audio_files(root), entries, wanted, kept, usable))
+    say(_account(_folders(root, entries), entries, wanted, kept, usable))
     write_manifest(out, usable)
     left_out = {"protocol": _missing(wanted, kept), "bad audio": _missing(kept, usable)}
     if labels or drop:
         left_out = {"classes": _missing(entries, wanted)} | left_out
-    origin = {"corpus": name or reader.NAME, "licence": licence or reader.LICENCE}
+    known = reader.origin(root) if corpus == AUDFORMAT else (reader.NAME, reader.LICENCE)
+    origin = {"corpus": name or known[0], "licence": licence or known[1]}
     if protocol is not None:
         origin |= {"protocol": protocol, "fold": fold, "seed": seed} | (DEV_MERGED if merge_dev else {})
     artifacts.write_json(origin_path(out), origin | {"utterances": len(usable), "left_out": left_out})
@@ -119,6 +127,13 @@ def _reader(corpus: str) -> Any:
     if corpus not in READERS:
         raise choices("corpus", corpus, READERS)
     return import_module(f"gandistill.corpora.{corpus}")
+
+
+def _check_own(corpus: str, given: dict[str, Any], corpora: tuple[str, ...]) -> None:
+    """Raise InputError if anything is given that goes with other corpora."""
+    for what, value in given.items():
+        if value and corpus not in corpora:
+            raise InputError(f"{what} can be given for {' and '.join(corpora)}, not for {corpus}")
 
 
 def _check_out(out: Path, sources: tuple[Path | None, ...]) -> None:
@@ -163,7 +178,8 @@ def _classes(known: Collection[str], given: Sequence[str], option: str) -> set[s
     for value in given:
         for name in [value] if value in known else map(str.strip, value.split(",")):
             if name not in known:
-                raise choices(f"class in {option}", name, sorted(known))
+                named = ", as the corpus names them before a protocol merges or renames any"
+                raise InputError(f"{choices(f'class in {option}', name, sorted(known))}{named}")
             found.add(name)
     return found
 
@@ -174,14 +190,41 @@ def _say_unsplit(entries: list[Entry]) -> None:
     say(f"{why} (the protocol {splits.CUSTOM} uses the corpus's own split)" if brought else why)
 
 
-def _account(there: list[Path], *stages: list[Entry]) -> str:
-    """Where every audio file went, by what the reader found, the classes, the protocol and the audio's check left."""
-    named, wanted, asked, read = ({entry.path for entry in some} for some in stages)
-    parts = [("read", read), ("refused", asked - read), ("left out by the protocol", wanted - asked)]
-    if wanted != named:
-        parts.append(("of classes that are left out", named - wanted))
-    counts = ", ".join(f"{len(files)} {what}" for what, files in parts)
-    return f"Of {len(there)} audio files on disk {counts}, {len(set(there) - named)} left aside by the reader"
+def _folders(root: Path, entries: list[Entry]) -> list[Path]:
+    """Where a corpus lies: its folder; of a table the folder that holds all its files, or those that hold any."""
+    if root.is_dir():
+        return [root]
+    folders = {entry.path.absolute().parent for entry in entries}
+    above = Path(os.path.commonpath(folders))
+    return [above] if above.is_relative_to(root.absolute().parent) else sorted(folders)
+
+
+def _account(folders: list[Path], *stages: list[Entry]) -> str:
+    """Where every audio file below the folders went, as the reader, classes, protocol and the audio's check left it.
+
+    A file counts once, whatever its names and its utterances, of which one that is read is enough.
+    """
+    there = {_real(file) for folder in folders if folder.is_dir() for file in audio_files(folder)}
+    named, wanted, asked, read = ({_real(entry.path) for entry in some} for some in stages)
+    mended = {_real(entry.path) for entry in stages[-1] if entry.mended}
+    parts = [
+        ("read as they are", read - mended),
+        ("put right and read", mended),
+        ("refused", asked - read),
+        ("left out by the protocol", wanted - asked),
+        *([("of classes that are left out", named - wanted)] if wanted != named else []),
+        ("left aside by the reader", there - named),
+    ]
+    counts = ", ".join(f"{len(files & there)} {what}" for what, files in parts)
+    gone = len(named - there)
+    return f"Of {len(there)} audio files on disk {counts}" + (f"; {gone} more are named and not there" if gone else "")
+
+
+def _real(path: Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except ValueError:  # a name that no file can have
+        return str(path)
 
 
 def _missing(before: list[Entry], after: list[Entry]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections import Counter, defaultdict
+from shlex import quote
 
 from gandistill.console import say
 from gandistill.corpora.manifest import Entry
@@ -11,10 +12,14 @@ from gandistill.errors import InputError
 SHOWN = 5
 """Names, or pairs of them, that a line gives."""
 LEADING_ZEROS = re.compile(r"(?<![\d.])0+(?=\d)")
+WHOLE = re.compile(r"(\d+)\.0+")
+"""A whole number that a program wrote as another, ``1.0``."""
+NO_LABELS = ("nan", "none", "null", "<na>", "n/a", "na", "nat", "-", "?")
+"""What tables hold where there is no label."""
 
 
 def spelled_alike(names: Counter[str]) -> list[list[str]]:
-    """Names that differ in case, spaces, leading zeros or Unicode form alone, in groups; the most frequent first."""
+    """Names that differ in case, spaces, leading zeros, ``.0`` or Unicode form alone, the most frequent first."""
     groups = defaultdict[str, list[str]](list)
     for name in sorted(names, key=lambda name: (-names[name], name)):
         groups[_plain(name)].append(name)
@@ -24,6 +29,7 @@ def spelled_alike(names: Counter[str]) -> list[list[str]]:
 def check_spellings(entries: list[Entry], known_speakers: bool = False) -> None:
     """Say in one line each which labels, and which speakers, are spelled in more than one way, and how to merge them.
 
+    Labels that look like none are said too.
     Raises InputError if a speaker is in both train and test under two spellings, unless naming speakers is the
     protocol's task (``known_speakers``).
     """
@@ -34,6 +40,9 @@ def check_spellings(entries: list[Entry], known_speakers: bool = False) -> None:
     for what, groups in (("classes", labels), ("speakers", speakers)):
         if groups:
             say(f"Perhaps one, but counted apart by their spelling are the {what} {_rules(groups)}")
+    if unlabelled := sorted({entry.emotion for entry in entries if entry.emotion.strip().lower() in NO_LABELS}):
+        drops = " ".join(f"--drop {quote(name)}" for name in unlabelled)
+        say(f"Perhaps no classes are [{', '.join(unlabelled)}]: {drops} leaves their utterances out")
 
 
 def _check_apart(entries: list[Entry], groups: list[list[str]]) -> None:
@@ -56,7 +65,8 @@ def _rules(groups: list[list[str]]) -> str:
 
 def _plain(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return LEADING_ZEROS.sub("", "".join(folded.split()))
+    plain = LEADING_ZEROS.sub("", "".join(folded.split()))
+    return whole[1] if (whole := WHOLE.fullmatch(plain)) else plain
 
 
 def _shown(group: list[str]) -> list[str]:

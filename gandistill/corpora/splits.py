@@ -20,13 +20,15 @@ from gandistill.corpora.audio import SUFFIXES
 from gandistill.corpora.copies import check_copies
 from gandistill.corpora.deals import complete, lacking
 from gandistill.corpora.folders import same_form
-from gandistill.corpora.manifest import SPLITS, Entry, read_table
+from gandistill.corpora.manifest import SPLITS, Entry, Row, read_table, seconds_in
 from gandistill.corpora.spellings import check_spellings
 from gandistill.errors import InputError, choices
 
 Split = Callable[[list[Entry], int, int], list[Entry]]
 T = TypeVar("T")
 CUSTOM = "custom"
+SAME_START = 5e-4
+"""Seconds by which tables may differ that round to the millisecond."""
 MOST_FOLDS = 5
 DYAD_SESSIONS = ((1, 2, 3), (4, 5), (6, 7), (8, 9), (10, 11, 12))
 """The dyads (actors 1 and 2, 3 and 4, ...) of RAVDESS that play each of IEMOCAP's five sessions."""
@@ -82,7 +84,8 @@ def speaker_independent(entries: list[Entry], fold: int, seed: int) -> list[Entr
     draws them; folds are numbered by the first group they hold.
 
     Where a part of some fold lacks a class so, as few utterances as can be change their fold until every part of every
-    fold has every class. Where no folds can have that, the parts of this one are made so, if groups or at least
+    fold has every class: one deal for all folds, which test each speaker once, so that a fold may change that needed
+    nothing but gives. Where no folds can have that, the parts of this one are made so, if groups or at least
     speakers allow it: then its test part may share speakers with another fold's. What cannot be had is said.
 
     Raises InputError if an utterance has no speaker, there are fewer than three speakers, or no such fold.
@@ -156,9 +159,10 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
     """The utterances with the split that a CSV gives them, empty where it gives none.
 
     Its columns are ``split`` and one of ``id``, ``path`` and ``file``; an utterance is found by its id, its file's
-    name or the end of its path, with or without suffix, in any Unicode form. Rows that name no utterance are said.
+    name or the end of its path, with or without suffix, in any Unicode form. A file's name stands for all utterances of
+    it, or with a column ``start`` for the one that begins there. Rows that name no utterance are said.
 
-    Raises InputError, naming the line, for a bad split, a name that fits several utterances, or two splits for one.
+    Raises InputError, naming the line, for a bad split, a name that fits several files, or two splits for an utterance.
     """
     rows = read_table(path, ("split",))
     key = next((column for column in ("id", "path", "file") if column in rows[0].cells), None)
@@ -172,12 +176,12 @@ def with_partition(entries: list[Entry], path: Path) -> list[Entry]:
         name, part = same_form(row.cells[key].strip()), row.cells["split"].strip()
         if part not in SPLITS:
             raise InputError(f"{path}, line {row.line}: {choices('split', part, SPLITS)}")
-        named = [by_id[name]] if name in by_id else _ending_in(name, by_name)
-        if len(named) > 1:
+        named = [by_id[name]] if name in by_id else _from(row, path, _ending_in(name, by_name))
+        if len({entry.path for entry in named}) > 1:
             raise InputError(f"{path}, line {row.line}: {name!r} fits {len(named)} utterances, name it by id or path")
         if not named:
             strangers.append(name)
-        elif split.setdefault(named[0].id, part) != part:
+        if any(split.setdefault(entry.id, part) != part for entry in named):
             raise InputError(f"{path}, line {row.line}: puts {name!r} in {part}, an earlier line in another part")
     if strangers:
         say(f"{path}: {len(strangers)} of {len(rows)} rows name no utterance of the corpus, such as {strangers[0]!r}")
@@ -339,6 +343,12 @@ def _dealt(sizes: dict[str, int], folds: int, seed: int) -> list[list[str]]:
 def _ending_in(name: str, by_name: dict[str, list[Entry]]) -> list[Entry]:
     parts = _parts(name)
     return [entry for entry in by_name.get(parts[-1], []) if _parts(str(entry.path))[-len(parts) :] == parts]
+
+
+def _from(row: Row, path: Path, named: list[Entry]) -> list[Entry]:
+    """Of utterances those that begin where a row of the table at ``path`` says, or all if it says nothing."""
+    start = seconds_in(row.cells.get("start", "").strip(), "start", f"{path}, line {row.line}")
+    return named if start is None else [entry for entry in named if abs((entry.start or 0.0) - start) < SAME_START]
 
 
 def _parts(path: str) -> list[str]:

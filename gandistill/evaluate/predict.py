@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill import artifacts, metrics
-from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
 from gandistill.evaluate.predictions import file_name, write_predictions
@@ -39,7 +38,7 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     judged = replace(features, config=features.config | {"labels": head.labels}).part(split)  # in the head's order
     p = posteriors(head, judged).numpy()
     write_predictions(head_folder / file_name(split), judged.index, p, judged.labels)
-    say_absent(judged.targets, judged.labels, split)
+    metrics.say_absent(judged.targets, judged.labels, split)
     return {
         **class_scores(judged.targets, p.argmax(axis=1), judged.labels),
         "labels": judged.labels,
@@ -56,21 +55,9 @@ def class_scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], label
     recalls = metrics.recalls(confusion)
     return (
         metrics.scores(targets, predicted, len(labels))
-        | uar_without(targets, labels)
+        | metrics.uar_without(targets, labels)
         | {
             "recalls": {x: None if np.isnan(r) else float(r) for x, r in zip(labels, recalls, strict=True)},
             "confusion": confusion.tolist(),
         }
     )
-
-
-def uar_without(targets: NDArray[np.int64], labels: list[str]) -> dict[str, list[str]]:
-    """``uar_without``, the classes that no utterance has of class numbers [N]; nothing where all classes occur."""
-    absent = [label for c, label in enumerate(labels) if c not in targets]
-    return {"uar_without": absent} if absent else {}
-
-
-def say_absent(targets: NDArray[np.int64], labels: list[str], split: str) -> None:
-    """Say which classes a split lacks, by the class numbers [N] of its utterances."""
-    for absent in uar_without(targets, labels).values():
-        say(f"The {split} split has no utterance of [{', '.join(absent)}]: UAR is over the other classes")

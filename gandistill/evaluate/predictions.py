@@ -41,8 +41,9 @@ def write_predictions(path: Path, known: pd.DataFrame, p: NDArray[np.floating], 
 class Predictions:
     """Ids, speakers (empty: unknown), true labels and predicted ones, each [N]; an id occurs once.
 
-    ``source`` is what messages call them: the file's path, or the name of what predicted. Raises InputError for an id
-    that occurs twice, ValueError for columns of different lengths.
+    ``source`` is what messages call them: the file's path, or the name of what predicted. ``classes`` are those that
+    could be predicted, where that is known. Raises InputError for an id that occurs twice, ValueError for columns of
+    different lengths.
     """
 
     ids: Strings
@@ -50,6 +51,7 @@ class Predictions:
     labels: Strings
     predicted: Strings
     source: str = "predictions in memory"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len({len(column) for column in (self.ids, self.speakers, self.labels, self.predicted)}) > 1:
@@ -69,10 +71,15 @@ class Predictions:
         classes, (labels, predicted) = np.unique([self.labels, self.predicted], return_inverse=True)
         return scores(labels, predicted, len(classes))["uar"]
 
+    @property
+    def absent(self) -> list[str]:
+        """The classes that could be predicted, or were, and that no utterance has: the UAR is over the others."""
+        return sorted({*self.classes, *self.predicted.tolist()} - set(self.labels.tolist()))
+
     def take(self, rows: Sequence[int]) -> "Predictions":
         """The predictions of these rows, in their order."""
         i = np.asarray(rows, np.int64)
-        return Predictions(self.ids[i], self.speakers[i], self.labels[i], self.predicted[i], self.source)
+        return Predictions(self.ids[i], self.speakers[i], self.labels[i], self.predicted[i], self.source, self.classes)
 
     def in_order_of(self, other: "Predictions") -> "Predictions":
         """The same predictions, their utterances in the order of ``other``.
@@ -131,7 +138,9 @@ class Predictions:
             raise InputError(f"{path}, line {reader.line_num}: not valid CSV ({error})") from None
         if not rows:
             raise InputError(f"{path}, line 2: holds no prediction")
-        return cls(*(np.array(column) for column in zip(*rows.values(), strict=True)), source=str(path))
+        return cls(
+            *(np.array(column) for column in zip(*rows.values(), strict=True)), source=str(path), classes=tuple(classes)
+        )
 
 
 def pooled(folds: Sequence[Predictions]) -> Predictions:

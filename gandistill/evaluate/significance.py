@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gandistill.console import say
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions, Strings
 
@@ -24,9 +25,17 @@ BLOCK = 2**20
 
 
 def compare(a: Path, b: Path, seed: int = 0, resamples: int = 10_000, margin: float | None = None) -> dict[str, Any]:
-    """Compare two predictions files over the same utterances, in any order: ``mcnemar`` and ``difference`` in one."""
+    """Compare two predictions files over the same utterances, in any order: ``mcnemar`` and ``difference`` in one.
+
+    ``uar_without`` is there too, and said, where no utterance has a class that could be predicted: UARs are over the
+    others.
+    """
     first, second = Predictions.read(a), Predictions.read(b)
-    return {**mcnemar(first, second), **difference([first], [second], seed, resamples, margin)}
+    found = {**mcnemar(first, second), **difference([first], [second], seed, resamples, margin)}
+    if absent := sorted({*first.absent, *second.absent}):
+        say(f"No utterance of [{', '.join(absent)}] is there: UARs are over the other classes")
+        found["uar_without"] = absent
+    return found
 
 
 def difference(

@@ -20,11 +20,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import Timeout
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -261,9 +264,9 @@ def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
     if not some:
         return 0, 0
     with _one_thread_each(torch.get_num_threads()) as in_order:
-        list(in_order(lambda entry: _features(upstream, entry), some[:1]))  # the first warms up
+        list(in_order(partial(_features, upstream), some[:1], audio.loaders(some[:1])))  # the first warms up
         start = time.monotonic()
-        lengths = [len(features) for features in in_order(lambda entry: _features(upstream, entry), some)]
+        lengths = [len(features) for features in in_order(partial(_features, upstream), some, audio.loaders(some))]
         seconds = time.monotonic() - start
     share = sum(entry.duration or 0 for entry in entries) / sum(entry.duration or 0 for entry in some)
     return share * sum(lengths), share * seconds
@@ -271,14 +274,12 @@ def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
 
 def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
     with ThreadPoolExecutor() as pool:
-        digests = list(pool.map(artifacts.sha256, (entry.path for entry in entries)))
+        paths = list({entry.path for entry in entries})
+        digests = dict(zip(paths, pool.map(artifacts.sha256, paths), strict=True))
     shards, description = [], upstream.describe()
     for number, start in enumerate(range(0, len(entries), size)):
         part = entries[start : start + size]
-        files = [
-            [entry.id, digest, *entry.excerpt]
-            for entry, digest in zip(part, digests[start : start + size], strict=True)
-        ]
+        files = [[entry.id, digests[entry.path], *entry.excerpt] for entry in part]
         shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
     return shards
 
@@ -345,7 +346,7 @@ def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iter
                 continue
             (out / artifacts.SUMS).unlink(missing_ok=True)  # of a set that was complete before it lost this shard
             frames = []
-            for features in in_order(lambda entry: _features(upstream, entry), shard.entries):
+            for features in in_order(partial(_features, upstream), shard.entries, audio.loaders(shard.entries)):
                 frames.append(features)
                 yield
             save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
@@ -410,15 +411,19 @@ def _one_thread_each(workers: int) -> Iterator[Callable[..., Iterator[Tensor]]]:
         yield map if pool is None else pool.map
 
 
-def _features(upstream: Upstream, entry: Entry) -> Tensor:
-    """Frames [T, D] of one file as half floats in main memory."""
-    frames = upstream(torch.from_numpy(audio.load_utterance(entry)))
+def _features(upstream: Upstream, entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Tensor:
+    """Frames [T, D] of one utterance, whose samples ``load`` gives, as half floats in main memory."""
+    frames = upstream(torch.from_numpy(load()))
     half = frames.half().cpu()
     if not len(half):
-        raise InputError(f"{entry.path}: too short for {upstream.name}, it gives no frame")
+        raise InputError(f"{_named(entry)}: too short for {upstream.name}, it gives no frame")
     if not half.isfinite().all():
-        raise InputError(f"{entry.path}: {upstream.name} gives NaN, or values beyond half floats' 65,504")
+        raise InputError(f"{_named(entry)}: {upstream.name} gives NaN, or values beyond half floats' 65,504")
     return half
+
+
+def _named(entry: Entry) -> str:
+    return f"{entry.path}, {entry.id!r}, {entry.segment}" if entry.segment else str(entry.path)
 
 
 def _finish(out: Path, facts: dict[str, Any], shards: list[Shard], upstream: str) -> None:

@@ -23,6 +23,7 @@ from gandistill.gan.steps import Gan, gan_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
+from gandistill.metrics import say_absent
 from gandistill.numerics import no_tf32
 from gandistill.run import Run, check_folder, stop_asked
 
@@ -66,6 +67,8 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
         processes.check_same(gan.state() | {"step": torch.tensor(run.step)})
         if dev is None:
             say(f"{config.features} has no dev part: the last generator is kept")
+        else:
+            say_absent(dev.targets, dev.labels, "dev")
         if run.step == 0 and best and config.architecture.start == "closed-form":
             processes.main_alone(lambda: keep_if_better(gan, run, dev, 0))
         elif kept_update is None and (run.best is not None or run.step == updates):

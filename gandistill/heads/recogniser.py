@@ -23,6 +23,7 @@ from gandistill.features.upstreams import Upstream
 from gandistill.heads.export import export
 from gandistill.heads.head import DESCRIBED, KIND, Head, load_head, save_head
 from gandistill.heads.training import HeadConfig, score, train_head, trained_on
+from gandistill.metrics import say_absent
 from gandistill.numerics import no_tf32, one_thread
 
 SHORTEST = round(SHORTEST_SECONDS * SAMPLE_RATE)
@@ -126,7 +127,9 @@ class Recogniser(hub.Shared):
 
     def evaluate(self, features: FeatureSet, split: str = "test") -> dict[str, float]:
         """``uar`` and ``accuracy`` on a part of a feature set. Raises InputError if it is for other features."""
-        return score(self.head, features.part(split))
+        part = features.part(split)
+        say_absent(part.targets, part.labels, split)
+        return score(self.head, part)
 
     def save(self, folder: Path | str) -> None:
         """Write the head as an artifact. Raises InputError if ``folder`` holds something else."""

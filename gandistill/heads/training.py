@@ -22,7 +22,7 @@ from gandistill.features.featureset import FeatureSet, made_from, scale
 from gandistill.files import dump_compact
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head, sees
 from gandistill.heads.stack import Stack, Superbs
-from gandistill.metrics import scores
+from gandistill.metrics import say_absent, scores
 from gandistill.numerics import keep_memory, no_tf32, one_thread, seeded
 from gandistill.run import check_finite
 
@@ -111,6 +111,7 @@ def _train_stack(
     if dev is not None:
         for part in parts:
             check_match("the training set", part.labels, part.dims, part.config, dev)
+        say_absent(dev.targets, dev.labels, "dev")
     with seeded(schedule.seed), no_tf32():
         for part, config in zip(parts, configs, strict=True):
             torch.manual_seed(config.seed)

@@ -81,12 +81,10 @@ class Utterances:
     def fingerprint(self) -> str:
         """SHA-256 over ids, emotions, channels, segments and audio files, wherever those lie. Raises InputError."""
         with ThreadPool() as pool:
-            digests = pool.imap(artifacts.sha256, [entry.path for entry in self.entries])
-            hashes = list(track(digests, "Reading audio", len(self.entries), unit="files"))
-        rows = [
-            [e.id, e.emotion, e.channel, digest, *filter(None, [e.segment])]
-            for e, digest in zip(self.entries, hashes, strict=True)
-        ]
+            paths = list({entry.path for entry in self.entries})
+            digests = track(pool.imap(artifacts.sha256, paths), "Reading audio", len(paths), unit="files")
+            hashes = dict(zip(paths, digests, strict=True))
+        rows = [[e.id, e.emotion, e.channel, hashes[e.path], *filter(None, [e.segment])] for e in self.entries]
         return hashlib.sha256(dump_compact([self.labels, rows]).encode()).hexdigest()
 
     def check_lengths(self, network: Network) -> None:
@@ -98,8 +96,8 @@ class Utterances:
             return
         # Manifests round durations: those that may be too short by them are read.
         doubtful = [e for e, samples in zip(self.entries, self.samples, strict=True) if samples < least + ROUNDING]
-        lengths = ((entry.path, len(audio.load_utterance(entry))) for entry in doubtful)
-        errors = [audio.too_short(path, samples, least) for path, samples in lengths if samples < least]
+        lengths = ((entry, len(audio.load_utterance(entry))) for entry in doubtful)
+        errors = [audio.too_short(e.path, samples, least).of(e) for e, samples in lengths if samples < least]
         if errors:
             raise InputError("\n".join(map(str, errors)))
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import artifacts
-from gandistill.evaluate.predict import class_scores, say_absent
+from gandistill.evaluate.predict import class_scores
 from gandistill.evaluate.predictions import file_name, write_predictions
+from gandistill.metrics import say_absent
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import FACT, Calibration
 from gandistill.selfdistill.clips import Utterances

@@ -18,7 +18,7 @@ from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
 from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.features.upstreams import parameters_sha256
-from gandistill.metrics import scores
+from gandistill.metrics import say_absent, scores
 from gandistill.numerics import no_tf32
 from gandistill.run import Run, check_folder, stop_asked
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
@@ -102,6 +102,8 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     if config.training.select == "dev" and not has_dev:
         raise InputError(f"{config.manifest}: has no dev part for training.select=dev, expected last")
     dev = Utterances.read(config.manifest, "dev", training.labels) if has_dev else None
+    if dev is not None:
+        say_absent(dev.targets, dev.labels, "dev")
     for label in sorted(set(training.labels) - {entry.emotion for entry in training.entries}):
         say(f"{config.manifest}: its train part has no {label}, which is trained without")
     settings = config.network

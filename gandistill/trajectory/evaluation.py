@@ -7,10 +7,10 @@ from typing import Any
 
 from gandistill.console import track
 from gandistill.errors import InputError
-from gandistill.evaluate.predict import uar_without
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, check_match
 from gandistill.heads.training import Schedule, score, untrained
+from gandistill.metrics import uar_without
 from gandistill.numerics import one_thread, seeded
 from gandistill.processes import place
 from gandistill.trajectory.fitting import EpochSchedule, fit, updates_in_epoch

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
@@ -29,6 +29,7 @@ from gandistill.corpora.audio import (
     stream,
     stream_utterance,
 )
+from gandistill.corpora.containers import OFF
 from gandistill.corpora.manifest import Entry, read_table
 from gandistill.errors import InputError
 
@@ -130,7 +131,9 @@ def test_a_cut_file_is_never_read_as_a_shorter_one(
     tmp_path_factory: pytest.TempPathFactory, name: str, share: float
 ) -> None:
     whole = WAV if name == "a.wav" else FLAC
-    cut = file(tmp_path_factory.mktemp("cut"), name, whole[: int(share * len(whole))])
+    size = int(share * len(whole))
+    assume(name != "a.wav" or len(whole) - size not in OFF)  # what a writer's own header explains
+    cut = file(tmp_path_factory.mktemp("cut"), name, whole[:size])
     with pytest.raises(AudioError):
         load(cut)
 
@@ -423,3 +426,31 @@ def test_what_is_wrong_with_a_segment_says_which(tmp_path: Path):
     soundfile.write(tmp_path / "a.wav", samples, 16_000)
     with pytest.raises(AudioError, match=r"a\.wav: all samples are zero \(of 'u7', seconds 1\.2 to the end\)$"):
         load_utterance(Entry("u7", tmp_path / "a.wav", "sad", "s", start=1.2))
+
+
+def test_a_wav_in_which_nothing_can_be_sought_is_read(tmp_path: Path) -> None:
+    """As telephones record."""
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 32_000), SAMPLE_RATE, subtype="GSM610")
+    whole = load(tmp_path / "a.wav")
+    assert len(whole) == pytest.approx(32_000, abs=320)
+    segment = Entry("a", tmp_path / "a.wav", "sad", "s", start=0.5, end=1.0)
+    np.testing.assert_array_equal(load_utterance(segment), whole[8_000:16_000])
+    good, bad = scan([segment, replace(segment, id="b", start=1.0, end=1.5)])
+    assert [len(good), bad] == [2, []]
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x20ftypM4A ", b"\x1aE\xdf\xa3", b"0&\xb2u", b"#!AMR", b"\xff\xf1\x50"])
+def test_audio_of_another_kind_is_named_as_such(tmp_path: Path, start: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(start + b"x" * 500)
+    with pytest.raises(AudioError, match=r"audio of a kind that is not read \(convert it to WAV or FLAC\)$"):
+        load(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(("name", "words"), [("a.ogg", {}), ("a.opus", {"format": "OGG", "subtype": "OPUS"})])
+def test_half_an_ogg_is_damaged_and_no_other_thing(tmp_path: Path, name: str, words: dict[str, str]) -> None:
+    soundfile.write(tmp_path / name, np.random.default_rng(0).normal(0, 0.1, 32_000), SAMPLE_RATE, **words)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(AudioError) as error:
+        load(tmp_path / name)
+    assert error.value.reason == Reason.TRUNCATED

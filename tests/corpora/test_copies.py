@@ -8,7 +8,7 @@ import soundfile
 from gandistill.cli import main
 from gandistill.corpora import copies
 from gandistill.corpora.audio import scan
-from gandistill.corpora.copies import check_copies, find_copies
+from gandistill.corpora.copies import check_copies, find_copies, find_overlaps
 from gandistill.corpora.manifest import Entry, write_manifest
 from gandistill.errors import InputError
 
@@ -102,3 +102,53 @@ def test_audio_under_two_labels_is_named_first(corpus: list[Entry], capsys: pyte
     check_copies([*corpus, replace(corpus[3], id="e", emotion="sad")])
     said = capsys.readouterr().err
     assert "2 recordings are here under more than one name, 1 of them under two labels, such as 'd' (happy, " in said
+
+
+def segments(path: Path, *places: tuple[float | None, float | None, str], channels: str = "") -> list[Entry]:
+    return [
+        Entry(f"u{n}", path, "happy", f"s{n}", split=split, start=start, end=end, channel=int(c) if c else None)
+        for n, ((start, end, split), c) in enumerate(zip(places, channels or [""] * len(places), strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("places", "channels", "pairs"),
+    [
+        ([(0.0, 2.0), (1.5, 3.0), (3.0, 4.0)], "", [("u0", "u1")]),
+        ([(0.0, 2.04), (2.0, 3.0)], "", []),  # rounded to a tenth
+        ([(None, None), (5.0, 6.0)], "", [("u0", "u1")]),
+        ([(2.0, None), (5.0, 6.0), (1.0, 2.0)], "", [("u0", "u1")]),
+        ([(0.0, 9.0), (1.0, 2.0), (3.0, 4.0)], "", [("u0", "u1"), ("u0", "u2")]),
+        ([(0.0, 2.0), (1.0, 3.0)], "12", []),
+        ([(0.0, 2.0), (1.0, 3.0)], "11", [("u0", "u1")]),
+        ([(None, None), (None, None)], "", []),  # copies, not segments
+    ],
+)
+def test_segments_that_overlap(tmp_path: Path, places, channels: str, pairs: list[tuple[str, str]]) -> None:
+    found = find_overlaps(segments(tmp_path / "a", *((*place, "") for place in places), channels=channels))
+    assert [(first.id, second.id) for first, second in found] == pairs
+
+
+def test_segments_of_copies_overlap_too(corpus: list[Entry]) -> None:
+    cut = [replace(entry, start=start, end=start + 1) for entry, start in zip(corpus[:3], (0.5, 1.0, 1.2), strict=True)]
+    assert [(first.id, second.id) for first, second in find_overlaps(cut)] == [("a", "b")]
+
+
+def test_segments_in_train_and_test_that_overlap_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = [(0.0, 2.0, "train"), (1.0, 3.0, "test"), (2.0, 4.0, "test")]
+    with pytest.raises(InputError) as error:
+        check_copies(segments(tmp_path / "a", *places))
+    assert str(error.value) == (
+        "1 pairs of segments in train and test overlap, the first 'u0' (happy, speaker s0, train), seconds 0.0 to 2.0, "
+        "and 'u1' (happy, speaker s1, test), seconds 1.0 to 3.0: a test on audio that was trained on is refused, leave "
+        "one of the two out"
+    )
+    check_copies(segments(tmp_path / "a", *places[1:]))
+    assert "1 pairs of segments of one file overlap, the first 'u0' (" in capsys.readouterr().err
+
+
+def test_overlaps_of_many_segments_are_found_quickly(tmp_path: Path) -> None:
+    many = segments(tmp_path / "a", *((n / 10, n / 10 + 0.2, "") for n in range(20_000)))
+    assert len(find_overlaps(many)) == 19_999

@@ -184,7 +184,7 @@ def test_classes_are_kept_or_dropped(
     assert read_origin(out)["left_out"] == {"classes": others, "protocol": {}, "bad audio": {}}
     said = capsys.readouterr().err
     assert "Left out 144 utterances of 6 classes: disgust 24, fear 24, " in said
-    assert "48 read, 0 refused, 0 left out by the protocol, 144 of classes that are left out, 0 left aside" in said
+    assert "48 read as they are, 0 put right and read, 0 refused, 0 left out by the protocol, 144 of classes " in said
 
 
 def test_classes_whose_names_hold_commas(tmp_path: Path) -> None:
@@ -199,6 +199,8 @@ def test_classes_that_cannot_be_kept_or_dropped(root: Path, tmp_path: Path) -> N
     out = tmp_path / "m.csv"
     with pytest.raises(InputError, match=r"^Bad class in --drop 'joy', expected one of \[anger, calm, disgust, "):
         prepare("ravdess", root, out, drop=["anger,joy"])
+    with pytest.raises(InputError, match=r"'happy', expected .* as the corpus names them before a protocol merges or"):
+        prepare("ravdess", root, out, protocol="ravdess-dyads", drop=["happy"])
     with pytest.raises(InputError, match=r"^Bad class in --labels 'joy', expected one of \[anger"):
         prepare("ravdess", root, out, labels=["joy"])
     with pytest.raises(InputError, match=r"^Choose one of --labels, which classes stay, and --drop, which go$"):
@@ -217,7 +219,7 @@ def test_wrong_use_is_said_before_the_work(tmp_path: Path) -> None:
     mine, out = table(tmp_path, "train", "test"), tmp_path / "m.csv"
     with pytest.raises(InputError, match=r"Bad corpus 'savee', expected one of \[ravdess, nemo, iemocap, demos, emo"):
         prepare("savee", tmp_path, out)
-    with pytest.raises(InputError, match="Column names can be given for a tabular corpus, not for ravdess"):
+    with pytest.raises(InputError, match="Column names can be given for tabular and audformat, not for ravdess"):
         prepare("ravdess", tmp_path, out, columns=MOOD)
     with pytest.raises(InputError, match="A partition file goes with the protocol custom, not with superb"):
         prepare("tabular", mine, out, protocol="superb", partition=mine)
@@ -238,3 +240,42 @@ def test_only_the_reader_asked_for_is_imported(root: Path, tmp_path: Path, monke
     monkeypatch.delitem(sys.modules, "gandistill.corpora.demos", raising=False)
     prepare("ravdess", root, tmp_path / "m.csv")
     assert "gandistill.corpora.demos" not in sys.modules
+
+
+def test_classes_are_dropped_before_a_protocol_merges_them(root: Path, tmp_path: Path) -> None:
+    entries = prepare("ravdess", root, tmp_path / "m.csv", protocol="ravdess-dyads", drop=["calm", "sadness"])
+    assert {entry.emotion for entry in entries} == {"angry", "happy", "neutral"}
+    assert {entry.id[6:8] for entry in entries if entry.emotion == "neutral"} == {"01"}
+
+
+@pytest.mark.parametrize("folder", ["", "clips"])
+def test_where_the_files_beside_a_table_went(tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Read, put right, refused and left aside are all that is on disk; what is not there is no part of it."""
+    below = tmp_path / folder
+    below.mkdir(exist_ok=True)
+    for number in range(5):
+        sound = np.random.default_rng(number).normal(0, 0.1, 16_000)
+        channels = np.stack([sound, np.full(16_000, 0.25)], 1) if number == 1 else sound
+        soundfile.write(below / f"{number}.wav", channels, 16_000)
+    (below / "2.wav").write_bytes((below / "2.wav").read_bytes()[:-1000])
+    rows = [f"{folder + '/' if folder else ''}{name},sad,s{name}\n" for name in ("0.wav", "1.wav", "2.wav", "9.wav")]
+    (tmp_path / "t.csv").write_text("path,emotion,speaker\n" + "".join(rows), encoding="utf-8")
+    prepare("tabular", tmp_path / "t.csv", tmp_path / "out" / "m.csv", skip_bad=True)
+    assert (
+        "Of 5 audio files on disk 1 read as they are, 1 put right and read, 1 refused, 0 left out by the protocol, "
+        "2 left aside by the reader; 1 more are named and not there\n"
+    ) in capsys.readouterr().err
+
+
+def test_files_far_from_their_table_are_counted_in_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, place in enumerate("abc"):
+        (tmp_path / "far" / place).mkdir(parents=True)
+        sound = np.random.default_rng(number).normal(0, 0.1, 16_000)
+        soundfile.write(tmp_path / "far" / place / f"{number}.wav", sound, 16_000)
+    (tmp_path / "near").mkdir()
+    rows = [f"{tmp_path / 'far' / place / str(n)}.wav,sad,s{n}\n" for n, place in enumerate("ab")]
+    (tmp_path / "near" / "t.csv").write_text("path,emotion,speaker\n" + "".join(rows), encoding="utf-8")
+    prepare("tabular", tmp_path / "near" / "t.csv", tmp_path / "out" / "m.csv")
+    assert "Of 2 audio files on disk 2 read as they are, " in capsys.readouterr().err

@@ -59,3 +59,13 @@ def test_a_speaker_in_train_and_test_under_two_spellings_is_refused(capsys: pyte
     check_spellings(corpus, known_speakers=True)
     check_spellings(entries(("sad", "Anna", "train"), ("sad", "anna", "dev"), ("sad", "bob", "test")))
     assert capsys.readouterr().err.count("the speakers 'Anna' and 'anna") == 2
+
+
+def test_labels_that_look_like_none_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    check_spellings([Entry(str(n), Path("a"), label, "s") for n, label in enumerate(("sad", "nan", "N/A"))])
+    said = capsys.readouterr().err
+    assert said == "Perhaps no classes are [N/A, nan]: --drop N/A --drop nan leaves their utterances out\n"
+
+
+def test_whole_numbers_are_spelled_alike() -> None:
+    assert spelled_alike(Counter(["1", "1.0", "01", "1.5", "10"])) == [["01", "1", "1.0"]]

@@ -424,3 +424,20 @@ def test_a_class_that_train_lacks_is_said_with_the_way_out(capsys: pytest.Captur
         "No utterance of [happy, very sad] is in train, and nothing can learn it: prepare again with "
         "--drop happy --drop 'very sad' to leave it out\n"
     )
+
+
+def test_a_partition_names_segments_by_their_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long, other = tmp_path / "long.wav", tmp_path / "other.wav"
+    corpus = [Entry(f"u{n}", long, "happy", "s", start=start or None) for n, start in enumerate((0.0, 1.0004, 2.5))]
+    corpus.append(Entry("v", other, "sad", "s", start=1.0))
+    assert [e.split for e in splits.with_partition(corpus, partition(tmp_path, "file,split\nlong.wav,train\n"))] == [
+        *["train"] * 3,
+        "",
+    ]
+    text = "file,start,end,split\nlong.wav,0,1,train\nlong.wav,0 days 00:00:01,2,test\nother,,,dev\nlong.wav,9,10,dev\n"
+    assert [e.split for e in splits.with_partition(corpus, partition(tmp_path, text))] == ["train", "test", "", "dev"]
+    assert "1 of 4 rows name no utterance of the corpus, such as 'long.wav'\n" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"line 3: puts 'long\.wav' in test, an earlier line in another part$"):
+        splits.with_partition(corpus, partition(tmp_path, "file,start,split\nlong.wav,,train\nlong.wav,0,test\n"))
+    with pytest.raises(InputError, match=r"line 2: bad start 'x', expected seconds such as 1\.5"):
+        splits.with_partition(corpus, partition(tmp_path, "file,start,split\nlong.wav,x,train\n"))

@@ -49,7 +49,11 @@ def test_ids_are_paths_where_names_repeat(tmp_path: Path) -> None:
         ("path,emotion,speaker\na,b,c\n", {"mood": "emotion"}, r"Bad column 'mood', expected one of \[id, path, emo"),
         ("path,emotion,speaker\na,b,c\n", {"session": "day"}, r"lacks the columns \[day\]"),
         ("path,emotion,speaker\na, ,c\n", None, "line 2: its emotion is empty"),
-        ("path,emotion,speaker\na.wav,b,c\na.wav,b,c\n", None, "line 3: id 'a' is already on line 2"),
+        (
+            "path,emotion,speaker\na.wav,b,c\na.wav,b,c\n",
+            None,
+            "line 3: the file 'a.wav' is on line 2 already, expected one row, or columns start and end",
+        ),
         ("id,path,emotion,speaker\n1,a.wav,b,c\n1,b.wav,b,c\n", None, "line 3: id '1' is already on line 2"),
         ("path,emotion,speaker,split\na,b,c,validation\n", None, "line 2: Bad split 'validation'"),
         ("path,emotion,speaker\n", None, "holds no utterance"),
@@ -165,3 +169,60 @@ def test_a_folder_is_listed_once_for_all_its_paths(tmp_path: Path, monkeypatch: 
     rows = "".join(f"clips\\{number}.wav,sad,s\n" for number in range(50))
     assert len(tabular.read(table(tmp_path, "path,emotion,speaker\n" + rows))) == 50
     assert len(listed) == len(set(listed))
+
+
+def test_empty_rows_and_columns_without_a_name_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As spreadsheets write them."""
+    path = table(tmp_path, "path,emotion,speaker,,\n\na.wav,sad,s,,\n,,,,\n   \nb.wav,sad,t,,\n\n")
+    assert [entry.id for entry in tabular.read(path)] == ["a", "b"]
+    assert capsys.readouterr().err == f"{path}: 2 rows\n"
+
+
+@pytest.mark.parametrize("nobody", ["nan", "None", "NULL", "<NA>", "n/a", ""])
+def test_what_programs_write_for_nobody_is_no_speaker(tmp_path: Path, nobody: str) -> None:
+    path = table(tmp_path, f"path,emotion,speaker\na.wav,sad,{nobody}\n")
+    assert tabular.read(path)[0].speaker == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"path":"a.wav","emotion":"sad"}]', "line 1: no header, expected names of columns apart by commas, semi"),
+        ("path,emotion,speaker\nhttps://x/a.wav,sad,s\n", "line 2: its path 'https://x/a.wav' is an address, expected"),
+        (
+            "path,emotion,speaker\na.wav,sad,s\na.wav,joy,s\n",
+            r"line 3: the file 'a\.wav' is on line 2 already, .* start",
+        ),
+        (
+            "path,start,emotion,speaker\na.wav,2,sad,s\na.wav,2,joy,s\n",
+            r"line 3: the file 'a\.wav' from second 2\.0 on",
+        ),
+    ],
+)
+def test_a_row_that_is_no_utterance_of_its_own_is_said(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tabular.read(table(tmp_path, text))
+
+
+def test_a_segment_that_says_its_length_ends_after_it(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,start,duration,emotion,speaker\na.wav,1.5,2,sad,s\na.wav,4,,sad,s\n")
+    assert [(entry.start, entry.end, entry.duration) for entry in tabular.read(path)] == [
+        (1.5, 3.5, 2),
+        (4, None, None),
+    ]
+
+
+def test_channels_of_one_file_have_ids_of_their_own(tmp_path: Path) -> None:
+    path = table(tmp_path, "file,channel,emotion,speaker\na.wav,1,sad,s\na.wav,2,sad,t\nb.wav,2,sad,t\n")
+    assert [(entry.id, entry.channel) for entry in tabular.read(path)] == [("a#1", 1), ("a#2", 2), ("b", 2)]
+
+
+@pytest.mark.parametrize(("written", "there"), [("a", "a.wav"), ("a.wav", "a.flac"), ("A.mp3", "a.WAV")])
+def test_a_path_of_another_suffix_or_none_is_near_to_its_file(
+    tmp_path: Path, written: str, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / there).touch()
+    tabular.read(table(tmp_path, f"path,emotion,speaker\n{written},sad,s\n"))
+    assert f"1 paths name no file but are near to one, such as '{written}' to '{tmp_path / there}'\n" in (
+        capsys.readouterr().err
+    )

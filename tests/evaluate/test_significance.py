@@ -396,3 +396,14 @@ def test_the_t_interval_equals_scipy(values: list[float]) -> None:
     if spread > 1e-6:
         expected = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=spread)
         assert (low, high) == pytest.approx(expected)
+
+
+def test_a_uar_over_fewer_classes_is_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, some = tmp_path / "whole.csv", tmp_path / "some.csv"
+    whole.write_text("id,speaker,label,predicted,p_x,p_y,p_z\na,s,x,x,1,0,0\nb,s,y,y,0,1,0\n", encoding="utf-8")
+    some.write_text("id,speaker,label,predicted\na,s,x,x\nb,s,y,x\n", encoding="utf-8")
+    assert compare(whole, some)["uar_without"] == ["z"]
+    assert capsys.readouterr().err == "No utterance of [z] is there: UARs are over the other classes\n"
+    assert "uar_without" not in compare(some, some)
+    some.write_text("id,speaker,label,predicted\na,s,x,x\nb,s,y,w\n", encoding="utf-8")
+    assert compare(some, whole)["uar_without"] == ["w", "z"]

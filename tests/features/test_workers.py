@@ -31,10 +31,10 @@ from gandistill.features import extract as extraction
 
 compute = extraction._features
 
-def slow(upstream, entry):
+def slow(upstream, entry, load):
     time.sleep(0.1)
     print(entry.id, flush=True)
-    return compute(upstream, entry)
+    return compute(upstream, entry, load)
 
 extraction._features = slow
 print("ready", flush=True)

@@ -313,3 +313,9 @@ def test_a_head_that_diverges_is_said_and_not_kept(make_features, tmp_path: Path
     with pytest.raises(RunError, match=r"diverged at step \d+: superb/loss"):
         train_head_to(tmp_path / "head", features, HeadConfig(updates=20, learning_rate=1e30), None, {})
     assert not (tmp_path / "head").exists()
+
+
+def test_a_dev_part_that_lacks_a_class_is_said(make_features, capsys: pytest.CaptureFixture[str]) -> None:
+    dev = make_features("dev", split="dev", present=["neutral", "sad"])
+    train_head(make_features("train"), HeadConfig(updates=1), dev)
+    assert "The dev split has no utterance of [happy]: UAR is over the other classes\n" in capsys.readouterr().err

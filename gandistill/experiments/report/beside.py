@@ -25,6 +25,7 @@ from gandistill.features.featureset import FeatureSet, scale
 from gandistill.gan.sampling import Sampler, sampled
 from gandistill.heads.head import check_match, posteriors
 from gandistill.heads.training import HeadConfig, train_head
+from gandistill.metrics import uar_without
 from gandistill.numerics import one_thread
 
 PPC = 50
@@ -66,17 +67,19 @@ def compared(sampler: Sampler, features: FeatureSet, split: str) -> str:
         random = [select(features, "random", counts, seed, Path(scratch) / str(seed)).held() for seed in SEEDS]
         made = [sampled(sampler.drawing(None), counts, seed) for seed in SEEDS]
         sets = Sets(whole, random, made)
-        return looks(sets) + lies(sets) + agreement(sets) + teaches(sets, part, _remark(sampler, features, split))
+        return looks(sets) + lies(sets) + agreement(sets) + teaches(sets, part, _remark(sampler, features, part, split))
 
 
-def _remark(sampler: Sampler, features: FeatureSet, split: str) -> str:
+def _remark(sampler: Sampler, features: FeatureSet, part: FeatureSet, split: str) -> str:
     """What is to be known of the comparison."""
     same = sampler.facts.get("source", {}).get("fingerprint") in features.fingerprints
+    lacking = uar_without(part.targets, part.labels).values()
     chosen = split == "dev" and bool(sampler.facts["trained"].get("dev_uar"))
     return "".join(
         (
             "" if same else "These features are not known to be those that the generator was made from. ",
             "The generator was chosen by its UAR on this part, which flatters it. " if chosen else "",
+            *(f"No utterance of it is [{', '.join(absent)}]: UAR is over the other classes. " for absent in lacking),
         )
     )
 
