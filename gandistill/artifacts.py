@@ -161,10 +161,15 @@ def write_header(folder: Path) -> None:
     facts = read_json(config)
     licence = str(facts.get("licence") or "unknown")
     known = re.fullmatch(r"CC(0| BY(-NC)?(-SA|-ND)?)[ -]\d\.\d", licence)
-    header = {"library_name": "gandistill", "license": licence.lower().replace(" ", "-") if known else "other"}
+    header = {"library_name": "gandistill", "license": licence_id(licence) if known else "other"}
     header |= {} if known else {"license_name": licence}
     header |= {"tags": ["gandistill", "speech-emotion-recognition", str(facts.get("kind")).replace(" ", "-")]}
     write_text(card, f"{HEADER_LINE}{yaml.safe_dump(header, sort_keys=False)}{HEADER_LINE}\n{text}")
+
+
+def licence_id(licence: str) -> str:
+    """A licence as the Hub writes it: ``cc-by-4.0``."""
+    return licence.lower().replace(" ", "-")
 
 
 def write_sums(folder: Path) -> None:

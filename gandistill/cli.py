@@ -805,12 +805,16 @@ def pull(
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub.")],
     out: Out = Path("pulled"),
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; none: the newest.")] = None,
+    licences: Annotated[
+        list[str] | None,
+        typer.Option("--allow-licence", help="Licences that will do, such as cc-by-4.0,cc0-1.0; may be repeated."),
+    ] = None,
 ) -> None:
     """Fetch an artifact from the Hugging Face Hub; it passes the same checks as a local one."""
     from gandistill import hub
     from gandistill.console import say
 
-    say(f"{out}: a {hub.pull(repository, out, revision)}")
+    say(f"{out}: a {hub.pull(repository, out, revision, licences)}")
 
 
 @app.command()

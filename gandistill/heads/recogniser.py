@@ -3,7 +3,7 @@
 Shapes: C classes.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,20 @@ class Recogniser(hub.Shared):
         self.settings, self.device = settings, device
 
     @classmethod
-    def load(cls, source: Path | str, settings: Sequence[str] = (), device: torch.device | str = "cpu") -> "Recogniser":
+    def load(
+        cls,
+        source: Path | str,
+        settings: Sequence[str] = (),
+        device: torch.device | str = "cpu",
+        licences: Collection[str] | None = None,
+    ) -> "Recogniser":
         """Read a head's folder, or where there is none here, a repository of the Hugging Face Hub, OWNER/NAME.
 
-        Raises InputError naming what is missing, altered or unknown.
+        ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError naming what is missing,
+        altered or unknown.
         """
-        head = load_head(hub.local_or_pulled(source, KIND))
+        head = load_head(hub.local_or_pulled(source, KIND, licences))
+        hub.check_licence(source, head.origin.get("licence"), licences)
         facts = {key: value for key, value in head.origin.items() if key not in DESCRIBED}
         return cls(head, str(source), facts, settings, device)
 
