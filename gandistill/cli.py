@@ -45,6 +45,7 @@ DrawsOption = Annotated[
     typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
+Channel = Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
 ]
@@ -321,6 +322,7 @@ def select(
     both also with --draws independent. Points are asked for as those of samples, or with --bytes as many pooled ones as
     fit. Soft labels come from --bank.
     """
+    from gandistill.console import say
     from gandistill.controls import select
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.soft import teacher
@@ -330,13 +332,15 @@ def select(
     if within is not None:
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
             raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
-        select.select_within(whole, within, seed, out, bank=labeller)
+        selected = select.select_within(whole, within, seed, out, bank=labeller)
+        say(f"{out}: {len(selected)} points")
         return
     original = whole.training_part().class_counts
     class_counts = _points(
         whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
     )
-    select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
+    selected = select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
+    say(f"{out}: {len(selected)} points")
 
 
 @app.command()
@@ -480,19 +484,27 @@ def heads(
 
 @app.command()
 def evaluate(
-    head: Head,
+    artifact: Annotated[Path, typer.Argument(help="Folder of a head, a generator, or a run that trained one.")],
     features: Features,
     split: Part = "test",
     as_json: Json = False,
 ) -> None:
     """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev).
 
-    It says UAR (the mean recall of the classes), accuracy, recalls and the confusion of classes.
+    It says UAR (the mean recall of the classes), accuracy, recalls and the confusion of classes. Of a generator heads
+    are judged that learned from its samples alone, beside some that learned from all real data; its card and
+    scores.json say the result.
     """
     from gandistill.evaluate import predict
     from gandistill.features.featureset import FeatureSet
+    from gandistill.gan import sampling, scores
 
-    _print(predict.evaluate(head, FeatureSet.open(features), split), as_json)
+    of_generator = sampling.is_generator(artifact)
+    result = (scores if of_generator else predict).evaluate(artifact, FeatureSet.open(features), split)
+    if as_json:
+        _print(result, as_json)
+    else:
+        print("\n".join(scores.lines(result) if of_generator else predict.lines(result, artifact)))
 
 
 @app.command()
@@ -502,7 +514,7 @@ def predict(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Where a pretrained model lies, such as whisper.model=DIR.")
     ] = None,
-    channel: Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")] = None,
+    channel: Channel = None,
     as_json: Json = False,
     device: Device = None,
 ) -> None:
@@ -538,7 +550,11 @@ def compare(
     """
     from gandistill.evaluate import significance
 
-    _print(significance.compare(a, b, seed, margin=margin), as_json)
+    result = significance.compare(a, b, seed, margin=margin)
+    if as_json:
+        _print(result, as_json)
+    else:
+        print("\n".join(significance.lines(result)))
 
 
 @app.command()
@@ -653,12 +669,13 @@ def predict_exits(
     network: Network,
     files: Annotated[list[Path], typer.Argument(help="Audio files of any length, or folders of them.")],
     exit: Annotated[str, typer.Option(help="A layer with an exit, fusion, or auto: the first that is sure enough.")],
+    channel: Channel = None,
     as_json: Json = False,
 ) -> None:
     """Say the emotion of audio files; layers above the exit are neither loaded nor run."""
     from gandistill.selfdistill import prediction
 
-    result, problems = prediction.predict(network, files, exit)
+    result, problems = prediction.predict(network, files, exit, channel)
     for file in [] if as_json else result.pop("files"):
         p, depth, seconds = file["probabilities"][file["label"]], file["depth"], file["seconds"]
         print(f"{file['path']}: {file['label']} ({p:.2f}), {depth:.3g} layers, {seconds:.1f} s")

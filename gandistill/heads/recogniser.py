@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import hub
-from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream, too_short
-from gandistill.corpora.windows import WINDOW, Answer, answers, windows
-from gandistill.errors import InputError, RunError
+from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream
+from gandistill.corpora.windows import WINDOW, Answer, answers, averaged, windows
+from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.rebuild import rebuilt
 from gandistill.features.upstreams import Upstream
@@ -107,30 +107,17 @@ class Recogniser(hub.Shared):
         return {"path": str(path)} | (yield from self._heard(stream(path, channel), path))
 
     def _heard(self, blocks: Iterable[NDArray[np.float32]], path: Path) -> Generator[None, None, Answer]:
-        p, samples, least = torch.zeros(len(self.labels), dtype=torch.float64), 0, self.upstream.least()
-        for part in windows(blocks, self.window, max(least, SHORTEST)):
-            if len(part) < least:
-                raise too_short(path, len(part), least)
-            p, samples = p + len(part) * self.posterior(torch.from_numpy(part)), samples + len(part)
-            yield
-        if not samples:
-            raise InputError(f"{path}: there are no samples")
-        p /= samples
-        if not p.isfinite().all():
-            raise RunError(f"{path}: {self.name} gives NaN, its weights are useless")
-        return {
-            "label": self.labels[int(p.argmax())],
-            "probabilities": dict(zip(self.labels, p.tolist(), strict=True)),
-            "seconds": samples / SAMPLE_RATE,
-        }
+        least = self.upstream.least()
+        parts = windows(blocks, self.window, max(least, SHORTEST))
+        return (yield from averaged(parts, self.posterior, self.labels, least, path, self.name))[0]
 
     @torch.no_grad()
-    def posterior(self, audio: Tensor) -> Tensor:
-        """Class probabilities [C] in float64 of audio [samples] at 16 kHz, heard at once."""
+    def posterior(self, audio: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Class probabilities [C] of audio [samples] at 16 kHz, heard at once."""
         with one_thread(), no_tf32():
-            frames = self.upstream(audio).half().float()  # half floats, as features are stored
+            frames = self.upstream(torch.from_numpy(audio)).half().float()  # half floats, as features are stored
             logits = self.head(frames[None], torch.tensor([len(frames)], device=frames.device))
-        return logits[0].double().softmax(-1).cpu()
+        return logits[0].double().softmax(-1).cpu().numpy()
 
     def evaluate(self, features: FeatureSet, split: str = "test") -> dict[str, float]:
         """``uar`` and ``accuracy`` on a part of a feature set. Raises InputError if it is for other features."""

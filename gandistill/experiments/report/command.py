@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gandistill import artifacts
-from gandistill.artifacts import CONFIG, read_json
 from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
 from gandistill.experiments.report import beside, generators, tables
 from gandistill.experiments.report.page import page
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.sampling import KIND, Sampler, generator_folder, named
+from gandistill.gan.sampling import Sampler, generator_folder, is_generator, named
 from gandistill.run import METRICS
 
 TITLE = "What was distilled, and what it is worth"
@@ -44,12 +43,6 @@ def report(sources: Sequence[Path], features: Path | None, split: str, out: Path
     sections = [(str(source), _section(folder, real, split)) for source, folder in zip(sources, folders, strict=True)]
     artifacts.write_text(out, page(TITLE, LEAD, sections))
     say(f"Report: {out}")
-
-
-def is_generator(folder: Path) -> bool:
-    """Whether a folder is a generator, or a run that has one."""
-    config = generator_folder(folder) / CONFIG
-    return config.is_file() and read_json(config).get("kind") == KIND
 
 
 def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
