@@ -227,18 +227,16 @@ def audit(
     It says hours, lengths, rates, channels, peaks and silence, and what parts share. Speakers may be shared where
     naming them is the protocol's task; the same audio never.
     """
+    from gandistill.artifacts import write_text
     from gandistill.corpora import splits
     from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
-    from gandistill.svg import check_drawing, write_figure
 
-    if figure is not None:
-        check_drawing()
     entries = read_manifest(manifest)
     report, sound = splits.audit(entries), health(entries)
     print(f"{sound}\n\n{report}")
     if figure is not None:
-        write_figure(sound.figure, figure)
+        write_text(figure, sound.chart().file())
     heard = {entry.id: entry for entry in sound.entries}
     splits.check([heard.get(entry.id, entry) for entry in entries], report, read_origin(manifest).get("protocol"))
 

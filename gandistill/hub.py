@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self, TypeVar
 
 from gandistill import artifacts
+from gandistill.console import say
 from gandistill.errors import InputError
 
 T = TypeVar("T")
@@ -116,8 +117,8 @@ def pulled(
         raise AssertionError(kinds)
 
     def fetched(files: list[str]) -> Path:
-        problem = f"No {kind or 'artifact'} {repository}"
-        return _asked(partial(download, files), problem, "it is no folder, nor in the Hub's cache")
+        problem = f"No {kind or 'artifact'} {repository}: no such folder, and the Hub does not give it"
+        return _asked(partial(download, files), problem, "nor has its cache")
 
     if licences is not None:
         config = artifacts.read_json(fetched([artifacts.CONFIG]) / artifacts.CONFIG)
@@ -145,6 +146,7 @@ def local_or_pulled(source: Path | str, kind: str, licences: Collection[str] | N
     """
     folder = Path(source)
     if not artifacts.present(folder) and NAME.fullmatch(str(source)):
+        say(f"{source} is no folder here: asking the Hugging Face Hub")
         return pulled(str(source), kind, licences=licences)
     return folder
 
@@ -162,4 +164,4 @@ def _asked(ask: Callable[[], T], problem: str, advice: str) -> T:
     except InputError:
         raise
     except Exception as error:  # offline, refused, not found, time-out: each has its own class in each HTTP library
-        raise InputError(f"{problem} ({type(error).__name__}): {advice}") from None
+        raise InputError(f"{problem} ({type(error).__name__}), {advice}") from None

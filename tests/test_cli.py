@@ -185,15 +185,6 @@ def test_audit(work: Path):
     assert "train" in succeed("audit", work / "manifest.csv").out
 
 
-def test_a_figure_that_cannot_be_drawn_is_refused_before_the_work(
-    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    done = run("audit", work / "manifest.csv", "--figure", tmp_path / "a.svg")
-    needed = "gandistill: Figures need matplotlib: pip install 'gandistill[figures]'\n"
-    assert (done.code, done.out, done.err) == (2, "", needed)
-
-
 def test_what_ships_is_listed_with_what_it_is_for():
     listed = succeed("recipes").out.splitlines()
     (line,) = [line for line in listed if line.startswith("ravdess/gan_att ")]

@@ -258,7 +258,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here, where no file can be made")
 def test_where_no_file_can_be_made() -> None:
-    with pytest.raises(InputError, match="^/proc/a: no file can be made in /proc, choose another place$"):
+    with pytest.raises(InputError, match=r"^/proc/a: no file can be made in /proc, choose another place$"):
         artifacts.write_text(Path("/proc/a"), "text")
 
 

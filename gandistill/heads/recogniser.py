@@ -109,15 +109,19 @@ class Recogniser(hub.Shared):
     def _heard(self, blocks: Iterable[NDArray[np.float32]], path: Path) -> Generator[None, None, Answer]:
         least = self.upstream.least()
         parts = windows(blocks, self.window, max(least, SHORTEST))
-        return (yield from averaged(parts, self.posterior, self.labels, least, path, self.name))[0]
+
+        def hear(part: NDArray[np.float32]) -> NDArray[np.float64]:
+            return self.posterior(torch.from_numpy(part)).numpy()
+
+        return (yield from averaged(parts, hear, self.labels, least, path, self.name))[0]
 
     @torch.no_grad()
-    def posterior(self, audio: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Class probabilities [C] of audio [samples] at 16 kHz, heard at once."""
+    def posterior(self, audio: Tensor) -> Tensor:
+        """Class probabilities [C] in float64 of audio [samples] at 16 kHz, heard at once."""
         with one_thread(), no_tf32():
-            frames = self.upstream(torch.from_numpy(audio)).half().float()  # half floats, as features are stored
+            frames = self.upstream(audio).half().float()  # half floats, as features are stored
             logits = self.head(frames[None], torch.tensor([len(frames)], device=frames.device))
-        return logits[0].double().softmax(-1).cpu().numpy()
+        return logits[0].double().softmax(-1).cpu()
 
     def evaluate(self, features: FeatureSet, split: str = "test") -> dict[str, float]:
         """``uar`` and ``accuracy`` on a part of a feature set. Raises InputError if it is for other features."""
