@@ -482,7 +482,7 @@ def heads(
 
 @app.command()
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a head, a generator, or a run that trained one.")],
+    head: Annotated[Path, typer.Argument(help="Folder of a head, a generator, or a run that trained one.")],
     features: Features,
     split: Part = "test",
     as_json: Json = False,
@@ -497,12 +497,12 @@ def evaluate(
     from gandistill.features.featureset import FeatureSet
     from gandistill.gan import sampling, scores
 
-    of_generator = sampling.is_generator(artifact)
-    result = (scores if of_generator else predict).evaluate(artifact, FeatureSet.open(features), split)
+    of_generator = sampling.is_generator(head)
+    result = (scores if of_generator else predict).evaluate(head, FeatureSet.open(features), split)
     if as_json:
         _print(result, as_json)
     else:
-        print("\n".join(scores.lines(result) if of_generator else predict.lines(result, artifact)))
+        print("\n".join(scores.lines(result) if of_generator else predict.lines(result, head)))
 
 
 @app.command()
