@@ -225,9 +225,8 @@ def _series(
     colour, dash = one.look.colour, _dash(one.look)
     if one.across:
         (level,) = one.points
-        body = (
-            "" if math.isnan(level.low) else _band(left, up(level.high), PLOT, up(level.low) - up(level.high), colour)
-        )
+        top = up(level.high)
+        body = "" if math.isnan(level.low) else _band(left, top, PLOT, up(max(level.low, bottom)) - top, colour)
         return f'{body}<path class="line {colour}"{dash} d="M{left} {_n(up(level.y))}h{PLOT}"/>'
     path = "L".join(f"{_n(across(point.x))} {_n(up(point.y))}" for point in one.points)
     body = f'<path class="line {colour}"{dash} d="M{path}"/>' if one.joined else ""
