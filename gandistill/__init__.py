@@ -1,6 +1,6 @@
 """gandistill: distil a labelled emotional-speech corpus into a small generator that replaces it.
 
-from gandistill import Generator, FeatureSet, Recogniser, train_recogniser
+from gandistill import Bank, FeatureSet, Generator, Recogniser, train_bank, train_recogniser
 """
 
 import os
@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from gandistill.api import Generator
     from gandistill.errors import InputError
     from gandistill.features.featureset import FeatureSet
+    from gandistill.heads.bank import Bank, train_bank
     from gandistill.heads.recogniser import Recogniser, train_recogniser
 
-__all__ = ["FeatureSet", "Generator", "InputError", "Recogniser", "__version__", "train_recogniser"]
+__all__ = [
+    "Bank",
+    "FeatureSet",
+    "Generator",
+    "InputError",
+    "Recogniser",
+    "__version__",
+    "train_bank",
+    "train_recogniser",
+]
 __version__ = "0.1.0"
 
 # Where oneDNN 3.12 (in torch 2.13) takes AMX for bfloat16, gradients of convolutions of a few channels hold NaN now and
@@ -21,10 +31,12 @@ __version__ = "0.1.0"
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
 _ROOMS = {
+    "Bank": "gandistill.heads.bank",
     "FeatureSet": "gandistill.features.featureset",
     "Generator": "gandistill.api",
     "InputError": "gandistill.errors",
     "Recogniser": "gandistill.heads.recogniser",
+    "train_bank": "gandistill.heads.bank",
     "train_recogniser": "gandistill.heads.recogniser",
 }
 

@@ -6,7 +6,7 @@
 What the command line does with folders, this does in memory; errors are the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.export import export
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import Sampler, named, sampled
+from gandistill.gan.sampling import SHIPPED, Sampler, named, sampled
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import card, closed_form
+from gandistill.heads.bank import Bank
 from gandistill.heads.soft import are_soft
 from gandistill.numerics import keyed
 
@@ -39,22 +40,34 @@ class Generator(hub.Shared):
         self.sampler = sampler
 
     @classmethod
-    def load(cls, source: Path | str | None = None, device: torch.device | str = "cpu") -> "Generator":
+    def load(
+        cls,
+        source: Path | str | None = None,
+        device: torch.device | str = "cpu",
+        licences: Collection[str] | None = None,
+    ) -> "Generator":
         """Read a generator's folder, or that of the run that trained it; without one, the generator that ships.
 
         Where there is no such folder ``source`` may be a name that ``gandistill generators`` lists, or a repository of
-        the Hugging Face Hub, OWNER/NAME. Raises InputError naming what is missing, altered or unknown.
+        the Hugging Face Hub, OWNER/NAME. ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises
+        InputError naming what is missing, altered or unknown.
         """
-        return cls(Sampler.open(hub.local_or_pulled(named(source), GENERATOR)).to(device))
+        sampler = Sampler.open(hub.local_or_pulled(named(source), GENERATOR, licences))
+        hub.check_licence(source or SHIPPED, sampler.facts.get("licence"), licences)
+        return cls(sampler.to(device))
 
     @classmethod
-    def fit(cls, features: FeatureSet) -> "Generator":
+    def fit(cls, features: FeatureSet, bank: Bank | None = None) -> "Generator":
         """The class-Gaussian of the training part of features: a closed form, fitted in seconds.
 
-        Raises InputError if a class has no utterance.
+        With a ``bank`` it has soft labels too. Raises InputError if a class has no utterance, or the bank is of other
+        features.
         """
         training, config = features.training_part(), GanConfig(architecture=Architecture(kind="class-gaussian"))
-        return cls(closed_form(config, training, None, Design.fit(training)))
+        if bank is not None:
+            bank.check_match(features)
+            bank = Bank(bank.converged())
+        return cls(closed_form(config, training, bank, Design.fit(training)))
 
     def __repr__(self) -> str:
         facts = self.sampler.facts

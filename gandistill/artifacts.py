@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 CARD = "README.md"
 SUMS = "SHA256SUMS"
+SCORES = "scores.json"
+"""What was measured of an artifact after it was made: like its card no part of its identity."""
 FORMAT = 1
 LIBRARIES = ("torch", "numpy", "safetensors", "transformers")
 OLD = ".old"
@@ -156,15 +158,35 @@ def kind_of(folder: Path, purpose: str, kinds: Collection[str]) -> str:
 def write_header(folder: Path) -> None:
     """Put what the Hugging Face Hub reads of a card before it, as its config has it: licence and kind."""
     card, config = folder / CARD, folder / CONFIG
-    if not card.is_file() or not config.is_file() or (text := read_text(card)).startswith(HEADER_LINE):
-        return
-    facts = read_json(config)
+    if card.is_file() and config.is_file() and not (text := read_text(card)).startswith(HEADER_LINE):
+        write_text(card, f"{card_header(read_json(config))}\n{text}")
+
+
+def card_header(facts: Mapping[str, Any]) -> str:
+    """What the Hugging Face Hub reads of a card, by its config: licence, corpus, kind, and a ``model-index`` if any."""
     licence = str(facts.get("licence") or "unknown")
     known = re.fullmatch(r"CC(0| BY(-NC)?(-SA|-ND)?)[ -]\d\.\d", licence)
-    header = {"library_name": "gandistill", "license": licence.lower().replace(" ", "-") if known else "other"}
+    header = {"library_name": "gandistill", "license": licence_id(licence) if known else "other"}
     header |= {} if known else {"license_name": licence}
-    header |= {"tags": ["gandistill", "speech-emotion-recognition", str(facts.get("kind")).replace(" ", "-")]}
-    write_text(card, f"{HEADER_LINE}{yaml.safe_dump(header, sort_keys=False)}{HEADER_LINE}\n{text}")
+    header |= {"datasets": [slug(facts["corpus"])]} if facts.get("corpus") else {}
+    header |= {"tags": ["gandistill", "speech-emotion-recognition", slug(str(facts.get("kind")))]}
+    header |= {key: facts[key] for key in ("model-index",) if key in facts}
+    return f"{HEADER_LINE}{yaml.safe_dump(header, sort_keys=False)}{HEADER_LINE}"
+
+
+def card_body(card: str) -> str:
+    """A card's text without its header."""
+    return card.removeprefix(HEADER_LINE).partition(HEADER_LINE)[2] if card.startswith(HEADER_LINE) else card
+
+
+def slug(name: str) -> str:
+    """A name as the Hub writes it: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def licence_id(licence: str) -> str:
+    """A licence as the Hub writes it: ``cc-by-4.0``."""
+    return licence.lower().replace(" ", "-")
 
 
 def write_sums(folder: Path) -> None:
@@ -195,12 +217,12 @@ def read_sums(folder: Path) -> dict[str, str]:
 def fingerprint(folder: Path) -> str:
     """Identity of an artifact: a hash of its content and of what decided it, not of who made it with which versions.
 
-    That is, of every file's sum but the card's, and of all that its config says but ``made_by``. Raises InputError if
-    the artifact is incomplete, or its config has changed since it was written.
+    That is, of every file's sum but those of card and scores, and of all that its config says but ``made_by``. Raises
+    InputError if the artifact is incomplete, or its config has changed since it was written.
     """
     check_sums(folder, [CONFIG])
     config = {key: value for key, value in read_json(folder / CONFIG).items() if key != "made_by"}
-    files = {name: digest for name, digest in read_sums(folder).items() if name not in (CONFIG, CARD)}
+    files = {name: digest for name, digest in read_sums(folder).items() if name not in (CONFIG, CARD, SCORES)}
     return hashlib.sha256(dump_compact([config, files]).encode()).hexdigest()
 
 

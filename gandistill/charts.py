@@ -225,9 +225,8 @@ def _series(
     colour, dash = one.look.colour, _dash(one.look)
     if one.across:
         (level,) = one.points
-        body = (
-            "" if math.isnan(level.low) else _band(left, up(level.high), PLOT, up(level.low) - up(level.high), colour)
-        )
+        top = up(level.high)
+        body = "" if math.isnan(level.low) else _band(left, top, PLOT, up(max(level.low, bottom)) - top, colour)
         return f'{body}<path class="line {colour}"{dash} d="M{left} {_n(up(level.y))}h{PLOT}"/>'
     path = "L".join(f"{_n(across(point.x))} {_n(up(point.y))}" for point in one.points)
     body = f'<path class="line {colour}"{dash} d="M{path}"/>' if one.joined else ""
@@ -312,6 +311,24 @@ def shares(title: str, labels: Sequence[str], values: NDArray[np.float64], about
     body += text(left, top + side * len(labels) + LINE, "rows: what it is; columns: taken for", "faint")
     width = max(width, left + 36 * LETTER)
     return Chart(width, top + side * len(labels) + LINE + 6, f"{title}. {about}{told}.", body)
+
+
+def histogram(title: str, values: NDArray[np.float64], x: str, y: str) -> Chart:
+    """How many of the values [N] lie where along x, in 40 bars; y is what is counted."""
+    counts, edges = np.histogram(values, 40)
+    lines, left, height = wrapped(title, PLOT), 44, 150
+    upper, most = LINE * (len(lines) + 2), max(5, int(counts.max()))  # fewer would have halves on their axis
+    across = _scale(edges.tolist(), left, left + PLOT)
+    up = _scale([0, most], upper + height, upper)
+    body = _title(lines) + _y_axis(_ticks(0, most), up, left, PLOT) + text(left - 36, upper - 8, y, "faint")
+    for count, start, end in zip(counts.tolist(), edges.tolist(), edges[1:].tolist(), strict=False):
+        size = f'width="{_n(across(end) - across(start) - 0.5)}" height="{_n(upper + height - up(count))}"'
+        body += f'<rect class="real" x="{_n(across(start))}" y="{_n(up(count))}" {size} style="fill:currentColor"/>'
+    for tick in _ticks(float(edges[0]), float(edges[-1])):
+        body += text(across(tick), upper + height + LINE + 2, f"{tick:,.10g}", "faint middle")
+    body += text(left + PLOT / 2, upper + height + 2 * LINE + 3, x, "faint middle")
+    told = f"{len(values)} {y}, {values.min():.3g} to {values.max():.3g}, median {np.median(values):.3g}"
+    return Chart(left + PLOT + 10, upper + height + 2 * LINE + 10, f"{title}. {x}: {told}.", body)
 
 
 def cloud(

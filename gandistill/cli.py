@@ -45,6 +45,7 @@ DrawsOption = Annotated[
     typer.Option("--draws", help="designed (utterance means with the corpus's moments; the default) or independent."),
 ]
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
+Channel = Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
 ]
@@ -234,18 +235,16 @@ def audit(
     It says hours, lengths, rates, channels, peaks and silence, and what parts share. Speakers may be shared where
     naming them is the protocol's task; the same audio never.
     """
+    from gandistill.artifacts import write_text
     from gandistill.corpora import splits
     from gandistill.corpora.health import health
     from gandistill.corpora.manifest import read_manifest, read_origin
-    from gandistill.svg import check_drawing, write_figure
 
-    if figure is not None:
-        check_drawing()
     entries = read_manifest(manifest)
     report, sound = splits.audit(entries), health(entries)
     print(f"{sound}\n\n{report}")
     if figure is not None:
-        write_figure(sound.figure, figure)
+        write_text(figure, sound.chart().file())
     heard = {entry.id: entry for entry in sound.entries}
     splits.check([heard.get(entry.id, entry) for entry in entries], report, read_origin(manifest).get("protocol"))
 
@@ -329,6 +328,7 @@ def select(
     both also with --draws independent. Points are asked for as those of samples, or with --bytes as many pooled ones as
     fit. Soft labels come from --bank.
     """
+    from gandistill.console import say
     from gandistill.controls import select
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.soft import teacher
@@ -338,13 +338,15 @@ def select(
     if within is not None:
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
             raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
-        select.select_within(whole, within, seed, out, bank=labeller)
+        selected = select.select_within(whole, within, seed, out, bank=labeller)
+        say(f"{out}: {len(selected)} points")
         return
     original = whole.training_part().class_counts
     class_counts = _points(
         whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
     )
-    select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
+    selected = select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
+    say(f"{out}: {len(selected)} points")
 
 
 @app.command()
@@ -488,19 +490,27 @@ def heads(
 
 @app.command()
 def evaluate(
-    head: Head,
+    head: Annotated[Path, typer.Argument(help="Folder of a head, a generator, or a run that trained one.")],
     features: Features,
     split: Part = "test",
     as_json: Json = False,
 ) -> None:
     """Judge a head on real features; its folder gets predictions.csv (predictions-dev.csv for --split dev).
 
-    It says UAR (the mean recall of the classes), accuracy, recalls and the confusion of classes.
+    It says UAR (the mean recall of the classes), accuracy, recalls and the confusion of classes. Of a generator heads
+    are judged that learned from its samples alone, beside some that learned from all real data; its card and
+    scores.json say the result.
     """
     from gandistill.evaluate import predict
     from gandistill.features.featureset import FeatureSet
+    from gandistill.gan import sampling, scores
 
-    _print(predict.evaluate(head, FeatureSet.open(features), split), as_json)
+    of_generator = sampling.is_generator(head)
+    result = (scores if of_generator else predict).evaluate(head, FeatureSet.open(features), split)
+    if as_json:
+        _print(result, as_json)
+    else:
+        print("\n".join(scores.lines(result) if of_generator else predict.lines(result, head)))
 
 
 @app.command()
@@ -510,7 +520,7 @@ def predict(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Where a pretrained model lies, such as whisper.model=DIR.")
     ] = None,
-    channel: Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")] = None,
+    channel: Channel = None,
     as_json: Json = False,
     device: Device = None,
 ) -> None:
@@ -546,7 +556,11 @@ def compare(
     """
     from gandistill.evaluate import significance
 
-    _print(significance.compare(a, b, seed, margin=margin), as_json)
+    result = significance.compare(a, b, seed, margin=margin)
+    if as_json:
+        _print(result, as_json)
+    else:
+        print("\n".join(significance.lines(result)))
 
 
 @app.command()
@@ -661,12 +675,13 @@ def predict_exits(
     network: Network,
     files: Annotated[list[Path], typer.Argument(help="Audio files of any length, or folders of them.")],
     exit: Annotated[str, typer.Option(help="A layer with an exit, fusion, or auto: the first that is sure enough.")],
+    channel: Channel = None,
     as_json: Json = False,
 ) -> None:
     """Say the emotion of audio files; layers above the exit are neither loaded nor run."""
     from gandistill.selfdistill import prediction
 
-    result, problems = prediction.predict(network, files, exit)
+    result, problems = prediction.predict(network, files, exit, channel)
     for file in [] if as_json else result.pop("files"):
         p, depth, seconds = file["probabilities"][file["label"]], file["depth"], file["seconds"]
         print(f"{file['path']}: {file['label']} ({p:.2f}), {depth:.3g} layers, {seconds:.1f} s")
@@ -813,12 +828,16 @@ def pull(
     repository: Annotated[str, typer.Argument(help="OWNER/NAME on the Hugging Face Hub.")],
     out: Out = Path("pulled"),
     revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; none: the newest.")] = None,
+    licences: Annotated[
+        list[str] | None,
+        typer.Option("--allow-licence", help="Licences that will do, such as cc-by-4.0,cc0-1.0; may be repeated."),
+    ] = None,
 ) -> None:
     """Fetch an artifact from the Hugging Face Hub; it passes the same checks as a local one."""
     from gandistill import hub
     from gandistill.console import say
 
-    say(f"{out}: a {hub.pull(repository, out, revision)}")
+    say(f"{out}: a {hub.pull(repository, out, revision, licences)}")
 
 
 @app.command()

@@ -68,6 +68,7 @@ def with_inputs(config: GanConfig, out: Path) -> GanConfig:
     """The config itself, or where it names no input, with those of the synthetic corpus, made beside ``out``."""
     if config.features is not None or config.bank is not None:
         return config
+    say(f"No features were named: a corpus is synthesised in {out.parent / 'synthetic'}, and a bank trained there")
     with processes.place().main_process_first():
         features, bank = synthetic_inputs(out.parent / "synthetic")
     return config.model_copy(update={"features": features, "bank": bank})

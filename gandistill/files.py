@@ -237,9 +237,16 @@ def _lock_in(temporary: Path) -> FileLock:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Within, no other process is in here for the same path, where the file system has locks. For a few renames."""
+    """Within, no other process is in here for the same path, where the file system has locks. For a few renames.
+
+    Raises InputError where no file can be made at all, such as below ``/proc``: there filelock would wait for ever.
+    """
     lock = lock_of(path.with_name(f".{path.name}.lock{PART}"))
     with suppress(OSError):
+        try:
+            Path(lock.lock_file).touch()
+        except FileNotFoundError:
+            raise InputError(f"{path}: no file can be made in {path.parent}, choose another place") from None
         lock.acquire()
     try:
         yield

@@ -5,12 +5,14 @@ JSON, CSV, the card and its sums: nothing that could run code.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from gandistill import artifacts
+from gandistill.console import say
 from gandistill.errors import InputError
 
 T = TypeVar("T")
@@ -57,7 +59,17 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
 
 
 class Shared:
-    """What can be saved to a folder and shared: a feature set, a generator, a recogniser."""
+    """What can be saved, shared and loaded: a feature set, a generator, a bank, a recogniser."""
+
+    @classmethod
+    def load(cls, source: Path | str) -> Self:
+        """Read it from a folder, or from the Hub. Raises InputError naming what is missing, altered or unknown."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_pretrained(cls, source: Path | str, **options: Any) -> Self:
+        """The same as ``load``, by the name that whoever knows transformers looks for."""
+        return cls.load(source, **options)
 
     def save(self, folder: Path | str) -> None:
         """Write it to a folder."""
@@ -70,47 +82,73 @@ class Shared:
             return push(Path(folder) / "artifact", repository, private)
 
 
-def pulled(repository: str, kind: str | None = None, revision: str | None = None) -> Path:
+def check_licence(what: Path | str, licence: str | None, licences: Collection[str] | None) -> None:
+    """Raise InputError unless a licence is among ``licences``, such as ``cc-by-4.0``; None: any will do."""
+    allowed = None if licences is None else [name.strip() for each in licences for name in each.split(",")]
+    if allowed is not None and artifacts.licence_id(licence or "") not in map(artifacts.licence_id, allowed):
+        raise InputError(f"{what}: its licence is {licence or 'not stated'}, allowed are [{', '.join(allowed)}]")
+
+
+def pulled(
+    repository: str,
+    kind: str | None = None,
+    revision: str | None = None,
+    licences: Collection[str] | None = None,
+) -> Path:
     """The folder, in the Hub's cache, of an artifact in a repository, of the ``kind`` if one is given.
 
-    Raises InputError if the Hub does not give it and it is not in the cache, or as ``open_artifact`` does.
+    Of another licence than ``licences`` nothing but its config is fetched. Raises InputError if the Hub does not give
+    it and it is not in the cache, or as ``check_licence`` and ``open_artifact`` do.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
 
     kinds = [REPOSITORIES[kind]] if kind else list(dict.fromkeys(REPOSITORIES.values()))
 
-    def download() -> str:
+    def download(files: list[str]) -> Path:
         for place, repo_type in enumerate(kinds, 1):
             try:
-                return snapshot_download(
-                    _named(repository), repo_type=repo_type, revision=revision, allow_patterns=FILES
+                return Path(
+                    snapshot_download(_named(repository), repo_type=repo_type, revision=revision, allow_patterns=files)
                 )
             except RepositoryNotFoundError:
                 if place == len(kinds):
                     raise
         raise AssertionError(kinds)
 
-    folder = Path(_asked(download, f"No {kind or 'artifact'} {repository}", "it is no folder, nor in the Hub's cache"))
+    def fetched(files: list[str]) -> Path:
+        problem = f"No {kind or 'artifact'} {repository}: no such folder, and the Hub does not give it"
+        return _asked(partial(download, files), problem, "nor has its cache")
+
+    if licences is not None:
+        config = artifacts.read_json(fetched([artifacts.CONFIG]) / artifacts.CONFIG)
+        check_licence(repository, config.get("licence"), licences)
+    folder = fetched(FILES)
     artifacts.open_artifact(folder, kind or artifacts.kind_of(folder, "share", REPOSITORIES))
     return folder
 
 
-def pull(repository: str, out: Path, revision: str | None = None) -> str:
+def pull(repository: str, out: Path, revision: str | None = None, licences: Collection[str] | None = None) -> str:
     """Write the artifact of a repository to the folder ``out``; gives its kind.
 
     Raises InputError as ``pulled`` does, or if ``out`` holds something else.
     """
-    folder = pulled(repository, revision=revision)
+    folder = pulled(repository, revision=revision, licences=licences)
     kind = artifacts.kind_of(folder, "share", REPOSITORIES)
     artifacts.copy(folder, out, kind)
     return kind
 
 
-def local_or_pulled(source: Path | str, kind: str) -> Path:
-    """The folder itself, or of a name that is no folder here, but could be a repository's, what the Hub has."""
+def local_or_pulled(source: Path | str, kind: str, licences: Collection[str] | None = None) -> Path:
+    """The folder itself, or of a name that is no folder here, but could be a repository's, what the Hub has.
+
+    Raises InputError as ``pulled`` does.
+    """
     folder = Path(source)
-    return folder if artifacts.present(folder) or not NAME.fullmatch(str(source)) else pulled(str(source), kind)
+    if not artifacts.present(folder) and NAME.fullmatch(str(source)):
+        say(f"{source} is no folder here: asking the Hugging Face Hub")
+        return pulled(str(source), kind, licences=licences)
+    return folder
 
 
 def _named(repository: str) -> str:
@@ -126,4 +164,4 @@ def _asked(ask: Callable[[], T], problem: str, advice: str) -> T:
     except InputError:
         raise
     except Exception as error:  # offline, refused, not found, time-out: each has its own class in each HTTP library
-        raise InputError(f"{problem} ({type(error).__name__}): {advice}") from None
+        raise InputError(f"{problem} ({type(error).__name__}), {advice}") from None

@@ -6,15 +6,16 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 import gandistill
-from gandistill import FeatureSet, Generator, Recogniser, train_recogniser
+from gandistill import Bank, FeatureSet, Generator, Recogniser, artifacts, train_bank, train_recogniser
 from gandistill.api import ROUND
 from gandistill.errors import InputError
-from tests.commands import run
+from tests.commands import run, settings
 from tests.heads.conftest import write_features
 
 QUICK = ("updates=4", "batch=4")
@@ -54,6 +55,25 @@ def test_it_is_fitted_saved_and_loaded(features: FeatureSet, fitted: Generator, 
         assert torch.equal(Generator.load(folder).sample(5).frames(7), expected)
     in_memory = Generator.fit(features.held())
     assert torch.equal(in_memory.sample(5).frames(7), expected)
+
+
+def test_a_bank_is_trained_and_gives_soft_labels(features: FeatureSet, tmp_path: Path):
+    """The same as the commands': ``bank``, and ``train --set bank=DIR``."""
+    small = ("heads=[superb,attentive]", "seeds=1", "updates=6", "half_trained=2", "batch=4", "window=8")
+    assert run("bank", features.folder, *settings(*small), "--out", tmp_path / "bank").code == 0
+    bank = train_bank(features, settings=small)
+    bank.save(tmp_path / "saved")
+    saved, written = (artifacts.fingerprint(tmp_path / name) for name in ("saved", "bank"))
+    assert saved == written
+    drawn = Generator.fit(features, bank).sample(5, labels="soft")
+    assert drawn.soft is not None
+    taught = settings("architecture.kind=class-gaussian", f"features={features.folder}", f"bank={tmp_path / 'bank'}")
+    assert run("train", *taught, "--out", tmp_path / "run").code == 0
+    assert np.array_equal(Generator.load(tmp_path / "run").sample(5, labels="soft").soft, drawn.soft)
+    Bank.load(tmp_path / "saved").save(tmp_path / "again")
+    assert artifacts.fingerprint(tmp_path / "again") == saved
+    with pytest.raises(InputError, match="but the bank expects"):
+        Generator.fit(write_features(tmp_path / "others", dims=4), bank)
 
 
 @pytest.mark.parametrize(

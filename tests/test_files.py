@@ -256,6 +256,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert names(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here, where no file can be made")
+def test_where_no_file_can_be_made() -> None:
+    with pytest.raises(InputError, match=r"^/proc/a: no file can be made in /proc, choose another place$"):
+        artifacts.write_text(Path("/proc/a"), "text")
+
+
 def test_other_errors_of_the_system_stay_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):

@@ -1,5 +1,6 @@
 """Artifacts go to the Hugging Face Hub and come back, by its HTTP interface on the loopback."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 import yaml
 
-from gandistill import FeatureSet, Generator, Recogniser, artifacts, hub, train_recogniser
+from gandistill import Bank, FeatureSet, Generator, Recogniser, artifacts, hub, train_recogniser
 from gandistill.errors import InputError
 from gandistill.files import write_json
 from tests.commands import run
@@ -62,10 +63,39 @@ def test_sets_heads_and_banks_too(server: Hub, features: FeatureSet, tmp_path: P
     assert Recogniser.load("somebody/head").evaluate(features, "train") == recogniser.evaluate(features, "train")
     bank = write_bank(features)
     assert run("push", bank, "somebody/bank").code == 0
+    assert Bank.from_pretrained("somebody/bank").push_to_hub("somebody/again").endswith("somebody/again")
+    both = [server.repositories["models", f"somebody/{name}"] for name in ("bank", "again")]
+    assert both[0]["bank.safetensors"] == both[1]["bank.safetensors"]
     assert run("pull", "somebody/bank", "--out", tmp_path / "bank").code == 0
     assert artifacts.fingerprint(tmp_path / "bank") == artifacts.fingerprint(bank)
     assert run("pull", "somebody/set", "--out", tmp_path / "set").code == 0
     assert FeatureSet.open(tmp_path / "set").fingerprint == features.fingerprint
+
+
+@pytest.mark.parametrize("cls", [Bank, FeatureSet, Generator, Recogniser])
+def test_from_pretrained_is_load(cls: type[hub.Shared], monkeypatch: pytest.MonkeyPatch):
+    """By another name, with what else ``load`` takes."""
+    monkeypatch.setattr(cls, "load", lambda source, **options: (source, options))
+    assert cls.from_pretrained(OWNED, licences=["cc0-1.0"]) == (OWNED, {"licences": ["cc0-1.0"]})
+
+
+def test_another_licence_than_allowed(server: Hub, features: FeatureSet, tmp_path: Path):
+    """It is refused in one line, before anything but its config is fetched; in Python too, and of a folder."""
+    features.push_to_hub(OWNED)
+    server.asked.clear()
+    done = run("pull", OWNED, "--allow-licence", "cc0-1.0, cc-by-sa-4.0", "--out", tmp_path / "pulled")
+    words = "its licence is CC BY 4.0, allowed are [cc0-1.0, cc-by-sa-4.0]"
+    assert done.code == 2
+    assert done.err.endswith(f"gandistill: {OWNED}: {words}\n")
+    assert not (tmp_path / "pulled").exists()
+    assert [asked for asked in server.asked if "/resolve/" in asked and "config.json" not in asked] == []
+    for source in (OWNED, features.folder):
+        with pytest.raises(InputError, match=re.escape(words)):
+            FeatureSet.load(source, licences=["cc0-1.0", "cc-by-sa-4.0"])
+        assert len(FeatureSet.load(source, licences=["CC-BY-4.0"])) == len(features)
+    assert run("pull", OWNED, "--allow-licence", "cc-by-4.0", "--out", tmp_path / "pulled").code == 0
+    with pytest.raises(InputError, match="ravdess-gan-att: its licence is CC BY-NC-SA 4"):
+        Generator.load(licences=["cc-by-4.0"])
 
 
 def test_a_second_push_leaves_nothing_of_the_first(server: Hub, features: FeatureSet):
@@ -73,7 +103,7 @@ def test_a_second_push_leaves_nothing_of_the_first(server: Hub, features: Featur
     server.repositories["datasets", OWNED]["frames-00001.safetensors"] = b"of a larger one"
     features.rows([0, 1]).push_to_hub(OWNED)
     assert "frames-00001.safetensors" not in server.repositories["datasets", OWNED]
-    assert len(FeatureSet.from_pretrained(OWNED)) == 2
+    assert len(FeatureSet.load(OWNED)) == 2
 
 
 def test_the_card_says_the_licence_where_the_hub_reads_it(features: FeatureSet):
@@ -130,7 +160,10 @@ def test_another_kind_is_refused(server: Hub, features: FeatureSet):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("pull", "somebody/nothing"), "No artifact somebody/nothing (RepositoryNotFoundError): it is no folder"),
+        (
+            ("pull", "somebody/nothing"),
+            "No artifact somebody/nothing: no such folder, and the Hub does not give it (RepositoryNotFoundError)",
+        ),
         (("pull", "nothing"), "Bad repository 'nothing', expected OWNER/NAME"),
         (("push", "CORPUS", OWNED), "is no artifact of gandistill: it has no config.json"),
         (("push", "missing", OWNED), "missing is no artifact of gandistill: it has no config.json"),
@@ -148,8 +181,11 @@ def test_without_a_network_the_cache_serves(server: Hub, features: FeatureSet, m
     features.push_to_hub(OWNED)
     hub.pulled(OWNED, "feature set")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert FeatureSet.from_pretrained(OWNED).fingerprint == features.fingerprint
-    with pytest.raises(InputError, match=r"No generator no/such \(\w+\): it is no folder, nor in the Hub's cache"):
+    assert FeatureSet.load(OWNED).fingerprint == features.fingerprint
+    with pytest.raises(
+        InputError,
+        match=r"^No generator no/such: no such folder, and the Hub does not give it \(\w+\), nor has its cache$",
+    ):
         Generator.load("no/such")
     with pytest.raises(InputError, match="No generator at no/such/folder: no such folder"):
         Generator.load("no/such/folder")
@@ -168,7 +204,7 @@ def test_the_terms_of_a_corpus_of_ones_own(server: Hub, tmp_path: Path):
         assert run("prepare", *own, *words).code == 0
         assert run("extract", tmp_path / "m.csv", "--out", tmp_path / f"features{code}").code == 0
         assert run("push", tmp_path / f"features{code}", OWNED).code == code
-    facts = FeatureSet.from_pretrained(OWNED).config
+    facts = FeatureSet.load(OWNED).config
     assert (facts["corpus"], facts["licence"]) == ("Mine", "CC BY 4.0")
     done = run("prepare", "ravdess", tmp_path, "--licence", "CC0 1.0", "--out", tmp_path / "m.csv")
     assert done.code == 2

@@ -72,8 +72,9 @@ def test_its_metadata(wheel: Path):
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         lines = archive.read(name).decode().partition("\n\n")[0].splitlines()
     assert f"Version: {__version__}" in lines
-    needed = {line.partition("; ")[2] for line in lines if line.startswith("Requires-Dist: matplotlib")}
-    assert needed == {"extra == 'figures'", "extra == 'test'"}, "only figures need it"
+    needed = {line.partition("; ")[2] for line in lines if line.startswith("Requires-Dist: datasets")}
+    assert needed == {"extra == 'datasets'"}, "only whoever asks for one of them needs it"
+    assert not any("matplotlib" in line for line in lines), "figures are drawn without it"
 
 
 def test_it_does_in_an_empty_folder_what_a_checkout_does(elsewhere: dict[str, Any]):

@@ -6,17 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.pool import ThreadPool
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gandistill.charts import Chart, Look, Point, Row, dots, histogram, together
 from gandistill.console import track
 from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, listen, together
 from gandistill.corpora.manifest import SPLITS, Entry
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from gandistill.errors import InputError
 
 EDGES = (1, 2, 4, 8, 16, 30)
 """Seconds between which clips are counted."""
@@ -69,30 +67,23 @@ class Health:
         }
         return "\n".join(f"{name:<14}{text}" for name, text in rows.items())
 
-    def figure(self) -> "Figure":
-        """Lengths, peaks and silence of the clips, and the classes of each part."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 6), layout="constrained")
-        lengths, levels, quiet, classes = figure.subplots(2, 2).flat
-        for panel, values, label in (
-            (lengths, self.seconds, "length (s)"),
-            (levels, self.peaks, "peak (dBFS)"),
-            (quiet, 100 * self.silence, "silence (% of a clip)"),
-        ):
-            panel.hist(values, 40, color="0.4")
-            panel.set(xlabel=label, ylabel="clips")
-        labels = sorted({entry.emotion for entry in self.entries})
-        base = np.zeros(len(labels))
-        for part in (*SPLITS, ""):
-            counts = Counter(entry.emotion for entry in self.entries if entry.split == part)
-            heights = np.array([counts[label] for label in labels])
-            if heights.any():
-                classes.barh(labels, heights, left=base, label=part or "not split")
-                base = base + heights
-        classes.set(xlabel="clips")
-        classes.legend()
-        return figure
+    def chart(self) -> Chart:
+        """Lengths, peaks and silence of the clips, and the classes of each part. Raises InputError if there is none."""
+        if not self.sounds:
+            raise InputError("There is no usable clip to draw a figure of")
+        drawn = [
+            histogram("Lengths", self.seconds, "length (s)", "clips"),
+            histogram("Peaks", self.peaks, "peak (dBFS)", "clips"),
+            histogram("Silence", 100 * self.silence, "silence (% of a clip)", "clips"),
+        ]
+        counts = Counter((entry.emotion, entry.split) for entry in self.entries)
+        looks = {part: Look(f"class{at}") for at, part in enumerate((*SPLITS, "")) if part in {p for _, p in counts}}
+        rows = [
+            Row(label, [(look, Point(counts[label, part], 0)) for part, look in looks.items()])
+            for label in sorted({label for label, _ in counts})
+        ]
+        key = [(part or "not split", look) for part, look in looks.items()]
+        return together([*drawn, dots("Classes of each part", rows, "clips", key=key)], columns=2)
 
 
 def health(entries: Sequence[Entry]) -> Health:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds
+from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, too_short
 from gandistill.corpora.tree import find_files
-from gandistill.errors import InputError
+from gandistill.errors import InputError, RunError
 
 WINDOW = 30 * SAMPLE_RATE
 """Samples heard at once where nothing else is known: more than nearly all acted or elicited utterances have, and 1,500
@@ -31,6 +31,37 @@ def windows(blocks: Iterable[NDArray[np.float32]], size: int, shortest: int) -> 
             buffer = buffer[size:]
     if len(buffer):
         yield buffer
+
+
+def averaged(
+    parts: Iterable[NDArray[np.float32]],
+    hear: Callable[[NDArray[np.float32]], NDArray[np.float64]],
+    labels: Sequence[str],
+    least: int,
+    path: Path,
+    what: str,
+) -> Generator[None, None, tuple[Answer, NDArray[np.float64]]]:
+    """What is said of audio as a whole, from what ``hear`` gives of each window: means by the windows' lengths.
+
+    ``hear`` gives probabilities [C] of the ``labels``, and behind them what else is to be averaged. Passes once for
+    each window; then gives ``label``, ``probabilities`` by class and ``seconds``, and the other means. Raises
+    AudioError for a window of fewer than ``least`` samples, InputError for none at all, RunError if ``what`` hears
+    gives NaN.
+    """
+    total, samples = np.zeros(()), 0
+    for part in parts:
+        if len(part) < least:
+            raise too_short(path, len(part), least)
+        total, samples = total + len(part) * hear(part), samples + len(part)
+        yield
+    if not samples:
+        raise InputError(f"{path}: there are no samples")
+    means = total / samples
+    if not np.isfinite(means).all():
+        raise RunError(f"{path}: {what} gives NaN, its weights are useless")
+    p, others = means[: len(labels)], means[len(labels) :]
+    probabilities = dict(zip(labels, p.tolist(), strict=True))
+    return {"label": labels[int(p.argmax())], "probabilities": probabilities, "seconds": samples / SAMPLE_RATE}, others
 
 
 def answers(

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from gandistill import artifacts, metrics
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
-from gandistill.evaluate.predictions import file_name, write_predictions
+from gandistill.evaluate.markdown import percent, plain
+from gandistill.evaluate.predictions import Predictions, file_name, write_predictions
+from gandistill.evaluate.significance import uar_interval
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import load_head, posteriors
 
@@ -47,6 +49,25 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
         "head": {"name": head_folder.name, "fingerprint": artifacts.fingerprint(head_folder)},
         "features": {"name": features.folder.name, "fingerprint": features.fingerprint},
     }
+
+
+def lines(found: dict[str, Any], head_folder: Path) -> list[str]:
+    """What ``evaluate`` gives, to read: UAR with its interval, and per cent of each class as what it was taken for."""
+    path = head_folder / file_name(found["split"])
+    low, high, over = uar_interval(Predictions.read(path))
+    rows = [
+        {"": label}
+        | dict(zip(found["labels"], (f"{100 * n / max(sum(row), 1):.0f}" for n in row), strict=True))
+        | {"utterances": f"{sum(row)}"}
+        for label, row in zip(found["labels"], found["confusion"], strict=True)
+    ]
+    return [
+        f"UAR {percent(found['uar'], low, high)} %, with the 95 % interval of a bootstrap by {over}; accuracy "
+        f"{percent(found['accuracy'])} %; {found['utterances']} utterances of the {found['split']} part",
+        "",
+        plain(rows),
+        f"Rows: what it is; columns: what it was taken for, in per cent. Predictions: {path}",
+    ]
 
 
 def class_scores(targets: NDArray[np.int64], predicted: NDArray[np.int64], labels: list[str]) -> dict[str, Any]:

@@ -62,9 +62,7 @@ def difference(
         raise InputError(f"Bad margin {margin}, expected a difference in UAR above 0 and below 1 such as 0.03")
     one = a[0]
     gain = len(b) * _hits(a, one) - len(a) * _hits(b, one)  # whole numbers, so that equal rows differ by exactly 0
-    known = set(one.speakers.tolist())
-    by_speaker = len(known) >= SPEAKERS_NEEDED and "" not in known
-    clusters = one.speakers if by_speaker else one.ids
+    over, clusters = clusters_of(one)
     gaps = bootstrap(one.labels, gain, clusters, seed=seed, resamples=resamples) / (len(a) * len(b))
     uar_a, uar_b = (math.fsum(predictions.uar for predictions in row) / len(row) for row in (a, b))
     found = {
@@ -72,8 +70,8 @@ def difference(
         "uar_b": uar_b,
         "uar_difference": uar_a - uar_b,
         "interval": _percentiles(gaps, LEVEL),
-        "bootstrap": "speaker" if by_speaker else "utterance",
-        "speakers": len(known - {""}),
+        "bootstrap": over,
+        "speakers": len({*one.speakers.tolist()} - {""}),
         "utterances": len(one.ids),
     }
     if margin is not None:
@@ -81,6 +79,40 @@ def difference(
         equivalent = -margin < low and high < margin
         found["equivalence"] = {"margin": margin, "interval": [low, high], "equivalent": equivalent}
     return found
+
+
+def clusters_of(predictions: Predictions) -> tuple[str, Strings]:
+    """What a bootstrap draws, ``speaker`` or ``utterance``, and the name of each utterance's [N]."""
+    known = {*predictions.speakers.tolist()}
+    by_speaker = len(known) >= SPEAKERS_NEEDED and "" not in known
+    return ("speaker", predictions.speakers) if by_speaker else ("utterance", predictions.ids)
+
+
+def uar_interval(predictions: Predictions, seed: int = 0, resamples: int = 10_000) -> tuple[float, float, str]:
+    """Bounds of the 95 % bootstrap interval of a UAR, the model held fixed, and what was drawn: as ``difference``."""
+    over, clusters = clusters_of(predictions)
+    hits = predictions.right.astype(np.int64)
+    low, high = _percentiles(bootstrap(predictions.labels, hits, clusters, seed=seed, resamples=resamples), LEVEL)
+    return low, high, over
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """What ``compare`` gives, to read."""
+    low, high = found["interval"]
+    apart, alone = f"{100 * found['uar_difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", found["discordant"]
+    said = [
+        f"UAR            a {100 * found['uar_a']:.1f} %, b {100 * found['uar_b']:.1f} %; {found['utterances']} "
+        f"utterances of {found['speakers']} speakers",
+        f"a beyond b     {apart} points, with the 95 % interval of a bootstrap by {found['bootstrap']}",
+        f"McNemar        p = {found['p_value']:.3g} ({found['method']}); right alone: a {alone['a_only']}, "
+        f"b {alone['b_only']}",
+    ]
+    if "equivalence" in found:
+        within = found["equivalence"]
+        low, high = within["interval"]
+        shown, bounds = "yes" if within["equivalent"] else "not shown", f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+        said.append(f"on par         {shown}, within {100 * within['margin']:g} points: the 90 % interval is {bounds}")
+    return said
 
 
 def mcnemar(a: Predictions, b: Predictions) -> dict[str, Any]:

@@ -183,6 +183,7 @@ def extract(
         for _ in console.track(work, f"Extracting {upstream.name}", len(entries), plan.done, unit="files"):
             pass
         _finish(out, plan.facts, plan.shards, upstream.name)
+        console.say(f"{out}: {len(entries)} utterances, {upstream.dims} dims")
     else:
         console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
     for lock in out.glob(".*.lock"):  # not before the set is complete, see _lock

@@ -10,9 +10,10 @@ Shapes: N utterances, T frames, D feature dims, C classes, B batch.
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -124,6 +125,30 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
         with written_whole(Path(path)) as building, building.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
 
+    def to_datasets(self) -> Any:
+        """The whole set as a Dataset of Hugging Face's ``datasets``, in memory; ``with_format("torch")`` gives tensors.
+
+        Columns are ``frames`` [T, D] as half floats, ``target`` (a ClassLabel, which knows the names), ``id``,
+        ``speaker``, ``split`` and, where stored, ``soft`` [C]. Raises InputError where ``datasets`` is not installed.
+        """
+        try:
+            datasets: Any = import_module("datasets")
+        except ImportError:
+            raise InputError("to_datasets needs 'pip install gandistill[datasets]'") from None
+        text = datasets.Value("string")
+        kinds = {
+            "frames": datasets.Array2D((None, self.dims), "float16"),
+            "target": datasets.ClassLabel(names=self.labels),
+        } | dict.fromkeys(("id", "speaker", "split"), text)
+        columns = {
+            "frames": [self.frames(row).half().numpy() for row in range(len(self))],
+            "target": self.targets,
+        } | {name: self.index[name].tolist() for name in ("id", "speaker", "split")}
+        if self.soft is not None:
+            kinds["soft"] = datasets.List(datasets.Value("float32"), len(self.labels))
+            columns["soft"] = self.soft
+        return datasets.Dataset.from_dict(columns, datasets.Features(kinds))
+
     def save(self, folder: Path | str) -> None:
         """Write these utterances as a feature set: a copy, or of a part a set that says of which (``part_of``).
 
@@ -137,9 +162,14 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
         write_feature_set(Path(folder), self.utterances(), config | {"part_of": self.fingerprint}, card)
 
     @classmethod
-    def from_pretrained(cls, repository: str) -> "FeatureSet":
-        """Open that of a repository of the Hugging Face Hub, OWNER/NAME. Raises InputError as ``hub.pulled`` does."""
-        return cls.open(hub.pulled(repository, KIND))
+    def load(cls, source: Path | str, licences: Collection[str] | None = None) -> "FeatureSet":
+        """Open its folder, or where there is none here, a repository of the Hugging Face Hub, OWNER/NAME.
+
+        ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError as ``open`` does.
+        """
+        features = cls.open(hub.local_or_pulled(source, KIND, licences))
+        hub.check_licence(source, features.config.get("licence"), licences)
+        return features
 
     def utterances(self) -> Iterator[Utterance]:
         """All utterances, as they are written."""

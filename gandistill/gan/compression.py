@@ -8,6 +8,7 @@ from gandistill.console import say
 from gandistill.errors import InputError, choices
 from gandistill.files import read_text
 from gandistill.gan.sampling import COMPRESSED, KIND, Sampler, generator_folder
+from gandistill.gan.scores import without_scores
 from gandistill.precision import REDUCED
 
 
@@ -30,7 +31,7 @@ def compress(generator: Path, precision: str, out: Path) -> None:
         raise InputError(f"{original} is stored in {stored_in} already: compress the generator that it was made from")
     source = {"generator": generator.resolve().name, "fingerprint": artifacts.fingerprint(original)}
     facts = sampler.facts | {COMPRESSED: {"precision": precision} | source}
-    card = read_text(original / artifacts.CARD) + _note(precision, **source)
+    card = without_scores(read_text(original / artifacts.CARD)).lstrip() + _note(precision, **source)
     replace(sampler, facts=facts).save(out, {"command": "compress", "precision": precision}, card)
     before, after = artifacts.bytes_on_disk(original), artifacts.bytes_on_disk(out)
     say(f"{out}: {after:,} bytes in {precision}, {after / before:.1%} of {before:,}")

@@ -230,6 +230,12 @@ def generator_folder(folder: Path) -> Path:
     return folder / KIND if artifacts.present(folder / KIND) else folder
 
 
+def is_generator(folder: Path) -> bool:
+    """Whether a folder is a generator, or a run that has one."""
+    config = generator_folder(folder) / artifacts.CONFIG
+    return config.is_file() and artifacts.read_json(config).get("kind") == KIND
+
+
 def stored_precision(facts: dict[str, Any], where: Path) -> str:
     """The precision that a generator's weights are stored in. Raises InputError, naming ``where``, if there is none."""
     if COMPRESSED not in facts:

@@ -3,11 +3,12 @@
 Shapes: B batch, T frames, D feature dims, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from gandistill import artifacts, console, files, precision
+from gandistill import artifacts, console, files, hub, precision
 from gandistill.errors import InputError, RunError, choices
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
@@ -27,6 +28,8 @@ TENSORS = "bank.safetensors"
 WORK = ".work"
 UNTRAINED, HALF_TRAINED, CONVERGED = "untrained", "half-trained", "converged"
 STAGES = (UNTRAINED, HALF_TRAINED, CONVERGED)
+DESCRIBED = ("kind", "format", "made_by", "labels", "dims", "heads")
+"""What is written into a bank's config anew; all else there are facts about its training."""
 SCORED = 64
 """Utterances of each class that a head of the bank is scored on, at the most."""
 
@@ -59,16 +62,35 @@ class BankConfig(Schedule):
 
 
 @dataclass(frozen=True)
-class Bank:
-    """Frozen heads for the same features and labels; ``trained`` of each holds its seed, stage and train UAR."""
+class Bank(hub.Shared):
+    """Frozen heads for the same features and labels; ``trained`` of each holds its seed, stage and train UAR.
+
+    ``facts`` are what its folder says of the training set, and of how it was trained.
+    """
 
     heads: list[Head]
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> "Bank":
         """Read a bank. Raises InputError naming what is missing, altered or unknown."""
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
-        return cls(load_heads(folder / TENSORS, config))
+        heads = load_heads(folder / TENSORS, config)
+        return cls(heads, {key: value for key, value in config.items() if key not in DESCRIBED})
+
+    @classmethod
+    def load(cls, source: Path | str, licences: Collection[str] | None = None) -> "Bank":
+        """Read a bank's folder, or where there is none here, a repository of the Hugging Face Hub, OWNER/NAME.
+
+        ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError as ``open`` does.
+        """
+        bank = cls.open(hub.local_or_pulled(source, KIND, licences))
+        hub.check_licence(source, bank.facts.get("licence"), licences)
+        return bank
+
+    def save(self, folder: Path | str) -> None:
+        """Write it as an artifact. Raises InputError if ``folder`` holds something else."""
+        _write(Path(folder), self.heads, self.facts, {"command": "bank"})
 
     @property
     def labels(self) -> list[str]:
@@ -134,7 +156,17 @@ def build_bank(
         files.remove(work / f"{kind}-{seed}")
     with suppress(OSError):  # what else lies there is not ours
         work.rmdir()
-    return Bank(heads)
+    return Bank(heads, facts)
+
+
+def train_bank(features: FeatureSet, *, settings: Sequence[str] = (), device: torch.device | str = "cpu") -> Bank:
+    """Train a bank on the training part of a feature set, as ``gandistill bank`` does, in memory.
+
+    ``settings`` are what ``--set`` takes, such as ``seeds=1``. Raises InputError as ``train_head`` does.
+    """
+    with TemporaryDirectory() as folder:
+        made_by = {"command": "bank"}
+        return build_bank(features, BankConfig.load(None, [*settings]), Path(folder) / "bank", made_by, device)
 
 
 def _write(out: Path, heads: Sequence[Head], facts: dict[str, Any], made_by: dict[str, Any]) -> None:

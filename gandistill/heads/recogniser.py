@@ -3,7 +3,7 @@
 Shapes: C classes.
 """
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import hub
-from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream, too_short
-from gandistill.corpora.windows import WINDOW, Answer, answers, windows
-from gandistill.errors import InputError, RunError
+from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream
+from gandistill.corpora.windows import WINDOW, Answer, answers, averaged, windows
+from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.features.rebuild import rebuilt
 from gandistill.features.upstreams import Upstream
@@ -48,12 +48,20 @@ class Recogniser(hub.Shared):
         self.settings, self.device = settings, device
 
     @classmethod
-    def load(cls, source: Path | str, settings: Sequence[str] = (), device: torch.device | str = "cpu") -> "Recogniser":
+    def load(
+        cls,
+        source: Path | str,
+        settings: Sequence[str] = (),
+        device: torch.device | str = "cpu",
+        licences: Collection[str] | None = None,
+    ) -> "Recogniser":
         """Read a head's folder, or where there is none here, a repository of the Hugging Face Hub, OWNER/NAME.
 
-        Raises InputError naming what is missing, altered or unknown.
+        ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError naming what is missing,
+        altered or unknown.
         """
-        head = load_head(hub.local_or_pulled(source, KIND))
+        head = load_head(hub.local_or_pulled(source, KIND, licences))
+        hub.check_licence(source, head.origin.get("licence"), licences)
         facts = {key: value for key, value in head.origin.items() if key not in DESCRIBED}
         return cls(head, str(source), facts, settings, device)
 
@@ -100,22 +108,13 @@ class Recogniser(hub.Shared):
         return {"path": str(path)} | (yield from self._heard(stream(path, channel), path))
 
     def _heard(self, blocks: Iterable[NDArray[np.float32]], path: Path) -> Generator[None, None, Answer]:
-        p, samples, least = torch.zeros(len(self.labels), dtype=torch.float64), 0, self.upstream.least()
-        for part in windows(blocks, self.window, max(least, SHORTEST)):
-            if len(part) < least:
-                raise too_short(path, len(part), least)
-            p, samples = p + len(part) * self.posterior(torch.from_numpy(part)), samples + len(part)
-            yield
-        if not samples:
-            raise InputError(f"{path}: there are no samples")
-        p /= samples
-        if not p.isfinite().all():
-            raise RunError(f"{path}: {self.name} gives NaN, its weights are useless")
-        return {
-            "label": self.labels[int(p.argmax())],
-            "probabilities": dict(zip(self.labels, p.tolist(), strict=True)),
-            "seconds": samples / SAMPLE_RATE,
-        }
+        least = self.upstream.least()
+        parts = windows(blocks, self.window, max(least, SHORTEST))
+
+        def hear(part: NDArray[np.float32]) -> NDArray[np.float64]:
+            return self.posterior(torch.from_numpy(part)).numpy()
+
+        return (yield from averaged(parts, hear, self.labels, least, path, self.name))[0]
 
     @torch.no_grad()
     def posterior(self, audio: Tensor) -> Tensor:

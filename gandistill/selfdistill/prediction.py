@@ -6,17 +6,20 @@ each clip, by how sure the exits are. Shapes: S samples, C classes.
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gandistill import artifacts
-from gandistill.corpora.audio import SAMPLE_RATE, stream, too_short
-from gandistill.corpora.windows import answers, windows
-from gandistill.errors import InputError, RunError, choices
+from gandistill.corpora.audio import stream
+from gandistill.corpora.windows import answers, averaged, windows
+from gandistill.errors import InputError, choices
 from gandistill.numerics import no_tf32
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import Calibration, tempered
@@ -72,35 +75,28 @@ class Predictor:
                     break
         return depth, torch.stack(posteriors).mean(0) if self.exit == FUSION else posteriors[-1]
 
-    def file(self, path: Path) -> Generator[None, None, dict[str, Any]]:
+    def file(self, path: Path, channel: int | None = None) -> Generator[None, None, dict[str, Any]]:
         """Answer on a file, window after window, passing once for each; memory does not grow with the file.
 
-        Gives ``path``, ``label``, ``probabilities`` by class, ``exit``, ``depth`` and ``seconds``. Probabilities and
-        depth (layers run) are means over the windows by their lengths. Raises AudioError, also for audio too
-        short for the network, RunError if it gives NaN.
+        Of a file ``channel`` (1 is the first) is heard, or the average. Gives ``path``, ``label``, ``probabilities`` by
+        class, ``seconds``, ``exit`` and ``depth``. Probabilities and depth (layers run) are means over the windows by
+        their lengths. Raises AudioError, also for audio too short for the network, RunError if it gives NaN.
         """
-        p, depths, samples = torch.zeros(len(self.network.labels), dtype=torch.float64), 0, 0
         shortest = shortest_of(self.network)
-        for part in windows(stream(path), window_of(self.network), shortest):
-            if not self.network.clip and len(part) < shortest:
-                raise too_short(path, len(part), shortest)
-            depth, posterior = self.answer(torch.from_numpy(part))
-            p, depths, samples = p + len(part) * posterior, depths + len(part) * depth, samples + len(part)
-            yield
-        p /= samples
-        if not p.isfinite().all():
-            raise RunError(f"{path}: the network gives NaN, its weights are useless")
-        return {
-            "path": str(path),
-            "label": self.network.labels[int(p.argmax())],
-            "probabilities": dict(zip(self.network.labels, p.tolist(), strict=True)),
-            "exit": self.exit,
-            "depth": depths / samples,
-            "seconds": samples / SAMPLE_RATE,
-        }
+        parts = windows(stream(path, channel), window_of(self.network), shortest)
+        least = 0 if self.network.clip else shortest
+        answer, (depth,) = yield from averaged(parts, self._heard, self.network.labels, least, path, "the network")
+        return {"path": str(path)} | answer | {"exit": self.exit, "depth": float(depth)}
+
+    def _heard(self, audio: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities and, behind them, how many layers were run [C + 1]."""
+        depth, posterior = self.answer(torch.from_numpy(audio))
+        return np.append(posterior.numpy(), depth)
 
 
-def predict(folder: Path, paths: Sequence[Path], exit: str) -> tuple[dict[str, Any], list[InputError]]:
+def predict(
+    folder: Path, paths: Sequence[Path], exit: str, channel: int | None = None
+) -> tuple[dict[str, Any], list[InputError]]:
     """The emotion of each audio file, and what is wrong with those that cannot be answered.
 
     As plain values: ``files``, as ``Predictor.file`` gives each, in the order given, and ``mean_depth``, how many
@@ -109,5 +105,5 @@ def predict(folder: Path, paths: Sequence[Path], exit: str) -> tuple[dict[str, A
     Raises InputError as ``Predictor.open`` and ``answers`` do.
     """
     predictor = Predictor.open(folder, exit)
-    answered, problems = answers(paths, predictor.file, window_of(predictor.network))
+    answered, problems = answers(paths, partial(predictor.file, channel=channel), window_of(predictor.network))
     return {"files": answered, "mean_depth": fmean(each["depth"] for each in answered)}, problems

@@ -1,6 +1,8 @@
 """The report of a manifest, held to clips that are made for it."""
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from gandistill.cli import main
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.corpora.health import decibels, health
 from gandistill.corpora.manifest import Entry, write_manifest
+from tests.commands import run
 
 
 def clip(folder: Path, name: str, seconds: float, amplitude: float, rate: int, channels: int = 1) -> Entry:
@@ -71,6 +74,12 @@ def test_the_command_draws_it(entries: list[Entry], tmp_path: Path):
     assert end.value.code == 0
     drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
     assert all(text in drawn for text in ("length (s)", "peak (dBFS)", "silence (% of a clip)", "happy", "train"))
+    assert "Lengths. length (s): 3 clips, 1.5 to 40, median 3." in ElementTree.fromstring(drawn).get("aria-label", "")
+    assert len(re.findall(r'<rect class="real"', drawn)) == 3 * 40
+    for entry in entries:
+        entry.path.unlink()
+    done = run("audit", tmp_path / "manifest.csv", "--figure", tmp_path / "b.svg")
+    assert (done.code, done.err) == (2, "gandistill: There is no usable clip to draw a figure of\n")
 
 
 def test_decibels():

@@ -13,8 +13,10 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.evaluate.predict import evaluate
 from gandistill.evaluate.predictions import Predictions, file_name
+from gandistill.evaluate.significance import uar_interval
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
 from gandistill.heads.head import Head, load_head, save_head
+from tests.commands import run
 
 LABELS = ["calm", "happy", "angry"]
 
@@ -71,6 +73,27 @@ def test_a_result_by_hand(head: Path, tmp_path: Path) -> None:
     truth, said = zip(*PAIRS, strict=True)
     assert found["uar"] == pytest.approx(audmetric.unweighted_average_recall(truth, said))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_result_is_read_by_people(head: Path, tmp_path: Path) -> None:
+    features = feature_set(tmp_path / "set", PAIRS)
+    done = run("evaluate", head, features.folder)
+    low, high, over = uar_interval(Predictions.read(head / "predictions.csv"))
+    assert over == "utterance"
+    bounds = f"72.2 [{100 * low:.1f}, {100 * high:.1f}] %"
+    assert done.out == (
+        f"UAR {bounds}, with the 95 % interval of a bootstrap by utterance; accuracy 62.5 %; 8 utterances of the test "
+        f"""part
+
+       calm  happy  angry  utterances
+-----  ----  -----  -----  ----------
+calm     50     25     25           4
+happy     0    100      0           1
+angry    33      0     67           3
+
+Rows: what it is; columns: what it was taken for, in per cent. Predictions: {head / "predictions.csv"}
+"""
+    )
 
 
 def test_the_predictions_file(head: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions, pooled
 from gandistill.evaluate.significance import bootstrap, compare, difference, holm, interval, mcnemar, mcnemar_of
+from tests.commands import run
 
 Row = tuple[str, str, str, str]
 
@@ -114,6 +115,22 @@ def test_a_comparison_by_hand(tmp_path: Path) -> None:
     assert (found["speakers"], found["utterances"], found["bootstrap"]) == (2, 5, "utterance")
     low, high = found["interval"]
     assert low < -1 / 12 < high
+
+
+def test_a_comparison_is_read_by_people(tmp_path: Path) -> None:
+    a = predictions(tmp_path / "a.csv", [True] * 8 + [False] * 4)
+    b = predictions(tmp_path / "b.csv", [True] * 4 + [False] * 8)
+    found = compare(a, b, margin=0.05)
+    said = [line.split(maxsplit=1) for line in run("compare", a, b).out.replace("a beyond b", "beyond").splitlines()]
+    low, high = found["interval"]
+    assert dict(said) == {
+        "UAR": f"a {100 * found['uar_a']:.1f} %, b {100 * found['uar_b']:.1f} %; 12 utterances of 2 speakers",
+        "beyond": f"{100 * found['uar_difference']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}] points, with the 95 % "
+        "interval of a bootstrap by utterance",
+        "McNemar": "p = 0.125 (exact); right alone: a 4, b 0",
+    }
+    on_par = run("compare", a, b, "--margin", 0.05).out.splitlines()[-1]
+    assert on_par.startswith("on par         not shown, within 5 points: the 90 % interval is [")
 
 
 def test_swapping_the_files_mirrors_the_result(tmp_path: Path) -> None:

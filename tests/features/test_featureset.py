@@ -1,5 +1,6 @@
 import json
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -490,3 +491,34 @@ def test_features_that_were_extracted_are_not_written_over(tmp_path: Path):
     with pytest.raises(InputError, match="holds features that were extracted: choose another --out or remove it"):
         write(tmp_path / "set", ramps([2]))
     assert len(FeatureSet.open(tmp_path / "set")) == 2
+
+
+def test_as_a_dataset_of_hugging_face(small: FeatureSet):
+    datasets = pytest.importorskip("datasets", reason="the extra 'datasets' is not installed")
+    soft = [Utterance(u.id, u.label, u.frames, "s", split="dev", soft=torch.eye(3)[0]) for u in small.utterances()]
+    taught = HeldSet.of("soft", soft, small.config, "# Card\n")
+    for features in (small, taught):
+        found = features.to_datasets()
+        assert isinstance(found, datasets.Dataset)
+        assert found.features["target"].names == LABELS
+        assert found.column_names == [
+            "frames",
+            "target",
+            "id",
+            "speaker",
+            "split",
+            *(["soft"] * ("soft" in features[0])),
+        ]
+        for item, expected in zip(found.with_format("torch"), features, strict=True):
+            assert torch.equal(item["frames"], expected["frames"])
+            assert (int(item["target"]), item["id"]) == (expected["target"], expected["id"])
+            assert torch.equal(item.get("soft", torch.empty(0)), expected.get("soft", torch.empty(0)))
+    assert {*found["split"]} == {"dev"}
+    batch = FeatureSet.collate([*found.with_format("torch").select([0, 2])])
+    assert batch["lengths"].tolist() == [5, 3]
+
+
+def test_without_datasets_it_says_what_is_needed(small: FeatureSet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"^to_datasets needs 'pip install gandistill\[datasets\]'$"):
+        small.to_datasets()

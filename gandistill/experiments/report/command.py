@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gandistill import artifacts
-from gandistill.artifacts import CONFIG, read_json
 from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
-from gandistill.experiments.report import beside, generators, tables
+from gandistill.experiments.report import beside, generators, papers, tables
 from gandistill.experiments.report.page import page
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.sampling import KIND, Sampler, generator_folder, named
+from gandistill.gan.sampling import Sampler, generator_folder, is_generator, named
 from gandistill.run import METRICS
 
 TITLE = "What was distilled, and what it is worth"
@@ -33,10 +32,9 @@ def report(sources: Sequence[Path], features: Path | None, split: str, out: Path
     folders = [named(source) for source in sources]
     of_generators = [generator_folder(folder) for folder in folders if is_generator(folder)]
     for folder in folders:
-        if not is_generator(folder) and not tables.kept(folder):
+        if not (is_generator(folder) or tables.kept(folder) or papers.kept(folder)):
             raise InputError(
-                f"{folder} is neither a generator, nor a run that has one, nor a folder of tables "
-                "(table1.json to table4.json)"
+                f"{folder} is neither a generator, nor a run that has one, nor a folder that 'gandistill tables' wrote"
             )
     if features is not None and not of_generators:
         raise InputError(f"--features {features} has no generator to stand beside: name one before it")
@@ -44,12 +42,6 @@ def report(sources: Sequence[Path], features: Path | None, split: str, out: Path
     sections = [(str(source), _section(folder, real, split)) for source, folder in zip(sources, folders, strict=True)]
     artifacts.write_text(out, page(TITLE, LEAD, sections))
     say(f"Report: {out}")
-
-
-def is_generator(folder: Path) -> bool:
-    """Whether a folder is a generator, or a run that has one."""
-    config = generator_folder(folder) / CONFIG
-    return config.is_file() and read_json(config).get("kind") == KIND
 
 
 def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
@@ -60,4 +52,4 @@ def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
         said = generators.described(sampler, inner)
         said += generators.trained(folder / METRICS, len(sampler.labels)) if inner != folder else ""
         said += "" if real is None else beside.compared(sampler, real, split)
-    return said + tables.described(tables.kept(folder))
+    return said + tables.described(tables.kept(folder)) + papers.described(folder)

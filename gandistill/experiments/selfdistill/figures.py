@@ -26,12 +26,17 @@ DASHES = ("", "5 3", "7 2 2 2", "1 3")
 
 
 def draw(facts: Facts, tables: Mapping[str, Sequence[Facts]], parts: Sequence[str], out: Path) -> None:
-    """Write ``layers.svg``, if there are its rows, and ``cost.svg``; ``facts`` say what tables are of."""
-    if LAYERS in tables:
-        drawn = [layers(facts, tables[LAYERS], part) for part in parts]
-        artifacts.write_text(out / "layers.svg", together(drawn, columns=2).file())
-    drawn = [cost(facts, [*tables[NETWORKS], *tables[EXITS]], part) for part in parts]
-    artifacts.write_text(out / "cost.svg", together(drawn, columns=2).file())
+    """Write ``layers.svg``, if there are its rows, and ``cost.svg``."""
+    for name, figure in drawn(facts, tables, parts).items():
+        artifacts.write_text(out / f"{name}.svg", together(figure, columns=2).file())
+
+
+def drawn(facts: Facts, tables: Mapping[str, Sequence[Facts]], parts: Sequence[str]) -> dict[str, list[Chart]]:
+    """The charts of each figure by its name, those whose tables there are; ``facts`` say what tables are of."""
+    costs = [row for name in (NETWORKS, EXITS) for row in tables.get(name, ())]
+    made = {"cost": [cost(facts, costs, part) for part in parts] if costs else []}
+    made["layers"] = [layers(facts, tables[LAYERS], part) for part in parts] if LAYERS in tables else []
+    return {name: charts for name, charts in made.items() if charts}
 
 
 def layers(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:

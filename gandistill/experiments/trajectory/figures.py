@@ -14,13 +14,20 @@ FIGURES = ("figure2", "figure3")
 
 
 def draw(facts: Facts, table: Sequence[Facts], out: Path) -> None:
-    """Write ``figure2-dev.svg`` and so on; ``facts`` say what the rows are of."""
+    """Write ``figure2-dev.svg`` and so on."""
+    for name, figure in drawn(facts, table).items():
+        artifacts.write_text(out / f"{name}.svg", together(figure, columns=2).file())
+
+
+def drawn(facts: Facts, table: Sequence[Facts]) -> dict[str, list[Chart]]:
+    """The charts of each figure by its name, such as ``figure2-dev``; ``facts`` say what the rows are of."""
     rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
     makers: tuple[Callable[..., list[Chart]], ...] = (steps, curves)
-    for part in [part for part in PARTS if part in rows[0]]:
-        for name, make in zip(FIGURES, makers, strict=True):
-            if drawn := make(facts, rows, part):
-                artifacts.write_text(out / f"{name}-{part}.svg", together(drawn, columns=2).file())
+    parts = [part for part in PARTS if part in rows[0]]
+    made = {
+        f"{name}-{part}": make(facts, rows, part) for part in parts for name, make in zip(FIGURES, makers, strict=True)
+    }
+    return {name: charts for name, charts in made.items() if charts}
 
 
 def place(facts: Facts, student: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 from gandistill.api import Generator
 from gandistill.evaluate.markdown import percent
 from gandistill.evaluate.predict import class_scores
+from gandistill.experiments.printed import uar_of
 from gandistill.experiments.report import beside, generators
 from gandistill.experiments.report.command import report
 from gandistill.features.featureset import FeatureSet
@@ -186,6 +187,30 @@ def test_parts_are_there_as_sources_are(trained: Path, features: FeatureSet, tmp
     assert Parsed(everything).said("h3")[:7] == [*is_it, "Its training", *beside_real]
 
 
+def test_tables_of_the_other_papers(tmp_path: Path):
+    """Their figures and numbers, told in words; a page of all three systems has each."""
+    sources = [RESULTS / "trajectory-ravdess_quick", RESULTS / "selfdistill-ravdess_quick"]
+    report([*sources, RESULTS / "whisper"], None, "dev", tmp_path / "page.html")
+    page = Parsed((tmp_path / "page.html").read_text())
+    assert page.said("h3")[:2] == ["Trajectory matching", "Self-distillation"]
+    told = [figure["aria-label"] or "" for figure in page.found["svg"]]
+    assert len(set(told)) == len(told)
+    for words in ("UAR on dev, % against distillation step", "against points per class", "student's layer"):
+        assert any(words in said for said in told), words
+    cells = page.said("td")
+    for source, tables in zip(sources, (("full", "distilled"), ("networks", "early")), strict=True):
+        for name in tables:
+            for row in json.loads((source / f"{name}.json").read_text())["rows"]:
+                if row.get("network") != "chance":
+                    assert uar_of(row["test"]) in cells
+    (tmp_path / "full.json").write_text('{"table": "full"}')
+    done = run("report", tmp_path, "--out", tmp_path / "other.html")
+    assert (done.code, done.err) == (
+        2,
+        f"gandistill: {tmp_path}/full.json: not a table that 'gandistill tables' wrote\n",
+    )
+
+
 def test_a_generator_says_what_it_is(everything: str):
     page = Parsed(everything)
     known = dict(zip(page.said("dt"), page.said("dd"), strict=True))
@@ -239,7 +264,7 @@ def test_bad_input_is_one_line(trained: Path, features: FeatureSet, tmp_path: Pa
         assert done.err.count("\n") == 1
         return done.err
 
-    neither = "is neither a generator, nor a run that has one, nor a folder of tables (table1.json to table4.json)"
+    neither = "is neither a generator, nor a run that has one, nor a folder that 'gandistill tables' wrote"
     assert f"{tmp_path} {neither}" in line(tmp_path)
     assert f"{features.folder} {neither}" in line(features.folder)
     assert "No generator nowhere: no such folder, and none of those that ship" in line("nowhere")
