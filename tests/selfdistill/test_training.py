@@ -17,7 +17,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
 from gandistill.selfdistill import clips, training
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, backbone_of
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import ahead, train_mode
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
@@ -192,7 +192,7 @@ def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: 
     assert network.exits.training
     train(config, tmp_path / "run")
     model, _ = load_pretrained(str(upstream), "", MODEL_TYPES)
-    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(model)
+    after, before = load_network(tmp_path / "run" / NETWORK).backbone, backbone_of(model)
     moved = {}
     for part in ("encoder", "projection", "layers"):
         pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)
