@@ -67,7 +67,8 @@ class Entrance(nn.Module):
     def __init__(self, encoder: Any, log_mels: LogMels) -> None:
         super().__init__()
         self.log_mels = log_mels
-        self.conv1, self.conv2, self.positions = encoder.conv1, encoder.conv2, encoder.embed_positions
+        self.conv1, self.conv2 = encoder.conv1, encoder.conv2
+        self.positions = encoder.embed_positions.requires_grad_(False)  # loading makes them learn
 
     @property
     def stride(self) -> int:

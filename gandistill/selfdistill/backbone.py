@@ -181,7 +181,7 @@ class WhisperBackbone(Backbone):
         return {"encoder": self.encoder}
 
     def frames_of(self, samples: Tensor) -> Tensor:
-        return -(-samples // self.encoder.stride)
+        return (samples + self.encoder.stride - 1) // self.encoder.stride
 
     def states(self, clips: Tensor, lengths: Tensor | None = None) -> Iterator[Tensor]:
         ends = heard = None
@@ -193,7 +193,7 @@ class WhisperBackbone(Backbone):
         if ends is not None:
             heard = torch.arange(hidden.shape[1], device=clips.device) < self.encoder.frames_of(ends)[:, None]
         attention_mask = create_bidirectional_mask(config=self.config, inputs_embeds=hidden, attention_mask=heard)
-        own = -(-clips.shape[1] // self.encoder.stride)
+        own = (clips.shape[1] + self.encoder.stride - 1) // self.encoder.stride  # ONNX divides towards 0: no -(-a // b)
         for layer in self.layers:
             hidden = self._run(layer, hidden, attention_mask=attention_mask)
             yield hidden[:, :own]
