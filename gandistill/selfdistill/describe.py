@@ -49,6 +49,7 @@ UPSTREAMS: dict[str, dict[str, Any]] = {
             "d_model": dims,
             "encoder_layers": layers,
             "encoder_attention_heads": dims // 64,
+            "decoder_attention_heads": dims // 64,
             "encoder_ffn_dim": 4 * dims,
             "num_mel_bins": bands,
         }

@@ -38,10 +38,10 @@ def test_hidden_states_equal_transformers(kind: str):
 @torch.no_grad()
 def test_padding_changes_nothing(kind: str):
     backbone, clips = backbone_of(make_model(kind)).eval(), noise(3, 4000)
-    frames, mask = backbone.frames(clips, LENGTHS)
+    mask = backbone.mask(LENGTHS)
     assert mask is not None
     assert mask.sum(1).tolist() == backbone.frames_of(LENGTHS).tolist()
-    together = list(backbone.states(frames, mask))
+    together = list(backbone.states(clips, LENGTHS))
     for row, samples in enumerate(LENGTHS.tolist()):
         alone = backbone.states(clips[row : row + 1, :samples])
         for state, reference in zip(together, alone, strict=True):

@@ -146,7 +146,21 @@ def test_a_model_saved_in_half_precision_costs_the_same(tmp_path: Path):
     assert {**whole, "upstream": ""} == {**half, "upstream": ""}
 
 
-@pytest.mark.parametrize("upstream", UPSTREAMS)
+WHISPERS = {"tiny": 8.2, "base": 20.6, "small": 88.2, "medium": 307.2, "large": 635.0}
+"""Million parameters of the encoder, with positions, by the first part of the name."""
+
+
+@pytest.mark.parametrize("upstream", [name for name in UPSTREAMS if name.startswith("whisper")])
+def test_known_whispers(upstream: str):
+    described = describe(f"openai/{upstream}", [1], "cnn", 4)
+    size = upstream.split("-")[1].split(".", maxsplit=1)[0]
+    assert described["layers"] == {"tiny": 4, "base": 6, "small": 12, "medium": 24, "large": 32}[size]
+    deployed = by_exit(described, "parameters_deployed")[described["layers"]]
+    assert millions(deployed) == pytest.approx(WHISPERS[size], abs=2.5 if size == "large" else 0.4)
+    assert described["parameters_quantiser"] == 0
+
+
+@pytest.mark.parametrize("upstream", [name for name in UPSTREAMS if not name.startswith("whisper")])
 def test_known_upstreams(upstream: str):
     described = describe(upstream, [3], "cnn", 4)
     large = "large" in upstream
