@@ -105,7 +105,8 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
     def plain(layers: int) -> int:
         return quantiser + count(encoder) - count(*model.encoder.layers[layers:]) + count(head)
 
-    products = multiply_accumulates(network, CLIP)
+    samples = samples_of(network)
+    products = multiply_accumulates(network, samples)
     rows = [
         {
             "exit": exit,
@@ -113,7 +114,7 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
             "parameters_paper": plain(exit) + count(one_block),
             "parameters_finetuned": plain(exit),
             "parameters_deployed": count(*needed(network, exit)),
-            "multiply_accumulates_per_second": round(products[exit] * SAMPLE_RATE / CLIP),
+            "multiply_accumulates_per_second": round(products[exit] * SAMPLE_RATE / samples),
             "bytes": weight_bytes(network, exit),
             **{f"bytes_{precision}": weight_bytes(network, exit, precision) for precision in REDUCED},
         }
@@ -123,7 +124,7 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
         "upstream": upstream,
         "layers": network.backbone.depth,
         "classes": classes,
-        "clip_samples": CLIP,
+        "clip_samples": samples,
         "parameters_quantiser": quantiser,
         "parameters_training": plain(network.backbone.depth) - count(head) + count(network.exits),
         "parameters_training_held": count(network),
@@ -151,6 +152,14 @@ def needed(network: Network, exit: int) -> list[nn.Module]:
     """The modules that answer behind layer ``exit``, and no others."""
     backbone = network.backbone
     return [*backbone.before().values(), *backbone.layers[:exit], network.exits[str(exit)]]
+
+
+def samples_of(network: Network) -> int:
+    """How long the clips are by which a network's work is counted and timed.
+
+    Its own; if they differ the paper's, or the longest that it hears.
+    """
+    return network.clip or min(CLIP, network.backbone.longest or CLIP)
 
 
 def count(*modules: nn.Module) -> int:
