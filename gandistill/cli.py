@@ -71,7 +71,7 @@ trajectory = typer.Typer(
 )
 app.add_typer(trajectory, name="trajectory")
 selfdistill = typer.Typer(
-    help="One fine-tuned wav2vec 2.0, HuBERT or WavLM that can answer after some of its layers.",
+    help="One fine-tuned wav2vec 2.0, HuBERT, WavLM or Whisper that can answer after some of its layers.",
     rich_markup_mode=None,
 )
 app.add_typer(selfdistill, name="selfdistill")
@@ -643,7 +643,7 @@ def evaluate_students(
 
 @selfdistill.command()
 def make_upstream(out: Out = Path("work/upstream"), config: ConfigFile = None, settings: Settings = None) -> None:
-    """Write a wav2vec 2.0, HuBERT or WavLM with random weights, where no pretrained one can be had."""
+    """Write a wav2vec 2.0, HuBERT, WavLM or Whisper with random weights, where no pretrained one can be had."""
     from gandistill.selfdistill import random_upstream
 
     upstream_config = random_upstream.RandomUpstreamConfig.load(config, settings or [])
@@ -660,8 +660,8 @@ def train_exits(
 ) -> None:
     """Fine-tune a pretrained model together with exits behind some of its layers; --out/network is what predicts.
 
-    The model is a wav2vec 2.0, HuBERT or WavLM. It learns by self-distillation, or plainly. Ctrl-C leaves a run that
-    --resume continues.
+    The model is a wav2vec 2.0, HuBERT, WavLM or Whisper. It learns by self-distillation, or plainly. Ctrl-C leaves a
+    run that --resume continues.
     """
     from gandistill.run import configured
     from gandistill.selfdistill import training

@@ -46,6 +46,20 @@ ALL = sorted(set(RECIPES.glob("*/*.yaml")) - set(LAUNCHERS))
 CORPORA = ("ravdess", "nemo", "iemocap", "demos")
 SPLIT = "speaker-independent"
 TINY_BANK = ["heads=[superb, attentive]", "seeds=1", "updates=2", "half_trained=1", "batch=4"]
+WHISPER = {
+    "model_type": "whisper",
+    "d_model": 16,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 32,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 16,
+    "vocab_size": 8,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+}
+"""A narrow one."""
 STEP = ["training.updates=1", "training.batch=4", "training.evaluate_heads=[superb]", "training.evaluate_ppc=2"]
 NARROW = ["architecture.channels=[4,4,4,4,4]", f"architecture.critic_channels={[4] * 8}"]
 
@@ -215,13 +229,19 @@ def test_the_papers_values_of_self_distillation():
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*/selfdistill*.yaml")), ids=name_of)
 def test_self_distillation_recipes_take_one_epoch(recipe: Path, tmp_path: Path):
-    """On tones in place of speech; where the recipe names the paper's model, on a narrow one of as many layers."""
+    """On tones in place of speech; where the recipe names a pretrained model, on a narrow one of as many layers."""
     prepare("nemo", fabricate.fabricate_nemo(tmp_path / "data", 1, 0.4), tmp_path / "manifest.csv", protocol=SPLIT)
     small = RandomUpstreamConfig.load(RECIPES / "upstreams" / "wav2vec2_small.yaml")
     config = SelfDistilConfig.load(recipe)
-    narrow = {} if "small" in config.network.upstream else {"num_hidden_layers": 12, "hidden_size": 16}
-    make_upstream(tmp_path / "upstream", small.settings | narrow, small.seed)
-    brief = [f"manifest={tmp_path / 'manifest.csv'}", f"network.upstream={tmp_path / 'upstream'}", "training.clip=3200"]
+    layers, name = {"tiny.en": 4, "base": 6}, config.network.upstream
+    if "whisper" in name:
+        settings = WHISPER | {"encoder_layers": layers[name.split("-")[-1]]}
+    else:
+        settings = small.settings | ({} if "small" in name else {"num_hidden_layers": 12, "hidden_size": 16})
+    make_upstream(tmp_path / "upstream", settings, small.seed)
+    clip = config.training.clip and 3200
+    brief = [f"manifest={tmp_path / 'manifest.csv'}", f"network.upstream={tmp_path / 'upstream'}"]
+    brief += [f"training.clip={clip}"]
     brief += ["training.epochs=1"] + ["layerwise.epochs=1"] * (config.layerwise is not None)
     train_exits(SelfDistilConfig.load(recipe, brief), tmp_path / "run")
     network = load_network(tmp_path / "run" / "network")

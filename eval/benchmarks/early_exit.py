@@ -31,7 +31,7 @@ from gandistill.artifacts import bytes_on_disk
 from gandistill.console import say, track
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.precision import PRECISIONS
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import WaveBackbone
 from gandistill.selfdistill.export import export
 from gandistill.selfdistill.model import Network, exits_of, save_network, transformer
 from gandistill.selfdistill.prediction import Predictor
@@ -84,7 +84,7 @@ def main() -> None:
 def network(case: Case) -> Network:
     """One with random weights, LSTM blocks."""
     torch.manual_seed(0)
-    backbone = Backbone(transformer(case.architecture, case.layers, "the benchmark"))
+    backbone = WaveBackbone(transformer(case.architecture, case.layers, "the benchmark"))
     return Network(backbone, exits_of(case.layers, case.exits, "lstm"), LABELS, clip=case.clip).eval()
 
 
@@ -118,13 +118,13 @@ def times(case: Case, exported: Path, whole: Path) -> list[Row]:
     return [*rows, {"variant": "ratio", "measured": measured, "limit": limit, "over_limit": measured / limit}]
 
 
-def before(backbone: Backbone, audio: Tensor) -> Tensor:
+def before(backbone: WaveBackbone, audio: Tensor) -> Tensor:
     """What enters the first layer, by the modules alone."""
     features = backbone.projection(backbone.encoder(audio[None]).transpose(1, 2))[0]
     return backbone.norm(features + backbone.positions(features))
 
 
-def through(backbone: Backbone, layers: int, hidden: Tensor) -> Tensor:
+def through(backbone: WaveBackbone, layers: int, hidden: Tensor) -> Tensor:
     """What leaves a layer, by the layers alone."""
     for layer in backbone.layers[:layers]:
         hidden = layer(hidden)

@@ -17,6 +17,8 @@ from gandistill.errors import InputError, choices
 PREPROCESSOR = "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+PARTS = {"whisper": "encoder."}
+"""How the names of the parameters begin that are needed, by type of model, where not all are."""
 VARIANCE_FLOOR = 1e-7  # as in transformers' Wav2Vec2FeatureExtractor
 
 
@@ -38,12 +40,11 @@ def least_samples(config: Any, frames: int = 1) -> int:
     return samples
 
 
-def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "") -> tuple[Any, dict[str, Any] | None]:
+def load_pretrained(name: str, setting: str, types: Sequence[str]) -> tuple[Any, dict[str, Any] | None]:
     """A model in float32, from safetensors alone, and what its preprocessor_config.json says, None if it has none.
 
-    ``name`` is a local folder or a name on the Hugging Face Hub, ``setting`` where the user can give another, ``part``
-    how the names of the parameters begin that are needed. Raises InputError if the model cannot be found, is of none of
-    the ``types``, or lacks parameters.
+    ``name`` is a local folder or a name on the Hugging Face Hub, ``setting`` where the user can give another. Raises
+    InputError if the model cannot be found, is of none of the ``types``, or lacks parameters that are needed.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils.hub import cached_file
@@ -64,7 +65,7 @@ def load_pretrained(name: str, setting: str, types: Sequence[str], part: str = "
             raise _pickled(name, setting, online) from None
         raise InputError(f"Cannot load the model {name}: {' '.join(str(error).split())}") from None
     lacking = set(info["missing_keys"]) - {"masked_spec_embed"}  # which only masking in training uses
-    missing = sorted(key for key in lacking if key.startswith(part))
+    missing = sorted(key for key in lacking if key.startswith(PARTS.get(config.model_type, "")))
     if missing:
         raise InputError(f"The model {name} lacks {len(missing)} parameters, the first is {missing[0]!r}")
     return model, None if preprocessor is None else artifacts.read_json(Path(preprocessor))

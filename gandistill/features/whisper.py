@@ -6,11 +6,12 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import gelu, pad
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, gelu, pad
 
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.errors import InputError
+from gandistill.features.logmel import waves
 from gandistill.features.pretrained import PREPROCESSOR, load_pretrained
 from gandistill.features.upstreams import LayerChoice, parameters_sha256
 
@@ -26,6 +27,92 @@ class WhisperConfig(LayerChoice):
     """A Whisper: its name on the Hugging Face Hub, or a local folder."""
     context: Literal["clip", "30s"] = "clip"
     """'clip': the clip and half a second of silence; '30s': the clip and silence up to 30 s, as in training."""
+
+
+class LogMels:
+    """Whisper's log-Mels of clips [B, S]: [B, bands, S // hop], each clip's cut at 80 dB below its loudest place.
+
+    The numbers of transformers' WhisperFeatureExtractor, on the device of the clips, and in a form that can be
+    exported.
+    """
+
+    def __init__(self, bands: int, window: int, hop: int) -> None:
+        from transformers import WhisperFeatureExtractor
+
+        self.bands, self.window, self.hop = bands, window, hop
+        filters = WhisperFeatureExtractor(feature_size=bands, n_fft=window, hop_length=hop).mel_filters
+        self.filters = torch.from_numpy(filters).to("cpu", torch.float32)
+
+    def __call__(self, audio: Tensor) -> Tensor:
+        powers = (self.filters.to(audio).T @ self._powers(audio)).clamp(min=1e-10).log10()
+        return (torch.maximum(powers, powers.amax((1, 2), keepdim=True) - 8) + 4) / 4
+
+    def _powers(self, audio: Tensor) -> Tensor:
+        """Powers [B, window // 2 + 1, S // hop] of all frequencies; the last window of all is left out."""
+        if torch.compiler.is_exporting():  # ONNX Runtime's transform loses two digits
+            audio = pad(audio[:, None], (self.window // 2, self.window // 2), "reflect")
+            parts = conv1d(audio, torch.from_numpy(waves(self.window)), stride=self.hop)[..., :-1]
+            return parts.square().unflatten(1, (2, -1)).sum(1)
+        hann = torch.hann_window(self.window, device=audio.device, dtype=audio.dtype)
+        spectrum = torch.stft(audio, self.window, self.hop, window=hann, return_complex=True)
+        return (spectrum[..., :-1].abs() ** 2).contiguous()
+
+
+class Entrance(nn.Module):
+    """What lies before the first block of a Whisper's encoder: log-Mels, two convolutions, positions.
+
+    A clip takes as much of the table of positions as it has frames; transformers itself refuses all but 30 s.
+    """
+
+    def __init__(self, encoder: Any, log_mels: LogMels) -> None:
+        super().__init__()
+        self.log_mels = log_mels
+        self.conv1, self.conv2 = encoder.conv1, encoder.conv2
+        self.positions = encoder.embed_positions.requires_grad_(False)  # loading makes them learn
+
+    @property
+    def stride(self) -> int:
+        """Samples between frames."""
+        return self.conv2.stride[0] * self.log_mels.hop
+
+    @property
+    def span(self) -> int:
+        """The most samples that are heard at once."""
+        return self.positions.num_embeddings * self.stride
+
+    def frames_of(self, samples: Tensor) -> Tensor:
+        """How many frames T so many samples make (whole numbers, any shape)."""
+        return -(-(samples // self.log_mels.hop) // self.conv2.stride[0])
+
+    def forward(self, audio: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Clips [B, S], zeros behind the ends that ``lengths`` [B] names in samples, to frames [B, T, D].
+
+        Behind an end the convolutions find nothing, as at the edge of a batch.
+        """
+        log_mels = self.log_mels(audio)
+        heard = torch.ones(1, device=audio.device)
+        if lengths is not None:
+            places = torch.arange(log_mels.shape[-1], device=audio.device)
+            heard = (places < lengths[:, None] // self.log_mels.hop)[:, None]
+        hidden = gelu(self.conv1(log_mels * heard)) * heard
+        hidden = gelu(self.conv2(hidden)).transpose(1, 2)
+        return hidden + self.positions.weight[: hidden.shape[1]]
+
+
+def log_mels_of(name: str, model: Any, preprocessor: dict[str, Any] | None) -> LogMels:
+    """The log-Mels that a Whisper hears, by its preprocessor_config.json, or Whisper's usual ones where it has none.
+
+    Raises InputError if the model takes other Mel bands than those.
+    """
+    bands = model.config.num_mel_bins
+    mels = {"feature_size": bands, "n_fft": 400, "hop_length": 160}
+    mels |= {key: value for key, value in (preprocessor or {}).items() if key in mels}
+    if mels["feature_size"] != bands:
+        raise InputError(
+            f"{name} takes {bands} Mel bands, but its {PREPROCESSOR} makes {mels['feature_size']}: they are not of the "
+            "same model"
+        )
+    return LogMels(bands, mels["n_fft"], mels["hop_length"])
 
 
 class Whisper:
@@ -47,25 +134,16 @@ class Whisper:
     """
 
     def __init__(self, config: WhisperConfig, device: torch.device | str = "cpu") -> None:
-        from transformers import WhisperFeatureExtractor
-
         local = Path(config.model).is_dir()
         self.name = f"whisper {Path(config.model).resolve().name if local else config.model}"
         self.config = config
         self.device = torch.device(device)
-        model, preprocessor = load_pretrained(config.model, "whisper.model", MODEL_TYPES, part="encoder.")
-        encoder, bands = model.get_encoder(), model.config.num_mel_bins
+        model, preprocessor = load_pretrained(config.model, "whisper.model", MODEL_TYPES)
+        encoder = model.get_encoder()
         config.check(len(encoder.layers), f"The model {config.model}")
-        mels = {"feature_size": bands, "n_fft": 400, "hop_length": 160}
-        mels |= {key: value for key, value in (preprocessor or {}).items() if key in mels}
-        if mels["feature_size"] != bands:
-            raise InputError(
-                f"{config.model} takes {bands} Mel bands, but its {PREPROCESSOR} makes {mels['feature_size']}: they "
-                "are not of the same model"
-            )
-        self.log_mels = WhisperFeatureExtractor(**mels)
-        self.stride = encoder.conv2.stride[0] * self.log_mels.hop_length
-        self.span = model.config.max_source_positions * self.stride
+        self.log_mels = log_mels_of(config.model, model, preprocessor)
+        self.entrance = Entrance(encoder, self.log_mels).to(self.device)
+        self.stride, self.span = self.entrance.stride, self.entrance.span
         self.dims: int = model.config.d_model
         self.frame_rate = SAMPLE_RATE / self.stride
         self.architecture = type(encoder).__name__
@@ -83,9 +161,9 @@ class Whisper:
             "parameters_sha256": self.parameters,
             **self.config.describe(),
             "context": self.config.context,
-            "bands": self.log_mels.feature_size,
-            "window": self.log_mels.n_fft,
-            "hop": self.log_mels.hop_length,
+            "bands": self.log_mels.bands,
+            "window": self.log_mels.window,
+            "hop": self.log_mels.hop,
         }
 
     def least(self, frames: int = 1) -> int:
@@ -106,17 +184,8 @@ class Whisper:
             yield [state[0, :frames] for state in self._states(pad(window, (0, behind)))]
 
     def _states(self, audio: Tensor) -> Iterator[Tensor]:
-        """What enters the first block and what leaves each [1, T, D]. transformers itself refuses all but 30 s."""
-        heard = self.log_mels(
-            audio.cpu().numpy(),
-            sampling_rate=SAMPLE_RATE,
-            padding="do_not_pad",
-            truncation=False,
-            return_tensors="pt",
-        )
-        hidden = gelu(self.encoder.conv1(heard["input_features"].to(self.device)))
-        hidden = gelu(self.encoder.conv2(hidden)).transpose(1, 2)
-        hidden = hidden + self.encoder.embed_positions.weight[: hidden.shape[1]]
+        """What enters the first block and what leaves each [1, T, D]."""
+        hidden = self.entrance(audio[None].to(self.device))
         yield hidden
         for layer in self.encoder.layers:
             hidden = layer(hidden, None)

@@ -89,10 +89,12 @@ class Utterances:
 
     def check_lengths(self, network: Network) -> None:
         """Raises InputError, naming every utterance that is too short for a network which hears them as they are."""
-        least = shortest_of(network)
+        least, longest = shortest_of(network), network.backbone.longest
         if network.clip:
             if network.clip < least:
                 raise InputError(f"Bad training.clip {network.clip}: the upstream takes at least {least} samples")
+            if longest is not None and network.clip > longest:
+                raise InputError(f"Bad training.clip {network.clip}: the upstream takes at most {longest} samples")
             return
         # Manifests round durations: those that may be too short by them are read.
         doubtful = [e for e, samples in zip(self.entries, self.samples, strict=True) if samples < least + ROUNDING]
@@ -100,6 +102,18 @@ class Utterances:
         errors = [audio.too_short(e.path, samples, least).of(e) for e, samples in lengths if samples < least]
         if errors:
             raise InputError("\n".join(map(str, errors)))
+
+    def check_whole(self, network: Network) -> None:
+        """Raises InputError, naming the first utterance that is too long for a network to hear whole, as it learns."""
+        longest = network.backbone.longest
+        if network.clip or longest is None:
+            return
+        for entry, samples in zip(self.entries, self.samples, strict=True):
+            if samples + ROUNDING > longest:
+                raise InputError(
+                    f"{entry.path}: {samples / audio.SAMPLE_RATE:.1f} s is longer than the upstream hears at once, "
+                    f"{longest / audio.SAMPLE_RATE:g} s: set training.clip to so many samples or fewer"
+                )
 
     def batch(self, rows: Sequence[int] | NDArray[np.int64], network: Network) -> tuple[Tensor, Tensor | None]:
         """Clips [B, S] of some rows as the network hears them, and their lengths [B] in samples.

@@ -17,7 +17,7 @@ from gandistill import artifacts
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.errors import InputError, choices
 from gandistill.precision import FULL, REDUCED, stored
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import backbone_of, encoder_of
 from gandistill.selfdistill.model import BLOCKS, Exit, Network, exits_of, make_block, transformer
 from gandistill.selfdistill.settings import TrainingConfig, rising
 
@@ -25,6 +25,15 @@ CLIP = TrainingConfig().clip
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
 _STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
 _WIDE = {"codevector_dim": 768, "proj_codevector_dim": 768}
+_WHISPERS = [
+    (("tiny", "tiny.en"), 384, 4, 80),
+    (("base", "base.en"), 512, 6, 80),
+    (("small", "small.en"), 768, 12, 80),
+    (("medium", "medium.en"), 1024, 24, 80),
+    (("large", "large-v2"), 1280, 32, 80),
+    (("large-v3", "large-v3-turbo"), 1280, 32, 128),
+]
+"""Names, dims, layers and Mel bands."""
 UPSTREAMS: dict[str, dict[str, Any]] = {
     "wav2vec2-base": {"model_type": "wav2vec2"},
     "wav2vec2-large": {"model_type": "wav2vec2"} | _LARGE | _WIDE,
@@ -34,10 +43,22 @@ UPSTREAMS: dict[str, dict[str, Any]] = {
     "wavlm-base": {"model_type": "wavlm"},
     "wavlm-base-plus": {"model_type": "wavlm"},
     "wavlm-large": {"model_type": "wavlm"} | _LARGE | _STABLE,
+    **{
+        f"whisper-{name}": {
+            "model_type": "whisper",
+            "d_model": dims,
+            "encoder_layers": layers,
+            "encoder_attention_heads": dims // 64,
+            "decoder_attention_heads": dims // 64,
+            "encoder_ffn_dim": 4 * dims,
+            "num_mel_bins": bands,
+        }
+        for names, dims, layers, bands in _WHISPERS
+        for name in names
+    },
 }
 """Architectures by their names on the Hub, as far as they differ from transformers' defaults, which are the bases."""
 SHORT = {"hubert-base": "hubert-base-ls960", "hubert-large": "hubert-large-ll60k"}
-BASE_LAYERS = 12
 LAYERWISE_LAYERS, LAYERWISE_BLOCKS = 2, 3
 """Of the students of layer-wise distillation in Table 2: their layers, and those of the teacher that they predict."""
 
@@ -59,7 +80,8 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
 
     Of the whole: ``parameters_training`` with all blocks and heads, counted as the paper does, and
     ``parameters_training_held`` without what only pretraining uses; ``parameters_layerwise`` of a student of layer-wise
-    distillation. HuBERT and WavLM have no quantiser (``parameters_quantiser`` 0): the paper's count is plain there.
+    distillation. All but wav2vec 2.0 have no quantiser (``parameters_quantiser`` 0): the paper's count is plain there,
+    and of Whisper that of the encoder alone.
 
     Raises InputError for an unknown upstream or block, an exit that it does not have, exits that do not rise, or fewer
     than two classes.
@@ -74,16 +96,17 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
         raise InputError(f"Bad exits {list(exits)}, {error}") from None
     settings = architecture(upstream)
     with torch.device("meta"):
-        model = transformer(settings, settings.get("num_hidden_layers", BASE_LAYERS), upstream)
-        quantiser = _quantiser(model)
+        model = transformer(settings, None, upstream)
+        quantiser, encoder = _quantiser(model), encoder_of(model)
         blocks = exits_of(len(model.encoder.layers), exits, block, depth)
-        network = Network(Backbone(model, depth), blocks, [str(number) for number in range(classes)]).eval()
+        network = Network(backbone_of(model, depth), blocks, [str(number) for number in range(classes)]).eval()
         one_block, head = make_block(block, network.backbone.dims), Exit(network.backbone.dims, None, classes)
 
     def plain(layers: int) -> int:
-        return quantiser + count(model) - count(*model.encoder.layers[layers:]) + count(head)
+        return quantiser + count(encoder) - count(*model.encoder.layers[layers:]) + count(head)
 
-    products = multiply_accumulates(network, CLIP)
+    samples = samples_of(network)
+    products = multiply_accumulates(network, samples)
     rows = [
         {
             "exit": exit,
@@ -91,7 +114,7 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
             "parameters_paper": plain(exit) + count(one_block),
             "parameters_finetuned": plain(exit),
             "parameters_deployed": count(*needed(network, exit)),
-            "multiply_accumulates_per_second": round(products[exit] * SAMPLE_RATE / CLIP),
+            "multiply_accumulates_per_second": round(products[exit] * SAMPLE_RATE / samples),
             "bytes": weight_bytes(network, exit),
             **{f"bytes_{precision}": weight_bytes(network, exit, precision) for precision in REDUCED},
         }
@@ -101,7 +124,7 @@ def describe(upstream: str, exits: Sequence[int], block: str, classes: int, dept
         "upstream": upstream,
         "layers": network.backbone.depth,
         "classes": classes,
-        "clip_samples": CLIP,
+        "clip_samples": samples,
         "parameters_quantiser": quantiser,
         "parameters_training": plain(network.backbone.depth) - count(head) + count(network.exits),
         "parameters_training_held": count(network),
@@ -128,8 +151,15 @@ def architecture(upstream: str) -> dict[str, Any]:
 def needed(network: Network, exit: int) -> list[nn.Module]:
     """The modules that answer behind layer ``exit``, and no others."""
     backbone = network.backbone
-    before = [backbone.encoder, backbone.projection, backbone.positions, backbone.norm]
-    return [*before, *backbone.layers[:exit], network.exits[str(exit)]]
+    return [*backbone.before().values(), *backbone.layers[:exit], network.exits[str(exit)]]
+
+
+def samples_of(network: Network) -> int:
+    """How long the clips are by which a network's work is counted and timed.
+
+    Its own; if they differ the paper's, or the longest that it hears.
+    """
+    return network.clip or min(CLIP, network.backbone.longest or CLIP)
 
 
 def count(*modules: nn.Module) -> int:
@@ -154,7 +184,7 @@ def multiply_accumulates(network: Network, samples: int) -> dict[int, int]:
     clip = torch.empty(1, samples, device=next(network.parameters()).device)
     # Other kernels of attention are one operation each, and on a CPU one whose products are not counted.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        for depth, hidden in enumerate(backbone.states(*backbone.frames(clip, None)), 1):
+        for depth, hidden in enumerate(backbone.states(clip), 1):
             if depth in network.depths:
                 before[depth] = counter.get_total_flops() // 2, hidden
     return {d: products + _of_exit(network.exits[str(d)], hidden) for d, (products, hidden) in before.items()}

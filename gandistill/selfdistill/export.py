@@ -16,6 +16,7 @@ from gandistill.errors import InputError, choices
 from gandistill.features.pretrained import normalised
 from gandistill.precision import FULL, PRECISIONS
 from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, load_network, save_network
+from gandistill.selfdistill.windows import shortest_of
 
 ONNX_KIND = "self-distilled network in ONNX"
 ONNX_FILE = "model.onnx"
@@ -70,14 +71,16 @@ def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str 
 def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
     """Write the deepest exit of a network as an artifact with ``model.onnx``, checked against torch and run once.
 
-    Its input ``audio`` [1, S] is mono at 16 kHz, of any length that the convolutions make a frame of; to zero mean and
-    unit variance it is brought inside, where the network wants it. Its outputs are ``logits`` and ``probabilities``
-    [1, C]. Raises InputError where ``[edge]`` is not installed, RunError where ONNX Runtime computes other numbers.
+    Its input ``audio`` [1, S] is mono at 16 kHz, of any length that the convolutions make a frame of, for Whisper of
+    29.5 s at most; to zero mean and unit variance it is brought inside, where the network wants it. Its outputs are
+    ``logits`` and ``probabilities`` [1, C]. Raises InputError where ``[edge]`` is not installed, RunError where ONNX
+    Runtime computes other numbers.
     """
     classifier = AudioClassifier(network).eval().requires_grad_(False)
     length = network.clip or SAMPLE_RATE
     draws = torch.Generator().manual_seed(0)
-    audios = [{"audio": 0.1 * torch.randn(1, samples, generator=draws)} for samples in (length, length * 3 // 2)]
+    uneven = max(shortest_of(network), length * 2 // 3)  # no whole number of frames
+    audios = [{"audio": 0.1 * torch.randn(1, samples, generator=draws)} for samples in (length, uneven)]
     with torch.inference_mode():
         expected = [classifier(**each) for each in audios]
     described = {
@@ -145,13 +148,16 @@ def _program(classifier: AudioClassifier, example: onnx.Example) -> Any:
     """The ONNX model of what is heard, recurrences as ONNX's own."""
     for block in [module for module in classifier.modules() if isinstance(module, Recurrence)]:
         setattr(block, "recurrence", OnnxRecurrence(block.recurrence))  # noqa: B010 (of another type)
-    return onnx.program(classifier, example, OUTPUTS, {"audio": {1: torch.export.Dim("samples", min=2)}})
+    samples = torch.export.Dim("samples", min=2, max=classifier.network.backbone.longest)
+    return onnx.program(classifier, example, OUTPUTS, {"audio": {1: samples}})
 
 
 def _card(network: Network) -> str:
-    samples = (
-        f"{network.clip:,} samples, which a shorter clip reaches by self-repetition" if network.clip else "any length"
-    )
+    if network.clip:
+        samples = f"{network.clip:,} samples, which a shorter clip reaches by self-repetition"
+    else:
+        longest = network.backbone.longest
+        samples = "any length" if longest is None else f"at most {longest:,} samples"
     return (
         f"# Emotion recogniser: layer {network.depths[-1]} of a {network.backbone.config.model_type} in ONNX\n\n"
         f"`{ONNX_FILE}` takes `audio` [1, samples], mono at {SAMPLE_RATE:,} Hz between -1 and 1, in float32 "

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity, l1_loss, logsigmoid
 
 from gandistill import processes
 from gandistill.run import CONFIG, Run
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import Backbone, backbone_of
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
 from gandistill.selfdistill.model import Network, make_block
@@ -39,8 +39,8 @@ class LayerwiseStudent(nn.Module):
 
     def forward(self, clips: Tensor, lengths: Tensor | None) -> tuple[dict[int, Tensor], Tensor | None]:
         """Predictions [B, F, R] of the teacher's layers, and the mask [B, F] of frames, from clips [B, S]."""
-        frames, mask = self.backbone.frames(clips, lengths)
-        *_, last = self.backbone.states(frames, mask)
+        mask = self.backbone.mask(lengths)
+        *_, last = self.backbone.states(clips, lengths)
         return {int(layer): block(last, mask) for layer, block in self.blocks.items()}, mask
 
 
@@ -63,7 +63,7 @@ def layerwise_loss(
     """
     predicted, mask = student(clips, lengths)
     with torch.no_grad():
-        states = enumerate(teacher.states(*teacher.frames(clips, lengths)), 1)
+        states = enumerate(teacher.states(clips, lengths), 1)
         goals = {layer: state for layer, state in states if layer in predicted}
     valid = slice(None) if mask is None else mask
     terms = [prediction_loss(goals[n][valid], predicted[n][valid], weight) for n in predicted]
@@ -91,7 +91,7 @@ def distil_layers(
     reads, by content. Raises what ``fit`` raises.
     """
     device = processes.place().device or torch.device("cpu")
-    teacher = Backbone(deepcopy(model), max(layerwise.layers)).requires_grad_(False).eval().to(device)
+    teacher = backbone_of(deepcopy(model), max(layerwise.layers)).requires_grad_(False).eval().to(device)
     with drawn_by(config.training.seed, WEIGHTS, *layerwise.layers):
         student = LayerwiseStudent(network.backbone, layerwise.layers, config.network.block)
 

@@ -18,7 +18,7 @@ from gandistill.features.clips import to_length
 from gandistill.features.featureset import labels_and_dims
 from gandistill.features.pretrained import normalised
 from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone, backbone_of
 
 KIND = "self-distilled network"
 BLOCKS = ("cnn", "lstm", "gru")
@@ -149,8 +149,8 @@ class Network(nn.Module):
         """
         exit_depths = self.depths if depths is None else sorted(depths)
         self.check(exit_depths)
-        frames, mask = self.backbone.frames(clips, lengths)
-        for depth, hidden in enumerate(self.backbone.states(frames, mask), 1):
+        mask = self.backbone.mask(lengths)
+        for depth, hidden in enumerate(self.backbone.states(clips, lengths), 1):
             if depth in exit_depths:
                 yield depth, self.exits[str(depth)](hidden, mask)
             if depth == exit_depths[-1]:
@@ -193,8 +193,7 @@ def exits_of(layers: int, exits: Sequence[int], block: str, depth: int | None = 
 def parts_of(network: Network) -> dict[str, nn.Module]:
     """The modules of a network by the files of its folder: what comes before the layers, each layer, each exit."""
     backbone = network.backbone
-    before = {"encoder": backbone.encoder, "projection": backbone.projection, "positions": backbone.positions}
-    parts: dict[str, nn.Module] = {"encoder": nn.ModuleDict(before | {"norm": backbone.norm})}
+    parts: dict[str, nn.Module] = {"encoder": nn.ModuleDict(backbone.before())}
     parts |= {f"layer-{number:02d}": layer for number, layer in enumerate(backbone.layers, 1)}
     parts |= {f"exit-{int(depth):02d}": module for depth, module in network.exits.items()}
     return {f"{name}.safetensors": part for name, part in parts.items()}
@@ -240,7 +239,8 @@ def described_network(config: dict[str, Any], where: Path, depths: Collection[in
     architecture = config.get("architecture")
     if not isinstance(architecture, dict):
         raise InputError(f"{where}: 'architecture' is missing or bad, expected the settings of a transformers model")
-    labels, _ = labels_and_dims(config | {"dims": architecture.get("hidden_size")}, where)
+    dims = architecture.get("hidden_size", architecture.get("d_model"))
+    labels, _ = labels_and_dims(config | {"dims": dims}, where)
     exits, normalise, clip = config.get("exits"), config.get("normalise"), config.get("clip")
     if not isinstance(exits, dict) or not exits or not all(map(_is_exit, exits.items())):
         raise InputError(f"{where}: 'exits' is missing or bad, expected a layer and its block, or null, for each")
@@ -255,14 +255,14 @@ def described_network(config: dict[str, Any], where: Path, depths: Collection[in
     needed = {depth: block for depth, block in blocks.items() if depths is None or depth in depths}
     facts = {key: config[key] for key in FACTS if key in config}
     with torch.device("meta"):
-        backbone = Backbone(transformer(architecture, max(needed), where))
+        backbone = backbone_of(transformer(architecture, max(needed), where))
         return Network(backbone, needed, labels, normalise, clip, facts)
 
 
-def transformer(architecture: dict[str, Any], layers: int, where: Path | str) -> Any:
+def transformer(architecture: dict[str, Any], layers: int | None, where: Path | str) -> Any:
     """A transformers model without weights, its first ``layers`` layers, in float32 whatever it was saved in.
 
-    Raises InputError naming ``where``.
+    ``layers`` None: all. Its config says how many there are in all. Raises InputError naming ``where``.
     """
     from transformers import AutoConfig, AutoModel
 
@@ -272,8 +272,12 @@ def transformer(architecture: dict[str, Any], layers: int, where: Path | str) ->
     try:
         defaults = AutoConfig.for_model(kind).to_dict()
         settings = {key: value for key, value in architecture.items() if key in defaults and key != "model_type"}
-        config = AutoConfig.for_model(kind, **settings | {"num_hidden_layers": layers})
-        return AutoModel.from_config(config, dtype=torch.float32)
+        config = AutoConfig.for_model(kind, **settings)
+        in_all = config.num_hidden_layers
+        config.num_hidden_layers = in_all if layers is None else layers
+        model = AutoModel.from_config(config, dtype=torch.float32)
+        model.config.num_hidden_layers = in_all
+        return model
     except Exception as error:  # transformers raises anything for settings that do not fit together
         raise InputError(f"{where}: not the settings of a {kind} ({' '.join(str(error).split())})") from None
 

@@ -1,4 +1,4 @@
-"""A wav2vec 2.0, HuBERT or WavLM with random weights, saved as transformers saves one: where no pretrained one is."""
+"""An upstream with random weights, saved as transformers saves one: where no pretrained one is."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def make_upstream(out: Path, settings: Mapping[str, Any], seed: int) -> None:
         raise InputError(f"{out} exists: choose another folder for the model, or remove it")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = transformer(dict(settings), settings.get("num_hidden_layers", base["num_hidden_layers"]), where)
+        model = transformer(dict(settings), None, where)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.beside(out, folder=True) as building:
         with quiet():

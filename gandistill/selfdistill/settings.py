@@ -31,7 +31,7 @@ class NetworkConfig(Config):
     """Which transformer answers where. Values are the paper's."""
 
     upstream: str = Field(default="facebook/wav2vec2-base", min_length=1)
-    """A wav2vec 2.0, HuBERT or WavLM: its name on the Hugging Face Hub, or a local folder."""
+    """A wav2vec 2.0, HuBERT, WavLM or Whisper: its name on the Hugging Face Hub, or a local folder."""
     depth: PositiveInt | None = None
     """Transformer layers that are kept, behind the last of which the teacher answers; none given: all of them."""
     exits: tuple[PositiveInt, ...] = (3, 8, 10)
@@ -54,9 +54,9 @@ class TrainingConfig(Config):
     clip: NonNegativeInt = 95_744
     """Samples of a clip, which a shorter one reaches by self-repetition, as in the paper's public code; 0: clips keep
     their lengths, those of like length come in one batch, and padding is masked."""
-    freeze: Literal["nothing", "encoder", "backbone"] = "encoder"
-    """What stays as it was pretrained: nothing, the convolutional encoder, or the transformer too. The paper does not
-    say; frozen convolutions are the custom, and save time."""
+    freeze: Literal["nothing", "encoder", "half", "backbone"] = "encoder"
+    """What stays as it was pretrained: nothing, the convolutional encoder, the lower half of the network's layers too,
+    or all of them. The paper does not say; frozen convolutions are the custom, and save time."""
     gradient_checkpointing: bool = False
     """Compute each layer's activations anew in the backward pass: less memory, more time, the same gradients."""
     max_norm: PositiveFloat = 1.0

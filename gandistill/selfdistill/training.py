@@ -16,12 +16,11 @@ from gandistill import artifacts, processes
 from gandistill.console import muted, say
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
-from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.features.upstreams import parameters_sha256
 from gandistill.metrics import say_absent, scores
 from gandistill.numerics import no_tf32
 from gandistill.run import Run, check_folder, stop_asked
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import backbone_of, encoder_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
 from gandistill.selfdistill.inference import posteriors
@@ -48,7 +47,7 @@ class Inputs:
         """What was read, by content."""
         parts = {"train": self.training, "dev": self.dev}
         by_part = {name: part.fingerprint for name, part in parts.items() if part is not None}
-        return by_part | {"upstream": parameters_sha256(self.model)}
+        return by_part | {"upstream": parameters_sha256(encoder_of(self.model))}
 
 
 def train(config: SelfDistilConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
@@ -107,20 +106,22 @@ def prepared(config: SelfDistilConfig) -> Inputs:
     for label in sorted(set(training.labels) - {entry.emotion for entry in training.entries}):
         say(f"{config.manifest}: its train part has no {label}, which is trained without")
     settings = config.network
-    model, preprocessor = load_pretrained(settings.upstream, "network.upstream", MODEL_TYPES)
+    model, normalise = load_upstream(settings.upstream)
     layers = len(model.encoder.layers)
     exits = exits_of(layers, settings.exits, settings.block, settings.depth)
     if config.layerwise is not None and max(config.layerwise.layers) > layers:
         raise InputError(f"Bad layerwise.layers {list(config.layerwise.layers)}, the model has layers 1 to {layers}")
     with drawn_by(config.training.seed, WEIGHTS):
-        backbone = Backbone(model, max(exits))
+        backbone = backbone_of(model, max(exits))
         backbone.saving = config.training.gradient_checkpointing
-        network = Network(backbone, exits, training.labels, normalisation(preprocessor)[0], config.training.clip)
+        network = Network(backbone, exits, training.labels, normalise, config.training.clip)
     for part in (training, dev):
         if part is not None:
             part.check_lengths(network)
-    frozen = {"nothing": [], "encoder": [backbone.encoder], "backbone": [backbone]}[config.training.freeze]
-    for part in frozen:
+    training.check_whole(network)
+    lower = [backbone.encoder, *backbone.layers[: backbone.depth // 2]]
+    frozen = {"nothing": [], "encoder": [backbone.encoder], "half": lower, "backbone": [backbone]}
+    for part in frozen[config.training.freeze]:
         part.requires_grad_(False)
     return Inputs(config.manifest, training, dev, model, network)
 

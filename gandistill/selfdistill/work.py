@@ -7,13 +7,8 @@ from typing import Self
 import torch
 
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.selfdistill.describe import CLIP, multiply_accumulates
+from gandistill.selfdistill.describe import multiply_accumulates, samples_of
 from gandistill.selfdistill.model import Network
-
-
-def samples_of(network: Network) -> int:
-    """How long the clips are by which a network's work is counted and timed: its own, the paper's if they differ."""
-    return network.clip or CLIP
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from gandistill.errors import InputError
-from gandistill.features.whisper import Whisper, WhisperConfig
+from gandistill.features.whisper import LogMels, Whisper, WhisperConfig
 
 LAYERS = 4
 SPAN = 32_000
@@ -48,6 +48,18 @@ def assert_equals_transformers(path: Path, audio: Tensor, frames: int) -> None:
         torch.testing.assert_close(upstream(audio), expected, atol=1e-4, rtol=1e-4)
         assert len(upstream.encoder.layers) == number, "blocks above the chosen one are not run"
     torch.testing.assert_close(whisper(path, context="30s")(audio), last, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("bands", "window", "samples"), [(80, 400, 20_123), (128, 400, 160), (12, 512, 5000)])
+def test_log_mels_are_those_of_transformers_to_the_bit(bands: int, window: int, samples: int):
+    extractor = transformers.WhisperFeatureExtractor(feature_size=bands, n_fft=window)
+    clips = torch.cat([noise(samples), torch.zeros(8000)]), torch.cat([3 * noise(samples), torch.zeros(8000)])
+    log_mels = LogMels(bands, window, 160)
+    for clip in clips:
+        expected = extractor(clip.numpy(), sampling_rate=16_000, padding="do_not_pad", return_tensors="pt")
+        assert torch.equal(log_mels(clip[None]), expected.input_features)
+    together = log_mels(torch.stack(clips))
+    torch.testing.assert_close(together, torch.cat([log_mels(clip[None]) for clip in clips]), atol=1e-5, rtol=0)
 
 
 def test_every_layer_equals_transformers(tiny_whisper: Path):

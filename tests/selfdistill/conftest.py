@@ -9,8 +9,7 @@ import torch
 
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
-from gandistill.features.pretrained import load_pretrained, normalisation
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import backbone_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.model import Network, save_network
 from gandistill.selfdistill.random_upstream import make_upstream
@@ -55,11 +54,11 @@ def make_network(upstream: Path, manifest: Path) -> Callable[..., Network]:
     """Untrained networks for the manifest's emotions, whose answers differ from clip to clip and exit to exit."""
 
     def made(exits: dict[int, str | None] | None = None, clip: int = 0, **facts: Any) -> Network:
-        model, preprocessor = load_pretrained(str(upstream), "upstream", MODEL_TYPES)
+        model, normalise = load_upstream(str(upstream))
         exits = exits or {1: "lstm", 2: "cnn", 4: None}
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            network = Network(Backbone(model), exits, labels_of(manifest), normalisation(preprocessor)[0], clip, facts)
+            network = Network(backbone_of(model), exits, labels_of(manifest), normalise, clip, facts)
         heard = Utterances.read(manifest, "test", network.labels)
         with torch.no_grad():
             for depth, answer in network.eval().answers(*heard.batch(range(len(heard)), network)):

@@ -12,7 +12,7 @@ from gandistill.corpora import audio
 from gandistill.corpora.manifest import Entry
 from gandistill.errors import InputError
 from gandistill.selfdistill import clips
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.clips import Utterances, epoch_batches
 from gandistill.selfdistill.inference import hear
 from gandistill.selfdistill.model import Network
@@ -22,7 +22,7 @@ EMOTIONS = ["anger", "fear", "happiness", "neutral", "sadness", "surprise"]
 
 
 def network(clip: int, normalise: bool = True) -> Network:
-    return Network(Backbone(make_model("wav2vec2")), {LAYERS: None}, EMOTIONS, normalise, clip)
+    return Network(backbone_of(make_model("wav2vec2")), {LAYERS: None}, EMOTIONS, normalise, clip)
 
 
 def test_a_part_of_a_manifest(manifest: Path):

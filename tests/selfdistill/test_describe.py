@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gandistill import artifacts
 from gandistill.errors import InputError
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.describe import UPSTREAMS, count, describe, multiply_accumulates, weight_bytes
 from gandistill.selfdistill.export import export
 from gandistill.selfdistill.model import BLOCKS, Network, exits_of, parts_of, save_network, transformer
@@ -78,7 +78,7 @@ def test_multiply_accumulates_of_the_base_model_by_hand(base: dict[str, Any]):
 def tiny(kind: str, block: str, device: str = "meta") -> Network:
     with torch.device(device):
         model = transformer(make_model(kind).config.to_dict(), LAYERS, "the test")
-        return Network(Backbone(model), exits_of(LAYERS, [1], block), ["a", "b"]).eval()
+        return Network(backbone_of(model), exits_of(LAYERS, [1], block), ["a", "b"]).eval()
 
 
 class Step(nn.Module):
@@ -119,7 +119,7 @@ def test_attention_grows_with_the_square_of_the_clip_and_all_else_with_its_lengt
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("kind", ["wav2vec2", "wavlm-layer"])
 def test_bytes_are_those_of_the_exported_tensors(tmp_path: Path, kind: str, precision: str):
-    network = Network(Backbone(make_model(kind)), exits_of(LAYERS, [1], "lstm"), ["a", "b"])
+    network = Network(backbone_of(make_model(kind)), exits_of(LAYERS, [1], "lstm"), ["a", "b"])
     save_network(tmp_path / "whole", network, {"command": "test"})
     export(tmp_path / "whole", 1, tmp_path / "exit", precision)
     files = sorted((tmp_path / "exit").glob("*.safetensors"))
@@ -131,7 +131,7 @@ def test_bytes_are_those_of_the_exported_tensors(tmp_path: Path, kind: str, prec
 def test_what_is_deployed_is_what_is_kept(tmp_path: Path):
     make_model("wav2vec2").save_pretrained(tmp_path)
     described = describe(str(tmp_path), [1], "gru", 3)
-    network = Network(Backbone(make_model("wav2vec2")), exits_of(LAYERS, [1], "gru"), ["a", "b", "c"])
+    network = Network(backbone_of(make_model("wav2vec2")), exits_of(LAYERS, [1], "gru"), ["a", "b", "c"])
     kept = {name: count(part) for name, part in parts_of(network).items()}
     assert by_exit(described, "parameters_deployed")[1] == sum(
         kept[f"{part}.safetensors"] for part in ("encoder", "layer-01", "exit-01")
@@ -146,7 +146,21 @@ def test_a_model_saved_in_half_precision_costs_the_same(tmp_path: Path):
     assert {**whole, "upstream": ""} == {**half, "upstream": ""}
 
 
-@pytest.mark.parametrize("upstream", UPSTREAMS)
+WHISPERS = {"tiny": 8.2, "base": 20.6, "small": 88.2, "medium": 307.2, "large": 635.0}
+"""Million parameters of the encoder, with positions, by the first part of the name."""
+
+
+@pytest.mark.parametrize("upstream", [name for name in UPSTREAMS if name.startswith("whisper")])
+def test_known_whispers(upstream: str):
+    described = describe(f"openai/{upstream}", [1], "cnn", 4)
+    size = upstream.split("-")[1].split(".", maxsplit=1)[0]
+    assert described["layers"] == {"tiny": 4, "base": 6, "small": 12, "medium": 24, "large": 32}[size]
+    deployed = by_exit(described, "parameters_deployed")[described["layers"]]
+    assert millions(deployed) == pytest.approx(WHISPERS[size], abs=2.5 if size == "large" else 0.4)
+    assert described["parameters_quantiser"] == 0
+
+
+@pytest.mark.parametrize("upstream", [name for name in UPSTREAMS if not name.startswith("whisper")])
 def test_known_upstreams(upstream: str):
     described = describe(upstream, [3], "cnn", 4)
     large = "large" in upstream

@@ -17,7 +17,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.numerics import seeded
 from gandistill.precision import PRECISIONS
 from gandistill.selfdistill import export as module
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.evaluation import evaluate
 from gandistill.selfdistill.export import ONNX_FILE, export
 from gandistill.selfdistill.model import Network, load_network, save_network
@@ -31,7 +31,7 @@ def untrained(kind: str = "wav2vec2", block: str = "lstm", seed: int = 0, **sett
     """A network with exits behind layers 1, 2 and 3."""
     with seeded(seed):
         exits = {1: block, 2: block, 3: None}
-        return Network(Backbone(make_model(kind)), exits, ["a", "b", "c"], **{"clip": CLIP} | settings)
+        return Network(backbone_of(make_model(kind)), exits, ["a", "b", "c"], **{"clip": CLIP} | settings)
 
 
 @pytest.fixture

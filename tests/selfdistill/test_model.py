@@ -12,7 +12,7 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.features.pretrained import load_pretrained, normalisation
 from gandistill.numerics import seeded
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, backbone_of
 from gandistill.selfdistill.model import (
     BLOCKS,
     KIND,
@@ -37,7 +37,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 def network(kind: str = "wav2vec2", block: str = "lstm", exits: tuple[int, ...] = (1, 2), **facts: Any) -> Network:
     with seeded(0):
-        return Network(Backbone(make_model(kind)), exits_of(LAYERS, exits, block), LABELS, **facts).eval()
+        return Network(backbone_of(make_model(kind)), exits_of(LAYERS, exits, block), LABELS, **facts).eval()
 
 
 @pytest.mark.parametrize(("block", "kind"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
@@ -117,7 +117,7 @@ def test_exits_of():
         with pytest.raises(InputError, match=r"Bad exits \[.+\], the model has layers 1 to"):
             exits_of(12, wrong, "cnn", 12 if 12 in wrong else 8)
     with pytest.raises(InputError, match=r"Bad exits \[1\], expected layers of 1 to 3, the last too"):
-        Network(Backbone(make_model("wav2vec2")), {1: None}, LABELS)
+        Network(backbone_of(make_model("wav2vec2")), {1: None}, LABELS)
 
 
 def test_clips_are_prepared_as_it_was_trained():
@@ -223,7 +223,7 @@ def test_what_is_not_a_network(saved: Path, tmp_path: Path):
 
 def test_a_pretrained_model_becomes_a_network(upstream: Path):
     model, preprocessor = load_pretrained(str(upstream), "network.upstream", MODEL_TYPES)
-    made = Network(Backbone(model, 3), exits_of(4, (1,), "cnn", 3), LABELS, normalisation(preprocessor)[0])
+    made = Network(backbone_of(model, 3), exits_of(4, (1,), "cnn", 3), LABELS, normalisation(preprocessor)[0])
     assert made.depths == [1, 3]
     assert made.normalise
 
@@ -233,7 +233,7 @@ def test_a_model_saved_in_half_precision_is_one_in_float32(tmp_path: Path):
     settings = artifacts.read_json(tmp_path / "half" / artifacts.CONFIG)
     assert settings["dtype"] == "float16", "it were no test otherwise"
     model, _ = load_pretrained(str(tmp_path / "half"), "network.upstream", MODEL_TYPES)
-    save_network(tmp_path / "network", Network(Backbone(model), {LAYERS: None}, LABELS), {"command": "test"})
+    save_network(tmp_path / "network", Network(backbone_of(model), {LAYERS: None}, LABELS), {"command": "test"})
     for half in ("float16", "bfloat16"):
         change(tmp_path / "network", "architecture", settings | {"dtype": half})
         found = load_network(tmp_path / "network")

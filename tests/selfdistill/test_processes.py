@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from gandistill import processes
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, backbone_of
 from gandistill.selfdistill.layerwise import LayerwiseStudent, layerwise_loss
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.training import train
@@ -74,8 +74,8 @@ def learnt(upstream: Path, file: Path, rows: slice) -> None:
     samples = torch.tensor([3200, 6400, 4800, 4800])
     clips = torch.randn(4, 6400, dtype=torch.float64)[rows, : int(samples[rows].max())]
     model, _ = load_pretrained(str(upstream), "upstream", MODEL_TYPES)
-    teacher = Backbone(deepcopy(model), 4).double().eval().requires_grad_(False)
-    student = LayerwiseStudent(Backbone(model, 2), (2, 4), "cnn").double().eval()  # without dropout
+    teacher = backbone_of(deepcopy(model), 4).double().eval().requires_grad_(False)
+    student = LayerwiseStudent(backbone_of(model, 2), (2, 4), "cnn").double().eval()  # without dropout
     student.blocks.train()
     lengths = None if len(set(samples[rows].tolist())) == 1 else samples[rows]
     terms = layerwise_loss(teacher, student, clips, lengths, 1.0)

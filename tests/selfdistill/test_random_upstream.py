@@ -29,7 +29,7 @@ def test_its_weights_follow_from_the_seed(upstream: Path, tmp_path: Path, capfd:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "bert"}, r"Bad model_type in .* 'bert', expected one of \[hubert, wav2vec2, wavlm\]"),
+        ({"model_type": "bert"}, r"Bad model_type in .* 'bert', expected one of \[hubert, wav2vec2, wavlm, whisper\]"),
         ({"hidden_sise": 3}, "transformers' wav2vec2 has no 'hidden_sise'"),
         ({"num_attention_heads": 3}, "not the settings of a wav2vec2"),
         ({"num_hidden_layers": "four"}, "not the settings of a wav2vec2"),

@@ -17,7 +17,7 @@ from gandistill.errors import InputError, RunError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
 from gandistill.selfdistill import clips, training
-from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone
+from gandistill.selfdistill.backbone import MODEL_TYPES, WaveBackbone, backbone_of
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import ahead, train_mode
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
@@ -31,6 +31,13 @@ LAYERWISE: dict[str, Any] = {
     "network": {"exits": [], "depth": 2},
     "layerwise": {"layers": [1, 3, 4], "epochs": 2},
 }
+LEARNING = {
+    "nothing": [True] * 4,
+    "encoder": [True] * 4,
+    "half": [False, False, True, True],
+    "backbone": [False] * 4,
+}
+"""Whether each layer learns, by what is frozen."""
 UPDATES = 3
 """Of an epoch: 29 utterances in batches of 10."""
 
@@ -179,20 +186,22 @@ def test_the_seed_decides(configured: Any, trained: Path, tmp_path: Path):
     assert metrics(tmp_path / "run")[0]["loss"] != metrics(trained)[0]["loss"]
 
 
-@pytest.mark.parametrize("freeze", ["nothing", "encoder", "backbone"])
+@pytest.mark.parametrize("freeze", ["nothing", "encoder", "half", "backbone"])
 def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: Path, tmp_path: Path):
     config = configured(training={"freeze": freeze, "epochs": 1})
     network = prepared(config).network
     train_mode(network)
     backbone = network.backbone
-    frames, _ = backbone.frames(torch.randn(2, 3000), None)
+    assert isinstance(backbone, WaveBackbone)
+    frames = backbone.frames(torch.randn(2, 3000))
     assert backbone.encoder.training == (freeze == "nothing")
     assert backbone.encoder(torch.randn(1, 3000)).requires_grad == (freeze == "nothing"), "no graph is built"
     assert frames.requires_grad == backbone.layers.training == (freeze != "backbone")
+    assert [layer.training for layer in backbone.layers] == LEARNING[freeze]
     assert network.exits.training
     train(config, tmp_path / "run")
     model, _ = load_pretrained(str(upstream), "", MODEL_TYPES)
-    after, before = load_network(tmp_path / "run" / NETWORK).backbone, Backbone(model)
+    after, before = load_network(tmp_path / "run" / NETWORK).backbone, backbone_of(model)
     moved = {}
     for part in ("encoder", "projection", "layers"):
         pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)

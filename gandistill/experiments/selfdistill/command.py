@@ -16,13 +16,15 @@ from gandistill.experiments.store import Store
 
 def parser(what: str | None, checkout: Checkout) -> Parser:
     """The options of ``make``; ``what`` it does."""
-    return parser_of("selfdistill", what, checkout, "selfdistill-")
+    taken = parser_of("selfdistill", what, checkout, "selfdistill-")
+    taken.add_argument("--upstream", help="folder of the recipe's pretrained model, default: from the Hub by its name")
+    return taken
 
 
 def make(options: argparse.Namespace) -> str:
     """Write the tables; give what of them says most. Raises InputError for bad input, RunError for what failed."""
     plan = ExitPlan.load(options.plan).rooted(options.checkout.recipes)
-    inputs, store = inputs_of(plan, options.corpus, options.work), Store(options.work)
+    inputs, store = inputs_of(plan, options.corpus, options.work, options.upstream), Store(options.work)
     rows = Rows(plan, inputs).all()
     weights = [sizes(row, inputs) for row in rows]
     compute(jobs_of(trial for row in rows for trial in row.trials), store, options.jobs)

@@ -18,12 +18,12 @@ from gandistill.experiments.selfdistill.rows import EXITS, NETWORKS, Row
 from gandistill.experiments.selfdistill.trials import ExitInputs, Trial
 from gandistill.experiments.store import Store
 from gandistill.numerics import one_thread
-from gandistill.selfdistill.backbone import Backbone
-from gandistill.selfdistill.describe import architecture, count, describe
+from gandistill.selfdistill.backbone import backbone_of
+from gandistill.selfdistill.describe import architecture, count, describe, samples_of
 from gandistill.selfdistill.inference import FUSION
 from gandistill.selfdistill.model import Network, exits_of, load_network, transformer
 from gandistill.selfdistill.training import NETWORK
-from gandistill.selfdistill.work import Work, samples_of
+from gandistill.selfdistill.work import Work
 
 ROUNDS = 7
 K = TypeVar("K", bound=Hashable)
@@ -68,7 +68,7 @@ def weightless(upstream: str, shape: Shape, classes: int, clip: int) -> tuple[Ne
     """A network on the meta device, and its work."""
     exits = dict(shape)
     with torch.device("meta"):
-        backbone = Backbone(transformer(architecture(upstream), max(exits), upstream))
+        backbone = backbone_of(transformer(architecture(upstream), max(exits), upstream))
         network = Network(backbone, exits, [str(number) for number in range(classes)], clip=clip).eval()
     return network, Work.of(network)
 

@@ -22,12 +22,11 @@ from gandistill.experiments.jobs import Trials
 from gandistill.experiments.names import Facts
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.store import Store, digest
-from gandistill.features.pretrained import load_pretrained
 from gandistill.features.upstreams import parameters_sha256
 from gandistill.processes import place
 from gandistill.run import CHECKPOINTS, CONFIG
 from gandistill.selfdistill import layerwise
-from gandistill.selfdistill.backbone import MODEL_TYPES
+from gandistill.selfdistill.backbone import encoder_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
 from gandistill.selfdistill.model import Network, load_network
@@ -72,19 +71,19 @@ class ExitInputs:
         }
 
 
-def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
-    """Upstream and manifests of a plan's fold, in ``work``.
+def inputs_of(plan: ExitPlan, root: Path, work: Path, upstream: str | None = None) -> ExitInputs:
+    """Upstream and manifests of a plan's fold, in ``work``; ``upstream`` says where the recipe's lies, if not there.
 
     Raises InputError, before any long work, for layers that the upstream does not have, or a part that the protocol
     does not fill.
     """
-    upstream = plan.whole.network.upstream
+    upstream = upstream or plan.whole.network.upstream
     if plan.random is not None:
         folder = work / f"upstream-{digest([plan.random.to_dict(), selfdistill.VERSION])[:16]}"
         if not folder.exists():
             make_upstream(folder, plan.random.settings, plan.random.seed)
         upstream = str(folder)
-    model, _ = load_pretrained(upstream, "network.upstream", MODEL_TYPES)
+    model, _ = load_upstream(upstream)
     layers = len(model.encoder.layers)
     plan.check_layers(layers)
     manifest, more = work / MANIFEST, work / TAUGHT_MORE
@@ -92,7 +91,7 @@ def inputs_of(plan: ExitPlan, root: Path, work: Path) -> ExitInputs:
     write_manifest(more, merge_dev(read_manifest(manifest)))
     artifacts.write_json(origin_path(more), read_origin(manifest) | DEV_MERGED)
     manifests = {part: manifest if part == "dev" else more for part in plan.parts}
-    inputs = ExitInputs(manifests, upstream, layers, parameters_sha256(model))
+    inputs = ExitInputs(manifests, upstream, layers, parameters_sha256(encoder_of(model)))
     _ = inputs.fingerprints
     return inputs
 

@@ -8,7 +8,7 @@ from gandistill.experiments.selfdistill.costs import depths_of, shape_of, sizes,
 from gandistill.experiments.selfdistill.plan import ExitPlan
 from gandistill.experiments.selfdistill.rows import EXITS, NETWORKS, Rows
 from gandistill.experiments.selfdistill.trials import ExitInputs
-from gandistill.selfdistill.backbone import Backbone
+from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.model import Network, transformer
 from tests.experiments.selfdistill.conftest import ROOT, of, planned
 from tests.selfdistill.conftest import TINY
@@ -34,7 +34,7 @@ def test_costs_are_those_that_the_paper_counts(inputs: ExitInputs):
 
 def test_deeper_exits_take_longer_to_answer():
     settings = TINY | {"hidden_size": 64, "intermediate_size": 1024, "num_hidden_layers": 6}
-    backbone = Backbone(transformer(settings, 6, "test"))
+    backbone = backbone_of(transformer(settings, 6, "test"))
     network = Network(backbone, {1: "cnn", 6: None}, ["a", "b"]).eval()
     found = timed({depth: (network, [depth]) for depth in (1, 6)})
     assert 0 < found[1] < found[6]
