@@ -4,7 +4,7 @@ Members are the utterances of the train part, others those of speakers who are n
 chosen an update).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,21 @@ from typing import Any
 import numpy as np
 
 from gandistill import artifacts
-from gandistill.console import track
+from gandistill.console import say, track
+from gandistill.controls.private import Public
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
+from gandistill.heads.bank import KIND as BANK
+from gandistill.heads.bank import Bank
 from gandistill.heads.head import KIND as HEAD
 from gandistill.heads.head import Head, load_head, posteriors
+from gandistill.hub import ATTACKS
 from gandistill.numerics import keyed
+from gandistill.privacy.attributes import FEWEST as ENOUGH_OF_A_GENDER
+from gandistill.privacy.attributes import attributes
 from gandistill.privacy.membership import (
     SCORES,
     People,
@@ -34,27 +40,36 @@ from gandistill.privacy.membership import (
     tracing,
     within_class,
 )
+from gandistill.privacy.release import released
 from gandistill.privacy.shadows import likelihood_ratio
 
+ATTACKED = (GENERATOR, FEATURES, HEAD, BANK)
 FEWEST = 4
 """Speakers that must be held out: two as reference while the other two are judged."""
 MOST = 500
 """Samples of a class that are drawn of a generator."""
 
 
-def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any]:
-    """What a generator, a distilled set or a head tells of the speakers whose features it was made from.
+def attack(
+    artifact: Path,
+    features: FeatureSet,
+    seed: int = 0,
+    genders: Mapping[str, str] | None = None,
+    public: FeatureSet | None = None,
+) -> dict[str, Any]:
+    """What a generator, a distilled set, a head or a bank tells of the speakers whose features it was made from.
 
     Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.told`` gives each), of records
-    ``linkage`` too, how many ``speakers`` were ``members`` and ``others``, and what was attacked. A generator is
-    attacked through the statistics that it stores, and as many samples as ``--as-original`` draws, of a class at most
-    ``MOST``.
+    ``linkage`` too, and with ``genders`` of the speakers ``attributes``, how many ``speakers`` were ``members`` and
+    ``others``, and what was attacked. A generator is attacked through the statistics and the bank that it stores, and
+    as many samples as ``--as-original`` draws, of a class at most ``MOST``; a private one through its release too,
+    where the ``public`` features are given that it was made with.
 
     Raises InputError for another artifact, one that was made from other features, features without speakers, and with
     fewer than ``FEWEST`` speakers that it was not trained on.
     """
     artifact = generator_folder(artifact)
-    kind = artifacts.kind_of(artifact, "attack", (GENERATOR, FEATURES, HEAD))
+    kind = artifacts.kind_of(artifact, "attack", ATTACKED)
     config = artifacts.open_artifact(artifact, kind)
     labels = config["labels"]
     if sorted(labels) != sorted(features.labels) or config["dims"] != features.dims:
@@ -73,13 +88,54 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
         },
     }
     if kind == HEAD:
-        return facts | attack_head(load_head(artifact), people_of, members, seed)
+        return facts | attack_heads([load_head(artifact)], people_of, members, seed)
+    if kind == BANK:
+        return facts | attack_heads(Bank.open(artifact).converged(), people_of, members, seed)
     if kind == FEATURES:
-        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed)
-    sampler = Sampler.open(artifact)
+        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed, genders)
+    return facts | attack_generator(Sampler.open(artifact), people_of, members, seed, genders, public)
+
+
+def attack_generator(
+    sampler: Sampler,
+    features: FeatureSet,
+    members: np.ndarray,
+    seed: int,
+    genders: Mapping[str, str] | None = None,
+    public: FeatureSet | None = None,
+) -> dict[str, Any]:
+    """What its samples tell, the statistics that it stores, its bank, and with ``public`` features its release."""
     counts = {label: min(count, MOST) for label, count in sampler.facts["class_counts"].items()}
     stored = None if sampler.design is None else sampler.design.mean.double().numpy()
-    return facts | attack_records(sampled(sampler, counts, seed), stored, people_of, members, seed)
+    found = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, genders)
+    if sampler.bank is not None:
+        sure = attack_heads(sampler.bank.converged(), features, members, seed)
+        found["membership"]["bank's confidence"] = sure["membership"]["confidence"]
+    if public is not None:
+        found["membership"]["release"] = attack_release(sampler, features, members, public, seed)
+    return found
+
+
+def attack_release(
+    sampler: Sampler, features: FeatureSet, members: np.ndarray, public: FeatureSet, seed: int
+) -> dict[str, Any]:
+    """What a private release tells of each ``speaker``.
+
+    Raises InputError for a generator without one, or which was made with other public features.
+    """
+    terms = sampler.facts.get("privacy")
+    if terms is None or sampler.design is None:
+        raise InputError("Public features are for the attack on a private release: this generator holds none")
+    if terms["public"]["fingerprint"] not in public.fingerprints:
+        raise InputError(f"The generator's release was made with other public features than {public.folder}")
+    directions = sampler.facts["trained"]["config"]["privacy"]["directions"]
+    known = Public.of(public.training_part(), directions)
+    return released(sampler.design, terms, known, _numbered(features, sampler.labels), members, seed)
+
+
+def _numbered(features: FeatureSet, labels: list[str]) -> FeatureSet:
+    """The same with classes numbered as in ``labels``."""
+    return replace(features, config=features.config | {"labels": labels})
 
 
 def check_made_from(artifact: Path, config: dict[str, Any], features: FeatureSet) -> None:
@@ -113,11 +169,16 @@ def split_people(features: FeatureSet) -> tuple[FeatureSet, np.ndarray]:
 
 
 def attack_records(
-    records: FeatureSet, stored: np.ndarray | None, features: FeatureSet, members: np.ndarray, seed: int
+    records: FeatureSet,
+    stored: np.ndarray | None,
+    features: FeatureSet,
+    members: np.ndarray,
+    seed: int,
+    genders: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them."""
-    named = {label: c for c, label in enumerate(records.labels)}
-    targets = np.array([named[label] for label in features.index["label"]])
+    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; with
+    ``genders`` of the speakers ``attributes`` too."""
+    targets = _numbered(features, records.labels).targets
     speakers, dims = features.index["speaker"].to_numpy(str), records.dims
     values, asked = moments(records), moments(features)
     means = np.stack([_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))])
@@ -135,17 +196,20 @@ def attack_records(
         "utterance": told([(ratios, people.members, people.speakers)], seed),
         "speaker": told([by_speakers(ratios, people)], seed),
     }
-    return {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
+    result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
+    return result if genders is None else result | {"attributes": attributes(held, people, genders, seed)}
 
 
 def _mean_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return values[chosen].mean(0) if chosen.any() else values.mean(0)
 
 
-def attack_head(head: Head, features: FeatureSet, members: np.ndarray, seed: int) -> dict[str, Any]:
-    """``membership`` by a head: how sure it is of the right class (Yeom et al. 2018)."""
-    ordered = replace(features, config=features.config | {"labels": head.labels})
-    sure = posteriors(head, ordered).double().numpy()[np.arange(len(ordered)), ordered.targets]
+def attack_heads(heads: Sequence[Head], features: FeatureSet, members: np.ndarray, seed: int) -> dict[str, Any]:
+    """``membership`` by heads: how sure they are of the right class (Yeom et al. 2018), by their mean posterior."""
+    ordered = _numbered(features, heads[0].labels)
+    tracked = track(heads, "attacking", len(heads), unit="heads")
+    mean = np.mean([posteriors(head, ordered).double().numpy() for head in tracked], axis=0)
+    sure = mean[np.arange(len(ordered)), ordered.targets]
     speakers = ordered.index["speaker"].to_numpy(str)
     people = People(np.log(np.maximum(sure, 1e-30))[:, None], ordered.targets, speakers, members)
     scores = within_class(people.points[:, 0], people)
@@ -206,6 +270,44 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
             yield f"{name}, {of}: {with_interval(each)}{caught}"
     if linked := result.get("linkage"):
         yield f"linkage: {linked['share']:.0%} of records are nearest to a training speaker, where half would be chance"
+    if "attributes" in result:
+        yield from _attribute_lines(result["attributes"])
+
+
+def _attribute_lines(told_of: dict[str, Any] | None) -> Iterator[str]:
+    if told_of is None:
+        yield f"gender: not asked, that takes {ENOUGH_OF_A_GENDER} held-out speakers of each gender"
+        return
+    for name, found in told_of["gender"].items():
+        low, high = found["chance"]
+        yield (
+            f"gender, {name}: {found['members']:.2f} of speakers in training, {found['others']:.2f} of others; the "
+            f"difference is {found['advantage']:+.2f}, by chance {low:+.2f} to {high:+.2f}"
+        )
+
+
+def check_card(artifact: Path) -> None:
+    """Raise InputError where an artifact's card may not say what an attack found: where it has a guarantee."""
+    folder = generator_folder(artifact)
+    if "privacy" in artifacts.open_artifact(folder, artifacts.kind_of(folder, "attack", ATTACKED)):
+        raise InputError(
+            f"{folder} has a guarantee, which would not cover what an attack found: that was computed from the very "
+            "speech that is protected, so it stays out of the card"
+        )
+
+
+def write_card(artifact: Path, result: dict[str, Any]) -> None:
+    """Write what ``attack`` found into the artifact's card; raises InputError as ``check_card`` does."""
+    check_card(artifact)
+    folder, features = generator_folder(artifact), result["features"]
+    found = "".join(f"- {line}\n" for line in lines(result))
+    text = f"""By `gandistill attack`, of this artifact (`{result["artifact"]["fingerprint"][:12]}`) with the features
+`{features["name"]}` (`{features["fingerprint"][:12]}`). 0.5 tells nothing, 1 everything; low numbers show no privacy,
+since other attacks may do better.
+
+{found}"""
+    artifacts.write_section(folder, result["artifact"]["kind"], ATTACKS, text)
+    say(f"{folder / artifacts.CARD} says what was found")
 
 
 def with_interval(found: dict[str, Any]) -> str:
