@@ -5,7 +5,7 @@ chosen an update).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from gandistill.privacy.attributes import FEWEST as ENOUGH_OF_A_GENDER
 from gandistill.privacy.attributes import attributes
 from gandistill.privacy.membership import (
     SCORES,
+    Floats,
     People,
     Records,
     Space,
@@ -41,32 +42,42 @@ from gandistill.privacy.membership import (
     within_class,
 )
 from gandistill.privacy.release import released
+from gandistill.privacy.shadow_gans import shadow_gans, shadow_ratio
 from gandistill.privacy.shadows import likelihood_ratio
 
 ATTACKED = (GENERATOR, FEATURES, HEAD, BANK)
 FEWEST = 4
 """Speakers that must be held out: two as reference while the other two are judged."""
+NO_RELEASE = "public features are for the attack on a private release, and it holds none"
 MOST = 500
 """Samples of a class that are drawn of a generator."""
 
 
-def attack(
-    artifact: Path,
-    features: FeatureSet,
-    seed: int = 0,
-    genders: Mapping[str, str] | None = None,
-    public: FeatureSet | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Knowledge:
+    """What an attacker has beside the artifact and the population: the ``genders`` of speakers, the ``public`` features
+    that a private generator was made with, and a folder of ``shadows``, which are trained there if they are not there.
+    """
+
+    genders: Mapping[str, str] | None = None
+    public: FeatureSet | None = None
+    shadows: Path | None = None
+
+
+NOTHING = Knowledge()
+
+
+def attack(artifact: Path, features: FeatureSet, seed: int = 0, known: Knowledge = NOTHING) -> dict[str, Any]:
     """What a generator, a distilled set, a head or a bank tells of the speakers whose features it was made from.
 
     Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.told`` gives each), of records
-    ``linkage`` too, and with ``genders`` of the speakers ``attributes``, how many ``speakers`` were ``members`` and
-    ``others``, and what was attacked. A generator is attacked through the statistics and the bank that it stores, and
-    as many samples as ``--as-original`` draws, of a class at most ``MOST``; a private one through its release too,
-    where the ``public`` features are given that it was made with.
+    ``linkage`` too and, where genders are known, ``attributes``, how many ``speakers`` were ``members`` and ``others``,
+    and what was attacked. A generator is attacked through the statistics and the bank that it stores, and as many
+    samples as ``--as-original`` draws, of a class at most ``MOST``; a private one through its release too, where the
+    public features are known.
 
-    Raises InputError for another artifact, one that was made from other features, features without speakers, and with
-    fewer than ``FEWEST`` speakers that it was not trained on.
+    Raises InputError for another artifact, one that was made from other features, features without speakers, fewer than
+    ``FEWEST`` speakers that it was not trained on, and for knowledge that is no use against it.
     """
     artifact = generator_folder(artifact)
     kind = artifacts.kind_of(artifact, "attack", ATTACKED)
@@ -78,7 +89,7 @@ def attack(
             f"{features.dims} and [{', '.join(features.labels)}]"
         )
     check_made_from(artifact, config, features)
-    people_of, members = split_people(features)
+    people_of, members = split_people(replace(features, config=features.config | {"labels": labels}))
     facts = {
         "artifact": {"name": artifact.name, "kind": kind, "fingerprint": artifacts.fingerprint(artifact)},
         "features": {"name": features.folder.name, "fingerprint": features.fingerprint},
@@ -87,13 +98,17 @@ def attack(
             for side, chosen in (("members", members), ("others", ~members))
         },
     }
+    if kind != GENERATOR and known.public is not None:
+        raise InputError(f"{artifact}: {NO_RELEASE}")
+    if kind in (HEAD, BANK) and known.shadows is not None:
+        raise InputError(f"{artifact}: shadow GANs are for what has samples, not for a {kind}")
     if kind == HEAD:
         return facts | attack_heads([load_head(artifact)], people_of, members, seed)
     if kind == BANK:
         return facts | attack_heads(Bank.open(artifact).converged(), people_of, members, seed)
     if kind == FEATURES:
-        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed, genders)
-    return facts | attack_generator(Sampler.open(artifact), people_of, members, seed, genders, public)
+        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed, known)
+    return facts | attack_generator(Sampler.open(artifact), people_of, members, seed, known)
 
 
 def attack_generator(
@@ -101,41 +116,33 @@ def attack_generator(
     features: FeatureSet,
     members: np.ndarray,
     seed: int,
-    genders: Mapping[str, str] | None = None,
-    public: FeatureSet | None = None,
+    known: Knowledge = NOTHING,
 ) -> dict[str, Any]:
-    """What its samples tell, the statistics that it stores, its bank, and with ``public`` features its release."""
+    """What its samples tell, the statistics that it stores, its bank, and where public features are known its release.
+
+    Raises InputError where it has no release, or one that was made with other public features.
+    """
     counts = {label: min(count, MOST) for label, count in sampler.facts["class_counts"].items()}
     stored = None if sampler.design is None else sampler.design.mean.double().numpy()
-    found = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, genders)
+    found = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, known)
     if sampler.bank is not None:
         sure = attack_heads(sampler.bank.converged(), features, members, seed)
         found["membership"]["bank's confidence"] = sure["membership"]["confidence"]
-    if public is not None:
-        found["membership"]["release"] = attack_release(sampler, features, members, public, seed)
+    if known.public is not None:
+        found["membership"]["release"] = attack_release(sampler, features, members, known.public, seed)
     return found
 
 
 def attack_release(
     sampler: Sampler, features: FeatureSet, members: np.ndarray, public: FeatureSet, seed: int
 ) -> dict[str, Any]:
-    """What a private release tells of each ``speaker``.
-
-    Raises InputError for a generator without one, or which was made with other public features.
-    """
     terms = sampler.facts.get("privacy")
     if terms is None or sampler.design is None:
-        raise InputError("Public features are for the attack on a private release: this generator holds none")
+        raise InputError(f"This generator: {NO_RELEASE}")
     if terms["public"]["fingerprint"] not in public.fingerprints:
         raise InputError(f"The generator's release was made with other public features than {public.folder}")
     directions = sampler.facts["trained"]["config"]["privacy"]["directions"]
-    known = Public.of(public.training_part(), directions)
-    return released(sampler.design, terms, known, _numbered(features, sampler.labels), members, seed)
-
-
-def _numbered(features: FeatureSet, labels: list[str]) -> FeatureSet:
-    """The same with classes numbered as in ``labels``."""
-    return replace(features, config=features.config | {"labels": labels})
+    return released(sampler.design, terms, Public.of(public.training_part(), directions), features, members, seed)
 
 
 def check_made_from(artifact: Path, config: dict[str, Any], features: FeatureSet) -> None:
@@ -174,12 +181,11 @@ def attack_records(
     features: FeatureSet,
     members: np.ndarray,
     seed: int,
-    genders: Mapping[str, str] | None = None,
+    known: Knowledge = NOTHING,
 ) -> dict[str, Any]:
-    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; with
-    ``genders`` of the speakers ``attributes`` too."""
-    targets = _numbered(features, records.labels).targets
-    speakers, dims = features.index["speaker"].to_numpy(str), records.dims
+    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; where
+    genders are known ``attributes`` too. ``features`` have the records' labels in the same order."""
+    targets, speakers, dims = features.targets, features.index["speaker"].to_numpy(str), records.dims
     values, asked = moments(records), moments(features)
     means = np.stack([_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))])
     whole, unit = Space.of(values), np.maximum(values[:, :dims].std(0), 1e-9)
@@ -191,13 +197,21 @@ def attack_records(
     found = dict[str, Any]()
     for name, score in track(SCORES.items(), "attacking", len(SCORES), unit="attacks"):
         found[name] = judge(score, *((means_held, in_means) if score is tracing else (held, people)), seed)
-    ratios = within_class(likelihood_ratio(told_means, in_means, seed), people)
-    found["likelihood ratio"] = {
-        "utterance": told([(ratios, people.members, people.speakers)], seed),
-        "speaker": told([by_speakers(ratios, people)], seed),
-    }
+    found["likelihood ratio"] = _both(likelihood_ratio(told_means, in_means, seed), people, seed)
+    if known.shadows is not None:
+        shadows = shadow_gans(known.shadows, features, seed)
+        found["shadow GANs"] = _both(shadow_ratio(records, shadows, whole, people), people, seed)
     result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
-    return result if genders is None else result | {"attributes": attributes(held, people, genders, seed)}
+    return result if known.genders is None else result | {"attributes": attributes(held, people, known.genders, seed)}
+
+
+def _both(scores: Floats, people: People, seed: int) -> dict[str, Any]:
+    """What scores [N] of people tell of each ``utterance`` and ``speaker``."""
+    centred = within_class(scores, people)
+    return {
+        "utterance": told([(centred, people.members, people.speakers)], seed),
+        "speaker": told([by_speakers(centred, people)], seed),
+    }
 
 
 def _mean_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -206,17 +220,12 @@ def _mean_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 def attack_heads(heads: Sequence[Head], features: FeatureSet, members: np.ndarray, seed: int) -> dict[str, Any]:
     """``membership`` by heads: how sure they are of the right class (Yeom et al. 2018), by their mean posterior."""
-    ordered = _numbered(features, heads[0].labels)
     tracked = track(heads, "attacking", len(heads), unit="heads")
-    mean = np.mean([posteriors(head, ordered).double().numpy() for head in tracked], axis=0)
-    sure = mean[np.arange(len(ordered)), ordered.targets]
-    speakers = ordered.index["speaker"].to_numpy(str)
-    people = People(np.log(np.maximum(sure, 1e-30))[:, None], ordered.targets, speakers, members)
-    scores = within_class(people.points[:, 0], people)
-    by_speaker = told([by_speakers(scores, people)], seed)
-    return {
-        "membership": {"confidence": {"utterance": told([(scores, members, speakers)], seed), "speaker": by_speaker}}
-    }
+    mean = np.mean([posteriors(head, features).double().numpy() for head in tracked], axis=0)
+    sure = mean[np.arange(len(features)), features.targets]
+    speakers = features.index["speaker"].to_numpy(str)
+    people = People(np.log(np.maximum(sure, 1e-30))[:, None], features.targets, speakers, members)
+    return {"membership": {"confidence": _both(people.points[:, 0], people, seed)}}
 
 
 def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any] | None:

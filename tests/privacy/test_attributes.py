@@ -7,7 +7,7 @@ import pytest
 
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
-from gandistill.privacy.attack import attack_records, split_people
+from gandistill.privacy.attack import Knowledge, attack_records, split_people
 from gandistill.privacy.attributes import attributes, read_genders
 from gandistill.privacy.membership import People, Records
 from tests.privacy.conftest import genders_of, write_speakers
@@ -22,7 +22,7 @@ def folk(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
 def test_a_generator_that_was_planted_gives_genders_away(folk: FeatureSet):
     """It gives its training part away as its samples."""
     people, members = split_people(folk)
-    found = attack_records(folk.part("train"), None, people, members, 0, genders_of(folk))["attributes"]
+    found = attack_records(folk.part("train"), None, people, members, 0, Knowledge(genders_of(folk)))["attributes"]
     assert found["speakers"] == {"female": 8, "male": 8}
     nearest = found["gender"]["nearest"]
     assert nearest["members"] > 0.95
@@ -30,16 +30,24 @@ def test_a_generator_that_was_planted_gives_genders_away(folk: FeatureSet):
     assert nearest["advantage"] > nearest["chance"][1]
 
 
-def test_samples_of_strangers_tell_of_members_what_they_tell_of_all(tmp_path: Path, folk: FeatureSet):
-    """By chance the advantage is in its interval 95 times in 100: of twenty groups of strangers three miss at most."""
-    people, members = split_people(folk)
+def test_samples_of_strangers_tell_of_members_what_they_tell_of_all():
+    """By chance the advantage is in its interval 95 times in 100: of forty groups of strangers few miss."""
     missed = dict.fromkeys(("nearest", "density"), 0)
-    for seed in range(20):
-        records = write_speakers(tmp_path / str(seed), train=8, test=0, seed=9 + seed, gendered=4.0, spread=0.5, each=2)
-        found = attack_records(records, None, people, members, seed, genders_of(folk))["attributes"]
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        women = np.arange(48) % 2 == 0
+        offsets = rng.normal(size=(48, 3)) + 2.0 * women[:, None] * [0, 0, 1]
+        points, names = np.repeat(offsets, 4, axis=0), np.repeat([f"s{n}" for n in range(48)], 4)
+        points = points + 0.5 * rng.normal(size=points.shape)
+        asked, members = np.arange(192) < 128, np.arange(128) < 64
+        people = People(points[asked], np.zeros(128, int), names[asked], members)
+        records = Records(points[~asked], np.zeros(64, int), np.empty((0, 0)))
+        genders = {f"s{n}": "female" if n % 2 == 0 else "male" for n in range(32)}
+        found = attributes(records, people, genders, seed)
+        assert found is not None
         for name, each in found["gender"].items():
             missed[name] += not each["chance"][0] <= each["advantage"] <= each["chance"][1]
-    assert max(missed.values()) <= 3
+    assert max(missed.values()) <= 6
 
 
 def test_an_attack_by_hand():
@@ -60,7 +68,9 @@ def test_an_attack_by_hand():
 def test_where_too_few_of_a_gender_are_held_out_it_is_not_asked(folk: FeatureSet):
     few = folk.rows(~folk.index["speaker"].isin([f"ours{n}" for n in range(16, 27, 2)]).to_numpy())
     people, members = split_people(few)
-    assert attack_records(folk.part("train"), None, people, members, 0, genders_of(folk))["attributes"] is None
+    assert (
+        attack_records(folk.part("train"), None, people, members, 0, Knowledge(genders_of(folk)))["attributes"] is None
+    )
 
 
 def test_genders_are_read_of_a_manifest(tmp_path: Path):
