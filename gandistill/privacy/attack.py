@@ -185,24 +185,29 @@ def attack_records(
 ) -> dict[str, Any]:
     """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; where
     genders are known ``attributes`` too. ``features`` have the records' labels in the same order."""
-    targets, speakers, dims = features.targets, features.index["speaker"].to_numpy(str), records.dims
-    values, asked = moments(records), moments(features)
-    means = np.stack([_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))])
+    dims, values, asked = records.dims, moments(records), moments(features)
     whole, unit = Space.of(values), np.maximum(values[:, :dims].std(0), 1e-9)
     held = Records(whole.points(values), records.targets, np.empty((0, 0)))
-    told_means = (means if stored is None else stored) / unit
-    people = People(whole.points(asked), targets, speakers, members)
-    in_means = replace(people, points=asked[:, :dims] / unit)
-    means_held = Records(values[:, :dims] / unit, records.targets, told_means)
-    found = dict[str, Any]()
-    for name, score in track(SCORES.items(), "attacking", len(SCORES), unit="attacks"):
-        found[name] = judge(score, *((means_held, in_means) if score is tracing else (held, people)), seed)
-    found["likelihood ratio"] = _both(likelihood_ratio(told_means, in_means, seed), people, seed)
+    people = People(whole.points(asked), features.targets, features.index["speaker"].to_numpy(str), members)
+    means = [_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))]
+    found = {
+        name: judge(score, held, people, seed) for name, score in track(SCORES.items(), "attacking", 2, unit="attacks")
+    }
+    found |= attack_means(
+        (np.stack(means) if stored is None else stored) / unit, replace(people, points=asked[:, :dims] / unit), seed
+    )
     if known.shadows is not None:
         shadows = shadow_gans(known.shadows, features, seed)
         found["shadow GANs"] = _both(shadow_ratio(records, shadows, whole, people), people, seed)
     result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
     return result if known.genders is None else result | {"attributes": attributes(held, people, known.genders, seed)}
+
+
+def attack_means(means: Floats, people: People, seed: int) -> dict[str, Any]:
+    """What class means [C, D] tell of ``people``, whose points [N, D] are means over time in the same units."""
+    held = Records(people.points[:0], people.targets[:0], means)
+    ratios = likelihood_ratio(means, people, seed)
+    return {"tracing": judge(tracing, held, people, seed), "likelihood ratio": _both(ratios, people, seed)}
 
 
 def _both(scores: Floats, people: People, seed: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 The attacker knows of an utterance x of class c all but what tells gender (Fredrikson et al. 2014, Yeom et al. 2018):
 u_c is how far the one gender's mean lies from the other's in the reference, whose genders are known, and x is put
 half-way along it. From there half of u_c leads to what x would be of the one, half of it the other way to what it would
-be of the other; the score is how much better the artifact's records fit the former, by each of ``FITS``.
+be of the other; the score is how much better the artifact's records fit the former, by each of ``SCORES``.
 
 Gender can be guessed of strangers too, since the rest of a voice goes with it (Jayaraman & Evans 2022): ``others`` is
 the AUC of that guess, ``members`` that of those who trained the artifact. Their difference, the ``advantage``, is what
@@ -24,18 +24,15 @@ from gandistill.corpora.manifest import read_table
 from gandistill.errors import InputError
 from gandistill.numerics import keyed
 from gandistill.privacy.membership import (
+    SCORES,
     Bools,
     Floats,
     People,
     Records,
-    area,
     by_speakers,
-    density,
-    nearest,
     within_class,
 )
 
-FITS = {"nearest": nearest, "density": density}
 FEWEST = 4
 """Held-out speakers of each gender: two as reference while the others are judged."""
 DEALS = 2000
@@ -70,8 +67,8 @@ class _Round:
 
 
 def attributes(records: Records, people: People, genders: Mapping[str, str], seed: int) -> dict[str, Any] | None:
-    """By each of ``FITS`` what records tell of gender: the AUC of ``members`` and of ``others``, their difference, the
-    ``advantage``, and by ``chance`` an interval of it. With ``speakers``, how many of each gender are members.
+    """By each of ``SCORES`` what records tell of gender: the AUC of ``members`` and of ``others``, their difference,
+    the ``advantage``, and by ``chance`` an interval of it. With ``speakers``, how many of each gender are members.
 
     People whose gender is not known are left out. None where fewer than ``FEWEST`` of a gender are held out, or none of
     one trained the artifact.
@@ -87,7 +84,7 @@ def attributes(records: Records, people: People, genders: Mapping[str, str], see
         return None
     rounds = _rounds(known, dict(zip(names, first, strict=True)), seed)
     found = dict[str, Any]()
-    for name in FITS:
+    for name in SCORES:
         scored = [by_speakers(_scores(name, records, each), each.judged) for each in rounds]
         means = {who: float(np.mean([s[n == who] for s, _, n in scored if who in n])) for who in names}
         scores = np.array([means[who] for who in names])
@@ -123,7 +120,7 @@ def _scores(fit: str, records: Records, each: _Round) -> Floats:
         along = (judged.points[rows] - middle) @ way / max(float(way @ way), 1e-30)
         half_way = judged.points[rows] - along[:, None] * way
         of = [People(half_way + sign * way / 2, *_rest(judged, rows)) for sign in (1, -1)]
-        one_fit, other_fit = (FITS[fit](records, as_if, reference) for as_if in of)
+        one_fit, other_fit = (SCORES[fit](records, as_if, reference) for as_if in of)
         scores[rows] = one_fit - other_fit
     return within_class(scores, judged)
 
@@ -134,17 +131,16 @@ def _rest(people: People, rows: Bools) -> tuple[Any, ...]:
 
 def _told(scores: Floats, first: Bools, members: Bools, generator: np.random.Generator) -> dict[str, Any]:
     """Of the scores of speakers [S]: the two areas, their difference, and where it lies by chance."""
+    one, other = scores[first][:, None], scores[~first]
+    wins = (one > other) + 0.5 * (one == other)
 
-    def areas(inside: Bools) -> tuple[float, float]:
-        return area(scores[inside], first[inside]), area(scores[~inside], first[~inside])
+    def areas(mine: Floats, theirs: Floats) -> Floats:
+        """Among some of the first gender [R, F] and of the other [R, M]."""
+        return np.einsum("rf,fm,rm->r", mine, wins, theirs) / (mine.sum(1) * theirs.sum(1))
 
-    of_members, of_others = areas(members)
-    by_chance = np.empty(DEALS)
-    for n in range(DEALS):
-        dealt = members.copy()
-        for side in (first, ~first):
-            dealt[side] = generator.permutation(members[side])
-        mine, theirs = areas(dealt)
-        by_chance[n] = mine - theirs
+    sides = [members[side].astype(float)[None] for side in (first, ~first)]
+    of_members, of_others = float(areas(*sides)[0]), float(areas(*(1 - side for side in sides))[0])
+    dealt = [generator.permuted(side.repeat(DEALS, 0), axis=1) for side in sides]
+    by_chance = areas(*dealt) - areas(*(1 - side for side in dealt))
     interval = np.quantile(by_chance, [0.025, 0.975]).tolist()
     return {"members": of_members, "others": of_others, "advantage": of_members - of_others, "chance": interval}

@@ -130,7 +130,8 @@ def tracing(records: Records, judged: People, reference: People) -> Floats:
     return scores
 
 
-SCORES: dict[str, Score] = {"nearest": nearest, "density": density, "tracing": tracing}
+SCORES: dict[str, Score] = {"nearest": nearest, "density": density}
+"""Of what has records; ``tracing`` is of class means."""
 
 
 def judge(score: Score, records: Records, people: People, seed: int) -> dict[str, Any]:
