@@ -27,7 +27,7 @@ CHECKOUT = Checkout(Path(__file__).parents[1])
 OUT = CHECKOUT.results("privacy")
 FRAMES = 16
 """Of a sample, where speakers are real: the head sees means alone, and public clips of more take minutes to fit."""
-FEW, CROWDS = (4, 16, 64), 20
+FEW, CROWDS = (4, 16, 64), 6
 """Speakers whose class means alone are attacked, and crowds of each number."""
 OTHERS = 200
 """Drawn speakers who are held out, to judge and to attack."""
