@@ -21,7 +21,7 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.files import write_json
 from gandistill.privacy.attributes import read_genders
 from gandistill.privacy.drawn import drawn
-from gandistill.privacy.tables import Question, Row, statistics_row, table
+from gandistill.privacy.tables import Question, Row, listed, statistics_row
 
 CHECKOUT = Checkout(Path(__file__).parents[1])
 OUT = CHECKOUT.results("privacy")
@@ -54,8 +54,8 @@ def main() -> None:
     for speakers in map(int, options.drawn.split(",")):
         crowd = drawn(features, speakers, OTHERS, seed=0)
         keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250).rows())
-    CHECKOUT.put("eval/privacy.py", tables())
-    say(tables())
+    CHECKOUT.put("eval/privacy.py", table())
+    say(table())
 
 
 def keep(path: Path, rows: Iterator[Row]) -> None:
@@ -67,14 +67,14 @@ def keep(path: Path, rows: Iterator[Row]) -> None:
         write_json(path, {"corpus": kept[0]["corpus"], "rows": kept})
 
 
-def tables() -> str:
+def table() -> str:
     """What is kept, as Markdown: real speakers first, then those that are drawn, by their number."""
     kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in OUT.glob("*.json")}
     real = {"corpus": kept["real"]["corpus"], "rows": []}
     for name in ("real", "generators", "controls"):
         real["rows"] += kept.pop(name, {"rows": []})["rows"]
     crowds = sorted(kept.values(), key=lambda one: one["rows"][0]["speakers"])
-    return "\n".join(f"{one['corpus']}:\n\n{table(one['rows'])}" for one in (real, *crowds))
+    return "\n".join(f"{one['corpus']}:\n\n{listed(one['rows'])}" for one in (real, *crowds))
 
 
 if __name__ == "__main__":

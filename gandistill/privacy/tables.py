@@ -193,7 +193,7 @@ def shown(row: Row) -> dict[str, Any]:
     return cells
 
 
-def table(rows: Sequence[Row]) -> str:
+def listed(rows: Sequence[Row]) -> str:
     """Rows as Markdown, each with all columns that any of them has."""
     cells = [shown(row) for row in rows]
     longest = max(cells, key=len)

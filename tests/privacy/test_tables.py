@@ -7,7 +7,7 @@ import pytest
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
-from gandistill.privacy.tables import Question, Row, shown, statistics_row, table
+from gandistill.privacy.tables import Question, Row, listed, shown, statistics_row
 from tests.privacy.conftest import genders_of, write_speakers
 
 
@@ -44,7 +44,7 @@ def test_a_row_shows_the_strongest_attack_and_whether_genders_are_told():
 
 
 def test_rows_that_lack_a_column_leave_it_empty():
-    lines = table([row(generator="planted"), row(generator="class-Gaussian", epsilon=4.0)]).splitlines()
+    lines = listed([row(generator="planted"), row(generator="class-Gaussian", epsilon=4.0)]).splitlines()
     assert lines[0] == "| speakers | generator | epsilon | AUC, speaker | AUC, utterance | TPR at FPR 1.0% |"
     assert lines[2].startswith("| 16 | planted |  | 0.80 (release) | ")
     assert lines[3].startswith("| 16 | class-Gaussian | 4 | ")
