@@ -1,29 +1,34 @@
 """What a guarantee costs, and what attacks find, by the number of speakers: ``eval/results/privacy/``.
 
-    python eval/privacy.py work/ravdess/whisper work/nemo/whisper
+    python eval/privacy.py work/ravdess/whisper work/nemo/whisper [--manifest work/ravdess/manifest.csv]
 
 FEATURES with speakers held out, and PUBLIC features of another corpus by the same upstream. One table is of the real
 speakers, the others of speakers drawn in feature space from their statistics (``gandistill/privacy/drawn.py``), who are
 nobody: they show how things change with numbers that no corpus at hand has. What is computed is kept, and not computed
-again. --drawn 50,200 says how many speakers train, --draws how often everything random is drawn.
+again. --drawn 50,200 says how many speakers train, --draws how often everything random is drawn. With the manifest of
+FEATURES genders are attacked too. --generators names generators that were trained on FEATURES, such as GANs, for rows
+of their own; there are none without.
 """
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from gandistill.console import say
-from gandistill.evaluate.markdown import markdown
 from gandistill.experiments.checkout import Checkout
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import write_json
+from gandistill.privacy.attributes import read_genders
 from gandistill.privacy.drawn import drawn
-from gandistill.privacy.tables import Question, shown
+from gandistill.privacy.tables import Question, Row, listed, statistics_row
 
 CHECKOUT = Checkout(Path(__file__).parents[1])
 OUT = CHECKOUT.results("privacy")
 FRAMES = 16
 """Of a sample, where speakers are real: the head sees means alone, and public clips of more take minutes to fit."""
+FEW, CROWDS = (4, 16, 64), 6
+"""Speakers whose class means alone are attacked, and crowds of each number."""
 OTHERS = 200
 """Drawn speakers who are held out, to judge and to attack."""
 
@@ -34,28 +39,42 @@ def main() -> None:
     parser.add_argument("public", type=Path)
     parser.add_argument("--drawn", default="50,200,1000")
     parser.add_argument("--draws", type=int, default=2)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--generators", type=Path, nargs="*", default=[])
     options = parser.parse_args()
     features, public = FeatureSet.open(options.features), FeatureSet.open(options.public)
-    keep(OUT / "real.json", Question(features, public, FRAMES, options.draws, 128))
+    genders = None if options.manifest is None else read_genders(options.manifest)
+    real = Question(features, public, FRAMES, options.draws, 128, genders)
+    keep(OUT / "real.json", real.rows())
+    keep(OUT / "controls.json", real.controls())
+    if options.generators:
+        keep(OUT / "generators.json", real.trained(options.generators))
+    few = (statistics_row(features, speakers, OTHERS, CROWDS) for speakers in FEW)
+    keep(OUT / "statistics.json", few)
     for speakers in map(int, options.drawn.split(",")):
         crowd = drawn(features, speakers, OTHERS, seed=0)
-        keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250))
+        keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250).rows())
     CHECKOUT.put("eval/privacy.py", table())
     say(table())
 
 
-def keep(path: Path, question: Question) -> None:
+def keep(path: Path, rows: Iterator[Row]) -> None:
     """Compute the rows of a table, unless they are there."""
     if not path.is_file():
+        say(path.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"corpus": question.features.config.get("corpus"), "rows": list(question.rows())})
+        kept = list(rows)
+        write_json(path, {"corpus": kept[0]["corpus"], "rows": kept})
 
 
 def table() -> str:
     """What is kept, as Markdown: real speakers first, then those that are drawn, by their number."""
-    kept = [json.loads(path.read_text(encoding="utf-8")) for path in OUT.glob("*.json")]
-    kept.sort(key=lambda one: (one["corpus"].split()[0].isdecimal(), one["rows"][0]["speakers"]))
-    return "\n".join(f"{one['corpus']}:\n\n{markdown([shown(row) for row in one['rows']])}" for one in kept)
+    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in OUT.glob("*.json")}
+    real = {"corpus": kept["real"]["corpus"], "rows": []}
+    for name in ("real", "generators", "controls"):
+        real["rows"] += kept.pop(name, {"rows": []})["rows"]
+    crowds = sorted(kept.values(), key=lambda one: one["rows"][0]["speakers"])
+    return "\n".join(f"{one['corpus']}:\n\n{listed(one['rows'])}" for one in (real, *crowds))
 
 
 if __name__ == "__main__":

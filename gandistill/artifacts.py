@@ -56,6 +56,8 @@ OLD = ".old"
 SUM_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 HEADER_LINE = "---\n"
 """Before and behind the YAML that a card begins with."""
+SECTION = re.compile(r"^## ([^\n]*)\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+"""Of a card: its heading and all up to the next one."""
 MOST_BYTES = 2**31
 """More than any file beside the tensors has, so that a forged one cannot keep us reading for hours."""
 
@@ -103,6 +105,24 @@ def copy(folder: Path, out: Path, kind: str) -> None:
     with new_artifact(out, kind) as building:
         for name in read_sums(folder):
             shutil.copyfile(folder / name, building / name)
+
+
+def write_section(folder: Path, kind: str, heading: str, text: str) -> None:
+    """Write a section of an artifact's card, in place of an earlier one, whole or not at all; its fingerprint stays.
+
+    Raises InputError as ``open_artifact`` and ``new_artifact`` do.
+    """
+    open_artifact(folder, kind)
+    with new_artifact(folder, kind) as building:
+        for name in read_sums(folder):
+            shutil.copyfile(folder / name, building / name)
+        card = SECTION.sub(lambda found: "" if found[1] == heading else found[0], read_text(building / CARD))
+        write_text(building / CARD, f"{card.rstrip()}\n\n## {heading}\n\n{text.strip()}\n")
+
+
+def has_section(folder: Path, heading: str) -> bool:
+    """Whether an artifact's card has such a section."""
+    return any(found[1] == heading for found in SECTION.finditer(read_text(folder / CARD)))
 
 
 def present(folder: Path) -> bool:

@@ -790,8 +790,12 @@ def list_settings(
 
 @app.command()
 def attack(
-    artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a distilled set or a head.")],
+    artifact: Annotated[Path, typer.Argument(help="Folder of a generator, a run, a distilled set, a head or a bank.")],
     features: Annotated[Path, typer.Argument(help="Feature set that it was made from, with speakers held out.")],
+    manifest: Annotated[Path | None, typer.Option(help="Manifest with speakers' genders, to attack these too.")] = None,
+    public: Annotated[Path | None, typer.Option(help="Public features that a private generator was made with.")] = None,
+    shadows: Annotated[Path | None, typer.Option(help="Folder of small GANs to compare with, trained there.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="Write what is found into the artifact's card.")] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -802,9 +806,16 @@ def attack(
     """
     from gandistill.features.featureset import FeatureSet
     from gandistill.gan.sampling import named
-    from gandistill.privacy.attack import attack, lines
+    from gandistill.privacy.attack import Knowledge, attack, check_card, lines, write_card
+    from gandistill.privacy.attributes import read_genders
 
-    result = attack(named(artifact), FeatureSet.open(features), seed)
+    genders = None if manifest is None else read_genders(manifest)
+    known = Knowledge(genders, None if public is None else FeatureSet.open(public), shadows)
+    if card:
+        check_card(named(artifact))
+    result = attack(named(artifact), FeatureSet.open(features), seed, known)
+    if card:
+        write_card(named(artifact), result)
     if not as_json:
         print("\n".join(lines(result)))
     _print(result if as_json else {}, as_json)

@@ -21,6 +21,8 @@ REPOSITORIES = {"generator": "model", "head": "model", "bank": "model", "feature
 FILES = ["*.safetensors", "*.json", "*.csv", artifacts.CARD, artifacts.SUMS]
 UNSHARED = ("no redistribution", "none known", "as the corpus's owner says")
 """What licences say under which nothing is pushed."""
+ATTACKS = "What attacks found"
+"""Section of a card that says what an artifact was seen to tell of its speakers."""
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 """Of a repository: owner and name."""
 
@@ -28,17 +30,24 @@ NAME = re.compile(r"[\w.-]+/[\w.-]+")
 def push(folder: Path, repository: str, private: bool = False) -> str:
     """Upload an artifact to a repository, which is made if it is not there; gives its address.
 
-    Files of an earlier version there go. Raises InputError for what is no artifact that can be shared, one whose corpus
-    states no licence or forbids it, and if the Hub does not take it.
+    It is said where nothing in it says what it tells of its speakers, neither an attack nor a guarantee. Files of an
+    earlier version there go. Raises InputError for what is no artifact that can be shared, one whose corpus states no
+    licence or forbids it, and if the Hub does not take it.
     """
     from huggingface_hub import HfApi
 
     kind = artifacts.kind_of(folder, "share", REPOSITORIES)
-    licence = artifacts.open_artifact(folder, kind).get("licence") or "not stated"
+    config = artifacts.open_artifact(folder, kind)
+    licence = config.get("licence") or "not stated"
     if licence == "not stated" or any(words in licence for words in UNSHARED):
         raise InputError(
             f"{folder} is not shared, since the licence of its corpus is: {licence} (of a corpus of your own 'prepare "
             "tabular' takes --licence)"
+        )
+    if "privacy" not in config and not artifacts.has_section(folder, ATTACKS):
+        say(
+            f"{folder}: what this {kind} tells of the people whose speech it was made from was not measured; "
+            "'gandistill attack --card' measures it and writes it into the card"
         )
     api, name, repo_type = HfApi(), _named(repository), REPOSITORIES[kind]
     files = [*artifacts.read_sums(folder), artifacts.SUMS]

@@ -43,7 +43,7 @@ COMMANDS = {
     "compare": "--margin --seed --json",
     "probe": "--target --seed --config --set --json",
     "settings": "command --json",
-    "attack": "artifact features --seed --json",
+    "attack": "artifact features --manifest --public --shadows --card --seed --json",
     "push": "artifact repository --private",
     "pull": "repository --out --revision --allow-licence",
     "generators": "--json",

@@ -12,9 +12,12 @@ import yaml
 from gandistill import Bank, FeatureSet, Generator, Recogniser, artifacts, hub, train_recogniser
 from gandistill.errors import InputError
 from gandistill.files import write_json
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
 from tests.commands import run
 from tests.heads.conftest import write_bank, write_features
 from tests.hub_server import Hub, serving
+from tests.privacy.conftest import write_speakers
 
 OWNED = "somebody/thing"
 
@@ -96,6 +99,27 @@ def test_another_licence_than_allowed(server: Hub, features: FeatureSet, tmp_pat
     assert run("pull", OWNED, "--allow-licence", "cc-by-4.0", "--out", tmp_path / "pulled").code == 0
     with pytest.raises(InputError, match="ravdess-gan-att: its licence is CC BY-NC-SA 4"):
         Generator.load(licences=["cc-by-4.0"])
+
+
+def test_what_was_not_measured_is_said_and_what_was_goes_up(server: Hub, tmp_path: Path):
+    folk = write_speakers(tmp_path / "features", licence="CC BY 4.0")
+    architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}
+    train(GanConfig.model_validate({"features": folk.folder, "architecture": architecture}), tmp_path / "run")
+    unmeasured = "what this generator tells of the people whose speech it was made from was not measured"
+    assert unmeasured in run("push", tmp_path / "run", OWNED).err
+    assert run("attack", tmp_path / "run", folk.folder, "--card").code == 0
+    assert run("push", tmp_path / "run", OWNED).err == ""
+    assert b"- likelihood ratio, speaker: " in server.repositories["models", OWNED]["README.md"]
+    assert run("pull", OWNED, "--out", tmp_path / "pulled").code == 0
+    assert artifacts.has_section(tmp_path / "pulled", hub.ATTACKS)
+    privacy = {
+        "epsilon": 4.0,
+        "public": write_speakers(tmp_path / "p", seed=1, corpus="theirs").folder,
+        "directions": 3,
+    }
+    guaranteed = {"features": folk.folder, "architecture": architecture, "privacy": privacy}
+    train(GanConfig.model_validate(guaranteed), tmp_path / "private")
+    assert run("push", tmp_path / "private", OWNED).err == "", "its card says the guarantee"
 
 
 def test_a_second_push_leaves_nothing_of_the_first(server: Hub, features: FeatureSet):

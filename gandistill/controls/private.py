@@ -112,24 +112,38 @@ class Release:
         return Design(torch.from_numpy(means).float(), torch.from_numpy(rows).float(), 0.0)
 
 
+def stored(design: Design, public: Public) -> Said:
+    """Undo ``Release.design``: what was released, by what an artifact stores of it. The mean of the contrasts over
+    classes is not in it, nor how far a variance was below ``LEAST_VARIANCE``."""
+    points = (design.mean.double().numpy() - public.centre) / public.unit
+    rows = design.factor.double().numpy() / public.unit
+    level, variances = points.mean(0), np.square(rows @ public.directions.T).sum(0) - public.within
+    return {"level": level, "contrasts": points - level, "variances": variances}
+
+
 def release(train: FeatureSet, public: Public, epsilon: float, noise: np.random.Generator | None = None) -> Release:
     """The one release of a training part. ``noise`` is for tests: else it comes from the operating system, so that no
     seed takes it off again.
 
     Raises InputError for utterances without a speaker, or fewer than two speakers.
     """
-    means, speakers = utterance_means(train)
-    names, classes = np.unique(speakers), len(train.labels)
+    names, told = said_by(train, public)
     if len(names) < 2:
         raise InputError(f"{train.folder} has {len(names)} speaker in its train part: privacy is among several")
-    norms, delta = public.norms(classes), 1 / (10 * len(names))
+    norms, delta = public.norms(len(train.labels)), 1 / (10 * len(names))
     sigma = gaussian_sigma(epsilon, delta, 2 / len(names))
     generator = np.random.default_rng() if noise is None else noise
-    told = [public.said(means[speakers == who], train.targets[speakers == who], classes) for who in names]
     bounded_mean = np.mean([bounded(said, norms) for said in told], axis=0)
     y = bounded_mean + sigma * generator.standard_normal(len(bounded_mean))
     terms = {"epsilon": epsilon, "delta": delta, "adjacency": "replace one speaker", "speakers": len(names)}
-    return Release(unbounded(y, told[0], norms), terms | {"sigma": sigma, "norms": norms})
+    return Release(unscaled(y, told[0], norms), terms | {"sigma": sigma, "norms": norms})
+
+
+def said_by(features: FeatureSet, public: Public) -> tuple[NDArray[np.str_], list[Said]]:
+    """The speakers [S], in order of their names, and what each says. Raises InputError if one is not named."""
+    means, speakers = utterance_means(features)
+    names, classes = np.unique(speakers), len(features.labels)
+    return names, [public.said(means[speakers == who], features.targets[speakers == who], classes) for who in names]
 
 
 def parts(points: Floats, targets: NDArray[np.int64], classes: int) -> tuple[Floats, Floats, Floats]:
@@ -144,18 +158,23 @@ def parts(points: Floats, targets: NDArray[np.int64], classes: int) -> tuple[Flo
 
 def bounded(said: Said, norms: dict[str, float]) -> Floats:
     """What one speaker says, as one vector of norm 1 at the most."""
-    return np.concatenate([WEIGHTS[name] ** 0.5 * _shortened(said[name].ravel() / norms[name]) for name in WEIGHTS])
+    return scaled({name: _shortened(said[name], norms[name]) for name in WEIGHTS}, norms)
 
 
-def unbounded(vector: Floats, like: Said, norms: dict[str, float]) -> Said:
-    """Undo ``bounded`` but for what was shortened."""
+def _shortened(values: Floats, norm: float) -> Floats:
+    return values / max(1.0, float(np.linalg.norm(values)) / norm)
+
+
+def scaled(said: Said, norms: dict[str, float]) -> Floats:
+    """In the units of the mechanism, as one vector."""
+    return np.concatenate([WEIGHTS[name] ** 0.5 * said[name].ravel() / norms[name] for name in WEIGHTS])
+
+
+def unscaled(vector: Floats, like: Said, norms: dict[str, float]) -> Said:
+    """Undo ``scaled``; ``like`` has the shapes."""
     ends = np.cumsum([like[name].size for name in WEIGHTS])[:-1]
     split = dict(zip(WEIGHTS, np.split(vector, ends), strict=True))
     return {name: (part * norms[name] / WEIGHTS[name] ** 0.5).reshape(like[name].shape) for name, part in split.items()}
-
-
-def _shortened(vector: Floats) -> Floats:
-    return vector / max(1.0, float(np.linalg.norm(vector)))
 
 
 def gaussian_sigma(epsilon: float, delta: float, sensitivity: float) -> float:

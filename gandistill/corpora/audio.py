@@ -185,7 +185,7 @@ def load_segments(entries: Iterable[Entry]) -> Iterator[tuple[Entry, NDArray[np.
         yield from ((entry, error.of(entry), []) for entry in segments)
 
 
-def together(entries: Sequence[Entry]) -> list[list[int]]:
+def by_file(entries: Sequence[Entry]) -> list[list[int]]:
     """Numbers of the utterances that are decoded together: segments of one file, each other one alone."""
     groups = defaultdict[Path | int, list[int]](list)
     for number, entry in enumerate(entries):
@@ -198,7 +198,7 @@ def loaders(entries: Sequence[Entry]) -> Iterator[Callable[[], NDArray[np.float3
 
     What it gives raises AudioError.
     """
-    group_of = {number: group for group in together(entries) for number in group}
+    group_of = {number: group for group in by_file(entries) for number in group}
     held = dict[str, NDArray[np.float32] | AudioError]()
     for number, entry in enumerate(entries):
         if entry.segment is None:
@@ -241,7 +241,7 @@ def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioE
     Both in the manifest's order. An entry that says a duration must not differ from its file by more than
     ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz. What should be known of usable files is said.
     """
-    groups, verdicts = together(entries), dict[int, tuple[Entry | AudioError, list[Note]]]()
+    groups, verdicts = by_file(entries), dict[int, tuple[Entry | AudioError, list[Note]]]()
     with ThreadPool(os.cpu_count()) as pool:
         found = pool.imap(partial(_judge, least=least), ([entries[n] for n in group] for group in groups))
         numbered = (

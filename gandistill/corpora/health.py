@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gandistill.charts import Chart, Look, Point, Row, dots, histogram, together
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, listen, together
+from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, by_file, listen
 from gandistill.corpora.manifest import SPLITS, Entry
 from gandistill.errors import InputError
 
@@ -89,7 +89,7 @@ class Health:
 def health(entries: Sequence[Entry]) -> Health:
     """Listen to every clip."""
     with ThreadPool(os.cpu_count()) as pool:
-        groups = together(entries)
+        groups = by_file(entries)
         found = pool.imap(listen, ([entries[n] for n in group] for group in groups))
         numbered = (
             pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)

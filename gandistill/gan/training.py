@@ -257,7 +257,7 @@ Settings and provenance are in `config.json`.
 
 def _on_privacy(facts: dict[str, Any]) -> str:
     if "privacy" not in facts:
-        return "It holds no recording, but nothing was measured here that would show it keeps speakers private."
+        return "It holds no recording. That keeps nobody private; `gandistill attack` measures what is told of whom."
     terms = facts["privacy"]
     public, epsilon, delta = terms["public"]["corpus"] or "public features", terms["epsilon"], terms["delta"]
     return f"""Differentially private for speakers with epsilon {epsilon:g} and delta {delta:.2g}: {terms["adjacency"]}

@@ -4,25 +4,32 @@ Members are the utterances of the train part, others those of speakers who are n
 chosen an update).
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gandistill import artifacts
-from gandistill.console import track
+from gandistill.console import say, track
+from gandistill.controls.private import Public
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
+from gandistill.heads.bank import KIND as BANK
+from gandistill.heads.bank import Bank
 from gandistill.heads.head import KIND as HEAD
 from gandistill.heads.head import Head, load_head, posteriors
+from gandistill.hub import ATTACKS
 from gandistill.numerics import keyed
+from gandistill.privacy.attributes import FEWEST as ENOUGH_OF_A_GENDER
+from gandistill.privacy.attributes import attributes
 from gandistill.privacy.membership import (
     SCORES,
+    Floats,
     People,
     Records,
     Space,
@@ -34,27 +41,46 @@ from gandistill.privacy.membership import (
     tracing,
     within_class,
 )
+from gandistill.privacy.release import released
+from gandistill.privacy.shadow_gans import shadow_gans, shadow_ratio
 from gandistill.privacy.shadows import likelihood_ratio
 
+ATTACKED = (GENERATOR, FEATURES, HEAD, BANK)
 FEWEST = 4
 """Speakers that must be held out: two as reference while the other two are judged."""
+NO_RELEASE = "public features are for the attack on a private release, and it holds none"
 MOST = 500
 """Samples of a class that are drawn of a generator."""
 
 
-def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any]:
-    """What a generator, a distilled set or a head tells of the speakers whose features it was made from.
+@dataclass(frozen=True)
+class Knowledge:
+    """What an attacker has beside the artifact and the population: the ``genders`` of speakers, the ``public`` features
+    that a private generator was made with, and a folder of ``shadows``, which are trained there if they are not there.
+    """
+
+    genders: Mapping[str, str] | None = None
+    public: FeatureSet | None = None
+    shadows: Path | None = None
+
+
+NOTHING = Knowledge()
+
+
+def attack(artifact: Path, features: FeatureSet, seed: int = 0, known: Knowledge = NOTHING) -> dict[str, Any]:
+    """What a generator, a distilled set, a head or a bank tells of the speakers whose features it was made from.
 
     Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.told`` gives each), of records
-    ``linkage`` too, how many ``speakers`` were ``members`` and ``others``, and what was attacked. A generator is
-    attacked through the statistics that it stores, and as many samples as ``--as-original`` draws, of a class at most
-    ``MOST``.
+    ``linkage`` too and, where genders are known, ``attributes``, how many ``speakers`` were ``members`` and ``others``,
+    and what was attacked. A generator is attacked through the statistics and the bank that it stores, and as many
+    samples as ``--as-original`` draws, of a class at most ``MOST``; a private one through its release too, where the
+    public features are known.
 
-    Raises InputError for another artifact, one that was made from other features, features without speakers, and with
-    fewer than ``FEWEST`` speakers that it was not trained on.
+    Raises InputError for another artifact, one that was made from other features, features without speakers, fewer than
+    ``FEWEST`` speakers that it was not trained on, and for knowledge that is no use against it.
     """
     artifact = generator_folder(artifact)
-    kind = artifacts.kind_of(artifact, "attack", (GENERATOR, FEATURES, HEAD))
+    kind = artifacts.kind_of(artifact, "attack", ATTACKED)
     config = artifacts.open_artifact(artifact, kind)
     labels = config["labels"]
     if sorted(labels) != sorted(features.labels) or config["dims"] != features.dims:
@@ -63,7 +89,7 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
             f"{features.dims} and [{', '.join(features.labels)}]"
         )
     check_made_from(artifact, config, features)
-    people_of, members = split_people(features)
+    people_of, members = split_people(replace(features, config=features.config | {"labels": labels}))
     facts = {
         "artifact": {"name": artifact.name, "kind": kind, "fingerprint": artifacts.fingerprint(artifact)},
         "features": {"name": features.folder.name, "fingerprint": features.fingerprint},
@@ -72,14 +98,51 @@ def attack(artifact: Path, features: FeatureSet, seed: int = 0) -> dict[str, Any
             for side, chosen in (("members", members), ("others", ~members))
         },
     }
+    if kind != GENERATOR and known.public is not None:
+        raise InputError(f"{artifact}: {NO_RELEASE}")
+    if kind in (HEAD, BANK) and known.shadows is not None:
+        raise InputError(f"{artifact}: shadow GANs are for what has samples, not for a {kind}")
     if kind == HEAD:
-        return facts | attack_head(load_head(artifact), people_of, members, seed)
+        return facts | attack_heads([load_head(artifact)], people_of, members, seed)
+    if kind == BANK:
+        return facts | attack_heads(Bank.open(artifact).converged(), people_of, members, seed)
     if kind == FEATURES:
-        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed)
-    sampler = Sampler.open(artifact)
+        return facts | attack_records(FeatureSet.open(artifact), None, people_of, members, seed, known)
+    return facts | attack_generator(Sampler.open(artifact), people_of, members, seed, known)
+
+
+def attack_generator(
+    sampler: Sampler,
+    features: FeatureSet,
+    members: np.ndarray,
+    seed: int,
+    known: Knowledge = NOTHING,
+) -> dict[str, Any]:
+    """What its samples tell, the statistics that it stores, its bank, and where public features are known its release.
+
+    Raises InputError where it has no release, or one that was made with other public features.
+    """
     counts = {label: min(count, MOST) for label, count in sampler.facts["class_counts"].items()}
     stored = None if sampler.design is None else sampler.design.mean.double().numpy()
-    return facts | attack_records(sampled(sampler, counts, seed), stored, people_of, members, seed)
+    found = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, known)
+    if sampler.bank is not None:
+        sure = attack_heads(sampler.bank.converged(), features, members, seed)
+        found["membership"]["bank's confidence"] = sure["membership"]["confidence"]
+    if known.public is not None:
+        found["membership"]["release"] = attack_release(sampler, features, members, known.public, seed)
+    return found
+
+
+def attack_release(
+    sampler: Sampler, features: FeatureSet, members: np.ndarray, public: FeatureSet, seed: int
+) -> dict[str, Any]:
+    terms = sampler.facts.get("privacy")
+    if terms is None or sampler.design is None:
+        raise InputError(f"This generator: {NO_RELEASE}")
+    if terms["public"]["fingerprint"] not in public.fingerprints:
+        raise InputError(f"The generator's release was made with other public features than {public.folder}")
+    directions = sampler.facts["trained"]["config"]["privacy"]["directions"]
+    return released(sampler.design, terms, Public.of(public.training_part(), directions), features, members, seed)
 
 
 def check_made_from(artifact: Path, config: dict[str, Any], features: FeatureSet) -> None:
@@ -113,46 +176,61 @@ def split_people(features: FeatureSet) -> tuple[FeatureSet, np.ndarray]:
 
 
 def attack_records(
-    records: FeatureSet, stored: np.ndarray | None, features: FeatureSet, members: np.ndarray, seed: int
+    records: FeatureSet,
+    stored: np.ndarray | None,
+    features: FeatureSet,
+    members: np.ndarray,
+    seed: int,
+    known: Knowledge = NOTHING,
 ) -> dict[str, Any]:
-    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them."""
-    named = {label: c for c, label in enumerate(records.labels)}
-    targets = np.array([named[label] for label in features.index["label"]])
-    speakers, dims = features.index["speaker"].to_numpy(str), records.dims
-    values, asked = moments(records), moments(features)
-    means = np.stack([_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))])
+    """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; where
+    genders are known ``attributes`` too. ``features`` have the records' labels in the same order."""
+    dims, values, asked = records.dims, moments(records), moments(features)
     whole, unit = Space.of(values), np.maximum(values[:, :dims].std(0), 1e-9)
     held = Records(whole.points(values), records.targets, np.empty((0, 0)))
-    told_means = (means if stored is None else stored) / unit
-    people = People(whole.points(asked), targets, speakers, members)
-    in_means = replace(people, points=asked[:, :dims] / unit)
-    means_held = Records(values[:, :dims] / unit, records.targets, told_means)
-    found = dict[str, Any]()
-    for name, score in track(SCORES.items(), "attacking", len(SCORES), unit="attacks"):
-        found[name] = judge(score, *((means_held, in_means) if score is tracing else (held, people)), seed)
-    ratios = within_class(likelihood_ratio(told_means, in_means, seed), people)
-    found["likelihood ratio"] = {
-        "utterance": told([(ratios, people.members, people.speakers)], seed),
-        "speaker": told([by_speakers(ratios, people)], seed),
+    people = People(whole.points(asked), features.targets, features.index["speaker"].to_numpy(str), members)
+    means = [_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))]
+    found = {
+        name: judge(score, held, people, seed) for name, score in track(SCORES.items(), "attacking", 2, unit="attacks")
     }
-    return {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
+    found |= attack_means(
+        (np.stack(means) if stored is None else stored) / unit, replace(people, points=asked[:, :dims] / unit), seed
+    )
+    if known.shadows is not None:
+        shadows = shadow_gans(known.shadows, features, seed)
+        found["shadow GANs"] = _both(shadow_ratio(records, shadows, whole, people), people, seed)
+    result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
+    return result if known.genders is None else result | {"attributes": attributes(held, people, known.genders, seed)}
+
+
+def attack_means(means: Floats, people: People, seed: int) -> dict[str, Any]:
+    """What class means [C, D] tell of ``people``, whose points [N, D] are means over time in the same units."""
+    held = Records(people.points[:0], people.targets[:0], means)
+    ratios = likelihood_ratio(means, people, seed)
+    return {"tracing": judge(tracing, held, people, seed), "likelihood ratio": _both(ratios, people, seed)}
+
+
+def _both(scores: Floats, people: People, seed: int) -> dict[str, Any]:
+    """What scores [N] of people tell of each ``utterance`` and ``speaker``."""
+    centred = within_class(scores, people)
+    return {
+        "utterance": told([(centred, people.members, people.speakers)], seed),
+        "speaker": told([by_speakers(centred, people)], seed),
+    }
 
 
 def _mean_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return values[chosen].mean(0) if chosen.any() else values.mean(0)
 
 
-def attack_head(head: Head, features: FeatureSet, members: np.ndarray, seed: int) -> dict[str, Any]:
-    """``membership`` by a head: how sure it is of the right class (Yeom et al. 2018)."""
-    ordered = replace(features, config=features.config | {"labels": head.labels})
-    sure = posteriors(head, ordered).double().numpy()[np.arange(len(ordered)), ordered.targets]
-    speakers = ordered.index["speaker"].to_numpy(str)
-    people = People(np.log(np.maximum(sure, 1e-30))[:, None], ordered.targets, speakers, members)
-    scores = within_class(people.points[:, 0], people)
-    by_speaker = told([by_speakers(scores, people)], seed)
-    return {
-        "membership": {"confidence": {"utterance": told([(scores, members, speakers)], seed), "speaker": by_speaker}}
-    }
+def attack_heads(heads: Sequence[Head], features: FeatureSet, members: np.ndarray, seed: int) -> dict[str, Any]:
+    """``membership`` by heads: how sure they are of the right class (Yeom et al. 2018), by their mean posterior."""
+    tracked = track(heads, "attacking", len(heads), unit="heads")
+    mean = np.mean([posteriors(head, features).double().numpy() for head in tracked], axis=0)
+    sure = mean[np.arange(len(features)), features.targets]
+    speakers = features.index["speaker"].to_numpy(str)
+    people = People(np.log(np.maximum(sure, 1e-30))[:, None], features.targets, speakers, members)
+    return {"membership": {"confidence": _both(people.points[:, 0], people, seed)}}
 
 
 def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any] | None:
@@ -206,6 +284,44 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
             yield f"{name}, {of}: {with_interval(each)}{caught}"
     if linked := result.get("linkage"):
         yield f"linkage: {linked['share']:.0%} of records are nearest to a training speaker, where half would be chance"
+    if "attributes" in result:
+        yield from _attribute_lines(result["attributes"])
+
+
+def _attribute_lines(told_of: dict[str, Any] | None) -> Iterator[str]:
+    if told_of is None:
+        yield f"gender: not asked, that takes {ENOUGH_OF_A_GENDER} held-out speakers of each gender"
+        return
+    for name, found in told_of["gender"].items():
+        low, high = found["chance"]
+        yield (
+            f"gender, {name}: {found['members']:.2f} of speakers in training, {found['others']:.2f} of others; the "
+            f"difference is {found['advantage']:+.2f}, by chance {low:+.2f} to {high:+.2f}"
+        )
+
+
+def check_card(artifact: Path) -> None:
+    """Raise InputError where an artifact's card may not say what an attack found: where it has a guarantee."""
+    folder = generator_folder(artifact)
+    if "privacy" in artifacts.open_artifact(folder, artifacts.kind_of(folder, "attack", ATTACKED)):
+        raise InputError(
+            f"{folder} has a guarantee, which would not cover what an attack found: that was computed from the very "
+            "speech that is protected, so it stays out of the card"
+        )
+
+
+def write_card(artifact: Path, result: dict[str, Any]) -> None:
+    """Write what ``attack`` found into the artifact's card; raises InputError as ``check_card`` does."""
+    check_card(artifact)
+    folder, features = generator_folder(artifact), result["features"]
+    found = "".join(f"- {line}\n" for line in lines(result))
+    text = f"""By `gandistill attack`, of this artifact (`{result["artifact"]["fingerprint"][:12]}`) with the features
+`{features["name"]}` (`{features["fingerprint"][:12]}`). 0.5 tells nothing, 1 everything; low numbers show no privacy,
+since other attacks may do better.
+
+{found}"""
+    artifacts.write_section(folder, result["artifact"]["kind"], ATTACKS, text)
+    say(f"{folder / artifacts.CARD} says what was found")
 
 
 def with_interval(found: dict[str, Any]) -> str:

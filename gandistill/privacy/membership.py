@@ -115,7 +115,7 @@ def density(records: Records, judged: People, reference: People) -> Floats:
     for c, rows in _classes(judged):
         here, there = records.points[records.targets == c], reference.points[reference.targets == c]
         if len(here) and len(there):
-            scores[rows] = _log_density(judged.points[rows], here) - _log_density(judged.points[rows], there)
+            scores[rows] = log_density(judged.points[rows], here) - log_density(judged.points[rows], there)
     return scores
 
 
@@ -130,7 +130,8 @@ def tracing(records: Records, judged: People, reference: People) -> Floats:
     return scores
 
 
-SCORES: dict[str, Score] = {"nearest": nearest, "density": density, "tracing": tracing}
+SCORES: dict[str, Score] = {"nearest": nearest, "density": density}
+"""Of what has records; ``tracing`` is of class means."""
 
 
 def judge(score: Score, records: Records, people: People, seed: int) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def distances(points: Floats, others: Floats) -> Floats:
     return np.sqrt(np.maximum(squares, 0))
 
 
-def _log_density(points: Floats, kernels: Floats) -> Floats:
+def log_density(points: Floats, kernels: Floats) -> Floats:
     """Of a Gaussian kernel at each of ``kernels``, as wide as Scott's rule has it for their mean spread."""
     n, dims = kernels.shape
     spread = float(kernels.std(0).mean()) or 1.0

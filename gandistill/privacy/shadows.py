@@ -27,8 +27,12 @@ def likelihood_ratio(means: Floats, people: People, seed: int, shadows: int = SH
         group = np.isin(people.speakers, generator.permutation(names)[:size])
         statistics.append(_statistic(_class_means(people, group, len(means)), people))
         inside.append(group)
-    t, is_in = np.stack(statistics), np.stack(inside)  # [J, N] both
-    return _log_likelihood(_statistic(means, people), t, is_in) - _log_likelihood(_statistic(means, people), t, ~is_in)
+    return ratio(_statistic(means, people), np.stack(statistics), np.stack(inside))
+
+
+def ratio(own: Floats, t: Floats, inside: Bools) -> Floats:
+    """The log-likelihood ratio [N] of ``own`` [N] by shadows' t [J, N], who were ``inside`` [J, N] or not."""
+    return _log_likelihood(own, t, inside) - _log_likelihood(own, t, ~inside)
 
 
 def _class_means(people: People, group: Bools, classes: int) -> Floats:

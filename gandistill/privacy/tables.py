@@ -1,15 +1,19 @@
 """What a guarantee costs and what attacks find, by the number of speakers: the rows of ``eval/privacy.py``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gandistill.console import muted, say
 from gandistill.controls.draws import Design
-from gandistill.evaluate.markdown import percent
+from gandistill.controls.select import REAL_DESIGNED, RECENTRED, select
+from gandistill.evaluate.markdown import markdown, percent
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.generator import Architecture
 from gandistill.gan.private import private_form
@@ -17,11 +21,23 @@ from gandistill.gan.sampling import Sampler, sampled
 from gandistill.gan.settings import GanConfig, Privacy
 from gandistill.gan.training import closed_form
 from gandistill.heads.training import HeadConfig, score, train_head
-from gandistill.privacy.attack import attack_records, split_people, with_interval
+from gandistill.privacy.attack import (
+    Knowledge,
+    attack_generator,
+    attack_means,
+    attack_records,
+    attack_release,
+    check_made_from,
+    split_people,
+    with_interval,
+)
+from gandistill.privacy.drawn import drawn
+from gandistill.privacy.membership import People
 
 PPC = (10, 50)
 EPSILONS = (1.0, 4.0, 16.0, None)
 HEAD = "superb"
+CONTROLS, CONTROL_PPC = ("random", RECENTRED, REAL_DESIGNED), 50
 Row = dict[str, Any]
 
 
@@ -34,6 +50,8 @@ class Question:
     frames: int
     draws: int
     samples: int
+    genders: Mapping[str, str] | None = None
+    directions: int = 16
 
     def rows(self) -> Iterator[Row]:
         """By epsilon, from the least to none, and a generator that was planted: it gives its training part away."""
@@ -41,13 +59,44 @@ class Question:
             say(f"{self.features.folder.name}: epsilon {epsilon or 'none'}")
             with muted(True):
                 yield self._row(epsilon)
-        people, members = split_people(self.features)
         with muted(True):
-            found = attack_records(self.features.part("train"), None, people, members, 0)
+            found = self._attacked(self.features.part("train"), None, 0)
         yield self._facts() | {"generator": "planted"} | _found([found])
 
-    def _row(self, epsilon: float | None) -> Row:
+    def controls(self) -> Iterator[Row]:
+        """Real utterances, ``CONTROL_PPC`` of each class: as they are, recentred, with designed means."""
+        counts = dict.fromkeys(self.features.labels, CONTROL_PPC)
+        names = dict(zip(CONTROLS, ("real, random", "real, recentred", "real, designed means"), strict=True))
+        for method in CONTROLS:
+            found = []
+            with muted(True), TemporaryDirectory() as folder:
+                for seed in range(self.draws):
+                    records = select(self.features, method, counts, seed, Path(folder) / str(seed))
+                    found.append(self._attacked(records, None, seed))
+            yield self._facts() | {"generator": names[method]} | _found(found)
+
+    def trained(self, folders: Iterable[Path]) -> Iterator[Row]:
+        """Generators that were trained before, the mean of those of a kind; their bank is attacked too."""
+        kinds = dict[str, list[Any]]()
         people, members = split_people(self.features)
+        for folder in folders:
+            sampler = Sampler.open(folder)
+            shape = sampler.generator.architecture
+            say(f"{folder}: {shape.kind}")
+            check_made_from(folder, sampler.facts, self.features)
+            with muted(True):
+                found = attack_generator(sampler, people, members, 0, Knowledge(self.genders))
+            kinds.setdefault(shape.kind + (", closed-form start" if shape.start == "closed-form" else ""), []).append(
+                found
+            )
+        for kind, each in kinds.items():
+            yield self._facts() | {"generator": kind} | _found(each)
+
+    def _attacked(self, records: FeatureSet, stored: NDArray[Any] | None, seed: int) -> dict[str, Any]:
+        people, members = split_people(self.features)
+        return attack_records(records, stored, people, members, seed, Knowledge(self.genders))
+
+    def _row(self, epsilon: float | None) -> Row:
         uars, found = {ppc: list[float]() for ppc in PPC}, []
         for seed in range(self.draws):
             sampler = self.generator(epsilon)
@@ -57,7 +106,10 @@ class Question:
                 uars[ppc].append(score(head, self.features.part("test"))["uar"])
             assert sampler.design is not None
             records = sampled(sampler, dict.fromkeys(sampler.labels, self.samples), seed)
-            found.append(attack_records(records, sampler.design.mean.double().numpy(), people, members, seed))
+            told = self._attacked(records, sampler.design.mean.double().numpy(), seed)
+            if epsilon is not None:
+                told["membership"]["release"] = attack_release(sampler, *split_people(self.features), self.public, seed)
+            found.append(told)
         facts = self._facts() | {"generator": "class-Gaussian", "epsilon": epsilon}
         return facts | {f"uar at {ppc} ppc": uars[ppc] for ppc in PPC} | _found(found)
 
@@ -67,7 +119,9 @@ class Question:
         config = GanConfig(architecture=Architecture(kind="class-gaussian", frames=self.frames))
         if epsilon is None:
             return closed_form(config, training, None, Design.fit(training))
-        config = config.model_copy(update={"privacy": Privacy(epsilon=epsilon, public=self.public.folder)})
+        config = config.model_copy(
+            update={"privacy": Privacy(epsilon=epsilon, public=self.public.folder, directions=self.directions)}
+        )
         return private_form(config, training, self.public, epsilon)
 
     def _facts(self) -> Row:
@@ -76,12 +130,38 @@ class Question:
         return {"corpus": self.features.config.get("corpus")} | people
 
 
+def statistics(crowd: FeatureSet, seed: int) -> dict[str, Any]:
+    """What the class means of a crowd's train part tell, and nothing else of it: what designed draws store at least."""
+    people, members = split_people(crowd)
+    points = people.means().double().numpy()
+    unit = points[~members].std(0)
+    asked = People(points / unit, people.targets, people.index["speaker"].to_numpy(str), members)
+    means = [asked.points[members & (people.targets == c)].mean(0) for c in range(len(crowd.labels))]
+    return attack_means(np.stack(means), asked, seed)
+
+
+def statistics_row(features: FeatureSet, speakers: int, others: int, crowds: int) -> Row:
+    """The mean of so many crowds of speakers drawn from features, each held against as many others."""
+    with muted(True):
+        found = [{"membership": statistics(drawn(features, speakers, others, n), n)} for n in range(crowds)]
+    corpus = f"speakers drawn from the statistics of {features.config.get('corpus')}"
+    facts = {"corpus": corpus, "speakers": speakers, "others": others, "generator": "class means alone"}
+    return facts | _found(found)
+
+
 def _found(each: list[dict[str, Any]]) -> Row:
-    """Means over draws of every attack's AUC and rates."""
+    """Means over draws of every attack's AUC and rates, and of what was learnt of genders."""
     attacks = {}
     for name, first in each[0]["membership"].items():
         attacks[name] = {of: _mean_of([found["membership"][name][of] for found in each]) for of in first}
-    return {"membership": attacks}
+    told_of = [found["attributes"]["gender"] for found in each if found.get("attributes")]
+    genders = {name: _mean_advantage([one[name] for one in told_of]) for name in told_of[0]} if told_of else None
+    return {"membership": attacks} | ({} if genders is None else {"genders": genders})
+
+
+def _mean_advantage(found: list[dict[str, Any]]) -> dict[str, Any]:
+    chance = np.mean([one["chance"] for one in found], axis=0).tolist()
+    return {"advantage": fmean(one["advantage"] for one in found), "chance": chance}
 
 
 def _mean_of(found: list[dict[str, Any]]) -> dict[str, Any]:
@@ -92,18 +172,30 @@ def _mean_of(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """A row as the table has it: UAR in per cent, the strongest attack on speakers and on utterances."""
+    """A row as the table has it: UAR in per cent, the strongest attack on speakers and on utterances, the rate of the
+    best, and by how much more genders are told of members than of others."""
     cells = {"speakers": row["speakers"], "generator": row["generator"]}
-    cells["epsilon"] = "" if row["generator"] == "planted" else f"{row['epsilon']:g}" if row["epsilon"] else "none"
+    if "epsilon" in row:
+        cells["epsilon"] = f"{row['epsilon']:g}" if row["epsilon"] else "none"
     for ppc in PPC:
-        uars = row.get(f"uar at {ppc} ppc", [])
-        cells[f"UAR, {ppc} ppc"] = f"{percent(fmean(uars))} ± {100 * stdev(uars):.1f}" if len(uars) > 1 else ""
+        if uars := row.get(f"uar at {ppc} ppc"):
+            cells[f"UAR, {ppc} ppc"] = f"{percent(fmean(uars))} ± {100 * stdev(uars):.1f}"
     for of in ("speaker", "utterance"):
-        name, best = max(
-            ((name, found[of]) for name, found in row["membership"].items()), key=lambda one: one[1]["auc"]
-        )
+        asked = [(name, found[of]) for name, found in row["membership"].items() if of in found]
+        name, best = max(asked, key=lambda one: one[1]["auc"])
         cells[f"AUC, {of}"] = f"{with_interval(best)} ({name})"
-    rates = [found["utterance"]["tpr"] for found in row["membership"].values()]
+    rates = [found["utterance"]["tpr"] for found in row["membership"].values() if "utterance" in found]
     for rate in rates[0]:
         cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(each[rate] for each in rates):.1%}"
+    if "genders" in row:
+        best = max(row["genders"].values(), key=lambda one: one["advantage"] - one["chance"][1])
+        cells["gender, by chance"] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(best["advantage"], *best["chance"])
     return cells
+
+
+def listed(rows: Sequence[Row]) -> str:
+    """Rows as Markdown, each with all columns that any of them has."""
+    cells = [shown(row) for row in rows]
+    longest = max(cells, key=len)
+    columns = [*longest, *dict.fromkeys(name for each in cells for name in each if name not in longest)]
+    return markdown([{name: each.get(name, "") for name in columns} for each in cells])

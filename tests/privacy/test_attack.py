@@ -1,5 +1,6 @@
 """Whole attacks on artifacts on disk, by the command."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,15 @@ import pytest
 from gandistill import artifacts
 from gandistill.controls.select import select
 from gandistill.features.featureset import FeatureSet
+from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
+from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.recogniser import train_recogniser
-from gandistill.privacy.attack import attack, attack_head, attack_records, linkage, split_people
+from gandistill.privacy.attack import NO_RELEASE, attack, attack_heads, attack_records, linkage, split_people
 from gandistill.privacy.membership import People, Records
 from tests.commands import run
-from tests.privacy.conftest import write_speakers
+from tests.privacy.conftest import genders_of, write_speakers
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ def test_a_head_that_learnt_by_heart_is_caught(tmp_path: Path):
     known = FeatureSet(speakers.folder, speakers.config, speakers.index.assign(label=shuffled))
     head = train_recogniser(known, "cnn-attention", settings=("updates=150", "window=6", "weight_decay=0")).head
     people, members = split_people(known)
-    assert attack_head(head, people, members, 0)["membership"]["confidence"]["utterance"]["auc"] > 0.7
+    assert attack_heads([head], people, members, 0)["membership"]["confidence"]["utterance"]["auc"] > 0.7
 
 
 def test_linkage_is_a_half_for_strangers_whatever_they_say():
@@ -100,16 +103,61 @@ def test_linkage_is_a_half_for_strangers_whatever_they_say():
     assert np.mean(shares) == pytest.approx(0.5, abs=0.05)
 
 
+def test_the_command_attacks_genders_too(gaussian: Path, speakers: FeatureSet, tmp_path: Path):
+    manifest = tmp_path / "manifest.csv"
+    rows = "".join(f"{speaker},{gender}\n" for speaker, gender in genders_of(speakers).items())
+    manifest.write_text(f"speaker,gender\n{rows}")
+    shown = run("attack", gaussian, speakers.folder, "--manifest", manifest)
+    assert shown.out.count("\ngender, ") == 2
+    manifest.write_text("speaker,gender\nours0,male\nours1,female\n")
+    shown = run("attack", gaussian, speakers.folder, "--manifest", manifest)
+    assert "gender: not asked, that takes 4 held-out speakers of each gender\n" in shown.out
+
+
+def test_a_generators_bank_is_attacked_too(tmp_path: Path):
+    """Heads that learnt by heart tell on their training, whatever the samples do."""
+    speakers = write_speakers(tmp_path / "features", train=6, test=6, spread=3.0, each=2)
+    config = BankConfig(heads=("cnn-attention",), seeds=1, updates=150, half_trained=2, window=6, weight_decay=0)
+    build_bank(speakers, config, tmp_path / "bank", {"command": "test"})
+    architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}
+    settings = {"features": speakers.folder, "bank": tmp_path / "bank", "architecture": architecture}
+    train(GanConfig.model_validate(settings), tmp_path / "run")
+    found = [attack(tmp_path / name, speakers)["membership"] for name in ("run", "bank")]
+    assert found[0]["bank's confidence"] == found[1]["confidence"]
+    assert found[1]["confidence"]["utterance"]["auc"] > 0.6
+
+
+def test_a_card_says_what_was_found(gaussian: Path, speakers: FeatureSet, tmp_path: Path):
+    shutil.copytree(gaussian / "generator", tmp_path / "generator")
+    before = artifacts.fingerprint(tmp_path / "generator")
+    for _ in range(2):  # a second attack takes the first one's place
+        assert run("attack", tmp_path / "generator", speakers.folder, "--card").code == 0
+    card = (tmp_path / "generator" / "README.md").read_text()
+    assert card.count("## What attacks found") == 1
+    assert "- 8 speakers in training, 8 others" in card
+    assert "- likelihood ratio, speaker: " in card
+    assert artifacts.fingerprint(tmp_path / "generator") == before
+    assert Sampler.open(tmp_path / "generator").facts == Sampler.open(gaussian).facts
+    assert [path.name for path in tmp_path.iterdir()] == ["generator"], "nothing is left beside it"
+
+
 def test_what_cannot_be_attacked(gaussian: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path):
     alone = write_speakers(tmp_path / "alone", test=3)
     cases = {
         (gaussian, alone.folder): "has 3 speakers who are not in its train part, an attack needs at least 4",
         (gaussian, public.folder): "was made from other features than",
         (tmp_path, speakers.folder): "is no artifact of gandistill",
+        (
+            gaussian,
+            speakers.folder,
+            "--public",
+            public.folder,
+        ): NO_RELEASE,
+        (gaussian, speakers.folder, "--manifest", tmp_path / "none.csv"): "none.csv: no such file",
     }
     train(GanConfig(features=alone.folder, architecture={"kind": "class-gaussian", "frames": 6}), tmp_path / "run")
     cases[tmp_path / "run", alone.folder] = cases.pop((gaussian, alone.folder))
-    for (artifact, features), words in cases.items():
-        done = run("attack", artifact, features)
+    for given, words in cases.items():
+        done = run("attack", *given)
         assert done.code == 2
         assert words in done.err

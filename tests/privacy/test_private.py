@@ -9,12 +9,14 @@ from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gandistill.controls.private import WEIGHTS, Public, bounded, gaussian_sigma, parts, release, unbounded
+from gandistill.controls.private import WEIGHTS, Public, bounded, gaussian_sigma, parts, release, stored, unscaled
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
+from gandistill.privacy.attack import split_people
+from gandistill.privacy.release import released
 from tests.commands import run
 from tests.privacy.conftest import DIMS, LABELS, write_speakers
 
@@ -91,7 +93,7 @@ def test_what_is_bounded_comes_back(known: Public):
     rng = np.random.default_rng(0)
     said = {"level": rng.normal(size=DIMS), "contrasts": rng.normal(size=(3, DIMS)), "variances": rng.normal(size=3)}
     norms = dict.fromkeys(WEIGHTS, 50.0)
-    back = unbounded(bounded(said, norms), said, norms)
+    back = unscaled(bounded(said, norms), said, norms)
     for name, value in said.items():
         assert back[name] == pytest.approx(value)
 
@@ -130,6 +132,63 @@ def test_the_generator_knows_of_the_corpus_what_was_released_alone(
     again = run("train", "--resume", "--out", tmp_path / "run")
     assert again.code == 2
     assert "another release of the same data would weaken its guarantee" in again.err
+
+
+@pytest.fixture(scope="module")
+def private(speakers: FeatureSet, public: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    privacy = {"epsilon": 100.0, "public": public.folder, "directions": 3}
+    out = tmp_path_factory.mktemp("private") / "run"
+    train(GanConfig.model_validate(SETTINGS | {"features": speakers.folder, "privacy": privacy}), out)
+    return out
+
+
+def test_an_artifact_stores_what_was_released(known: Public, tmp_path: Path):
+    """But for the contrasts' mean over classes."""
+    released = release(write_speakers(tmp_path / "features", test=0), known, 1e4)
+    design = released.design(known)
+    back, said = stored(design, known), released.said
+    middle = said["contrasts"].mean(0)
+    assert back["level"] == pytest.approx(said["level"], abs=1e-4)
+    assert back["contrasts"] == pytest.approx(said["contrasts"] - middle, abs=1e-4)
+    assert back["variances"] == pytest.approx(said["variances"], abs=1e-4)
+
+
+def test_who_knows_how_it_was_made_attacks_the_release(
+    private: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path
+):
+    """With next to no noise; the less there is, the more it tells."""
+    words = ("attack", private, speakers.folder, "--json")
+    found = run(*words, "--public", public.folder).json["membership"]["release"]
+    assert found["speaker"]["auc"] > 0.7
+    assert "release" not in run(*words).json["membership"]
+    other = write_speakers(tmp_path / "other", seed=5, corpus="theirs")
+    done = run(*words, "--public", other.folder)
+    assert done.code == 2
+    assert "was made with other public features than" in done.err
+
+
+def test_noise_hides_who_was_in_a_release(known: Public, tmp_path: Path):
+    """By the mean over a dozen crowds: without noise members are told, with epsilon 1 they are not."""
+    aucs = {1.0: [], 1e4: []}
+    for seed in range(12):
+        folk = write_speakers(tmp_path / str(seed), train=12, test=12, seed=20 + seed)
+        people, members = split_people(folk)
+        for epsilon, found in aucs.items():
+            made = release(folk.part("train"), known, epsilon, np.random.default_rng(seed))
+            told = released(made.design(known), made.terms, known, people, members, seed)
+            found.append(told["speaker"]["auc"])
+    assert np.mean(aucs[1e4]) > 0.65
+    assert np.mean(aucs[1.0]) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_an_attack_found_stays_out_of_a_card_with_a_guarantee(private: Path, speakers: FeatureSet, tmp_path: Path):
+    """It was computed from the speech that is protected. Sets that are drawn have the guarantee too."""
+    assert run("sample", private, "--ppc", "4", "--out", tmp_path / "set").code == 0
+    for artifact in (private, tmp_path / "set"):
+        done = run("attack", artifact, speakers.folder, "--card")
+        assert done.code == 2
+        assert "has a guarantee, which would not cover what an attack found" in done.err
+    assert "The generator's guarantee, epsilon 100, covers it too." in (tmp_path / "set" / "README.md").read_text()
 
 
 def test_public_speech_that_does_not_vary_is_refused(tmp_path: Path):
