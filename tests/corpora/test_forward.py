@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from gandistill.corpora import audio
-from gandistill.corpora.audio import Note, load, load_segments, load_utterance, loaders, scan, together
+from gandistill.corpora.audio import Note, by_file, load, load_segments, load_utterance, loaders, scan
 from gandistill.corpora.forward import Forward
 from gandistill.corpora.manifest import Entry
 
@@ -72,7 +72,7 @@ def test_segments_are_together_and_others_alone(tmp_path: Path) -> None:
     whole = Entry("w", tmp_path / "a.wav", "happy", "s")
     first, second = (replace(whole, id=f"u{n}", start=n) for n in (1.0, 2.0))
     other = replace(first, path=tmp_path / "b.wav")
-    assert together([whole, first, whole, other, second]) == [[0], [1, 4], [2], [3]]
+    assert by_file([whole, first, whole, other, second]) == [[0], [1, 4], [2], [3]]
 
 
 def test_what_is_wrong_with_one_segment_is_its_own(tmp_path: Path) -> None:
