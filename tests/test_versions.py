@@ -17,6 +17,7 @@ PACKAGE, NOTED = Path(__file__).parents[1] / "gandistill", Path(__file__).with_n
 ROOMS = {name: (f"{name}/*.py",) for name in ("heads", "controls", "gan", "trajectory", "selfdistill", "evaluate")}
 ROOMS["experiments"] = (
     "experiments/*/trials.py",
+    "experiments/gan/variants.py",
     "experiments/selfdistill/further.py",
     "numerics.py",
     "metrics.py",
