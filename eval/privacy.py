@@ -27,8 +27,8 @@ CHECKOUT = Checkout(Path(__file__).parents[1])
 OUT = CHECKOUT.results("privacy")
 FRAMES = 16
 """Of a sample, where speakers are real: the head sees means alone, and public clips of more take minutes to fit."""
-FEW, CROWDS = (4, 16, 64), 6
-"""Speakers whose class means alone are attacked, and crowds of each number."""
+FEW, STRANGERS, CROWDS = (4, 16, 64), 48, 3
+"""Speakers whose class means alone are attacked, how many others there are, and crowds of each number."""
 OTHERS = 200
 """Drawn speakers who are held out, to judge and to attack."""
 
@@ -49,7 +49,7 @@ def main() -> None:
     keep(OUT / "controls.json", real.controls())
     if options.generators:
         keep(OUT / "generators.json", real.trained(options.generators))
-    few = (statistics_row(features, speakers, OTHERS, CROWDS) for speakers in FEW)
+    few = (statistics_row(features, speakers, STRANGERS, CROWDS) for speakers in FEW)
     keep(OUT / "statistics.json", few)
     for speakers in map(int, options.drawn.split(",")):
         crowd = drawn(features, speakers, OTHERS, seed=0)
