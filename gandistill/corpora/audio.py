@@ -520,7 +520,7 @@ def _heard(path: Path, file: File, place: range, channel: int | None, notes: lis
 def _blocks(file: File, place: range, dtype: Literal["float32", "float64"]) -> Iterator[NDArray[Any]]:
     """Blocks [frames, channels] of a place in a file."""
     if not file.seekable():  # GSM 6.10 in WAV, which is mono: never looked at twice
-        file.read(place.start)
+        file.read(place.start, dtype, True)
     elif file.tell() != place.start:
         file.seek(place.start)
     left = len(place) if place.stop < file.frames else sys.maxsize  # a header may promise less than there is
