@@ -25,7 +25,7 @@ TASKS = [
     (
         3,
         [
-            *(f"several:superb:{dims}:576:200" for dims in (64, 512)),
+            *(f"several:superb:{dims}:200:200" for dims in (64, 512)),
             *(f"train:{head}:{dims}:576:60" for head in ("superb", "attentive", "cnn-attention") for dims in (64, 512)),
         ],
     ),
