@@ -116,7 +116,7 @@ def test_beside_another_build_rows_say_its_commit_and_the_ratio(tmp_path: Path, 
     numbers = {"here": iter([[4.0], [1.0], [2.0]]), "there": iter([[9.0], [5.0], [6.0]])}
     monkeypatch.setattr(Build, "measure", lambda build, *_: next(numbers[build.path.name]))
     monkeypatch.setattr(Build, "commit", "abc1234")
-    monkeypatch.setattr(heads, "TASKS", {3: ["train:attentive:64:576:80"]})
+    monkeypatch.setattr(heads, "TASKS", [(3, ["train:attentive:64:576:80"])])
     (row,) = heads.rows([Build(Path("here")), Build(Path("there"))], Namespace(quick=False))
     assert (row["value"], row["before"], row["ratio"], row["against"], row["rounds"]) == (2.0, 6.0, 3.0, "abc1234", 3)
     with pytest.raises(SystemExit) as stopped:

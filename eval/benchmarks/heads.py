@@ -21,16 +21,19 @@ from against import HERE, Build, build_at, medians
 from benchmark import Row, parser, write
 
 SCRIPT = Path(__file__).with_name("heads_measured.py")
-TASKS = {
-    5: [
-        *(f"several:superb:{dims}:576:400" for dims in (64, 512)),
-        *(f"train:{head}:{dims}:576:80" for head in ("superb", "attentive", "cnn-attention") for dims in (64, 512)),
-    ],
-    3: ["bank:all:64:576:400", "bank:all:64:4608:400"],
-    1: ["evaluate:cnn:64:64:0"],
-}
-"""By rounds, what one process measures: task, head, dims, utterances, updates. Peaks need a process of their own."""
-QUICK = {1: ["several:superb:8:12:4", "train:attentive:8:12:8", "evaluate:cnn:8:4:0"]}
+TASKS = [
+    (
+        3,
+        [
+            *(f"several:superb:{dims}:200:200" for dims in (64, 512)),
+            *(f"train:{head}:{dims}:576:60" for head in ("superb", "attentive", "cnn-attention") for dims in (64, 512)),
+        ],
+    ),
+    (1, ["evaluate:cnn:64:64:0"]),
+    (1, ["bank:all:64:576:100", "bank:all:64:2304:100"]),
+]
+"""Rounds, and what one process measures: task, head, dims, utterances, updates. Peaks need a process of their own."""
+QUICK = [(1, ["several:superb:8:12:4", "train:attentive:8:12:8"]), (1, ["evaluate:cnn:8:4:0"])]
 
 
 def main() -> None:
@@ -42,7 +45,7 @@ def main() -> None:
 
 
 def rows(builds: list[Build], options: argparse.Namespace) -> Iterator[Row]:
-    for rounds, given in (QUICK if options.quick else TASKS).items():
+    for rounds, given in QUICK if options.quick else TASKS:
         values = zip(*medians(builds, SCRIPT, given, rounds), strict=True)
         for measured, (value, *before) in zip(given, values, strict=True):
             task, head, *sizes = measured.split(":")

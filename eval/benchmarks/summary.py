@@ -191,7 +191,7 @@ def builds(results: dict[str, Any]) -> Iterator[Row]:
             value = f"{row['value'] / 1e6:.0f} MB" if row["unit"] == "bytes" else f"{row['value']:.3g} s"
             measured = f"{row['ratio']:.1f} times, {value}"
             missed = aim is not None and row["ratio"] < aim
-            why = f"measured beside other work, {row['load']:.0f} processes on average"
+            why = f"not known: the machine had other work ({row['load']:.0f} processes), to be measured alone"
             yield line(what, f"{aim} times {row['against']}" if aim else "", measured, missed, why)
 
 
