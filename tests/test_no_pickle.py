@@ -28,7 +28,7 @@ CALLS = {
     **dict.fromkeys(("torch.export.load", "torch.serialization.load", "torch.distributed.checkpoint.load"), "pickles"),
     **dict.fromkeys(("pandas.read_pickle", "pandas.read_hdf", "numpy.fromregex", "numpy.DataSource"), "pickles"),
     **dict.fromkeys(("yaml.unsafe_load", "yaml.unsafe_load_all", "yaml.full_load", "yaml.full_load_all"), "runs code"),
-    **dict.fromkeys(("ctypes.CDLL", "importlib.reload", "os.system", "os.popen"), "runs code"),
+    **dict.fromkeys(("importlib.reload", "os.system", "os.popen"), "runs code"),
 }
 METHODS = ("to_pickle", "save_state")
 """Whatever they are called on: pandas' frames, and accelerate's checkpoints, which pickle random states."""
@@ -92,6 +92,8 @@ def _called(node: ast.Call, name: str, names: dict[str, str], safe: set[str]) ->
     method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
     if method in METHODS:
         yield f"{method} pickles"
+    if name == "ctypes.CDLL" and ast.unparse(node) != "ctypes.CDLL(None)":  # this process itself
+        yield f"{name} runs code"
     if name in ARRAYS and "allow_pickle" not in keywords:
         yield f"{name} without allow_pickle=False"
     if name in ("yaml.load", "yaml.load_all"):

@@ -48,7 +48,7 @@ PROGRAM = "gandistill"
 CORPUS = "path/to/RAVDESS"
 TABLES = ("tables.py", "trajectory.py", "selfdistill.py")
 """Scripts whose work `gandistill tables` does."""
-ELSEWHERE = ("..", "work", "path", ".venv", "facebook", "OWNER")
+ELSEWHERE = ("..", "work", "path", ".venv", "facebook", "openai", "OWNER")
 """Where paths in sentences begin that are not in the repository: what commands write, what a reader or the Hub has."""
 SPEAKING = ("audit", "export", "predict")
 """Commands in blocks that are there for what they print."""

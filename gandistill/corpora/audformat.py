@@ -160,7 +160,7 @@ class _Reader:
 def _header(root: Path) -> dict[str, Any]:
     path = root / HEADER
     try:
-        header = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        header = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file, expected the folder of a database in audformat") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

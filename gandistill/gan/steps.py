@@ -164,7 +164,7 @@ class Gan(Distilling):
         return {"diversity_bound": self.diversity_bound} if self.config.losses.diversity else {}
 
 
-def gan_update(gan: Gan, update: int) -> dict[str, float]:
+def one_update(gan: Gan, update: int) -> dict[str, float]:
     """Critic updates, then one generator update, then the average. Raises RunError naming a term gone wrong.
 
     The last critic update and the generator update share a batch, so that its samples are computed once.

@@ -19,7 +19,8 @@ from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK
 from gandistill.gan.private import private_form
 from gandistill.gan.sampling import KIND, Sampler, described, sampled
 from gandistill.gan.settings import GanConfig, Training
-from gandistill.gan.steps import Gan, gan_update
+from gandistill.gan.steps import Gan
+from gandistill.gan.steps import one_update as gan_update
 from gandistill.heads.bank import Bank
 from gandistill.heads.training import HeadConfig, train_head
 from gandistill.heads.training import score as head_score
@@ -218,7 +219,7 @@ def card(sampler: Sampler) -> str:
     architecture = sampler.generator.architecture
     counts = "".join(f"| {label} | {count} |\n" for label, count in facts["class_counts"].items())
     scores = ", ".join(f"{kind} {uar:.3f}" for kind, uar in facts["trained"]["dev_uar"].items()) or "not measured"
-    chosen = facts["trained"]["dev_uar"] and facts["trained"]["config"]["training"]["keep"] == "best"
+    chosen = facts["trained"]["dev_uar"] and facts["trained"]["config"]["training"].get("keep", "best") == "best"
     scores += " (it was chosen by this score)" if chosen else ""
     share = "none" if sampler.design is None else f"{sampler.design.share:g}"
     start = {

@@ -36,7 +36,7 @@ FABRICATED = {
 }
 
 
-@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("kind", sorted({*READERS} - {"audformat"}))  # which asks for a table and a column
 def test_every_reader_s_corpus_is_told(tmp_path: Path, kind: str):
     root = FABRICATED[kind](tmp_path / "corpus")
     assert kinds.kind_of(root) == kind

@@ -190,7 +190,7 @@ def test_accelerate_launch_starts_workers(corpus, tmp_path: Path, tiny_hubert: P
 def test_script_alone(corpus, tmp_path: Path, whole: Path):
     for arguments, code, err in (
         (["none.csv", "--out", tmp_path / "none"], 2, "none.csv: no such file\n"),
-        ([corpus(SECONDS), "--out", tmp_path / "out", *PAIRS], 0, ""),
+        ([corpus(SECONDS), "--out", tmp_path / "out", *PAIRS], 0, f"{tmp_path / 'out'}: 12 utterances, 64 dims\n"),
     ):
         command = [sys.executable, ROOT / "recipes" / "extract_features.py", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT)

@@ -85,7 +85,12 @@ def test_four_tables_in_parts_and_whole(plan: Path, tmp_path: Path, script: Scri
     names = [row["training set"] for row in tables[2]["rows"]]
     assert names[:3] == ["real, all of it", "real, time-pooled", "real, random"]
     states = ("0 updates", "baseline", "+both")
-    assert names[3:] == [f"GAN-ATT {state}{draws}" for state in states for draws in ("", ", independent")]
+    assert names[3:9] == [f"GAN-ATT {state}{draws}" for state in states for draws in ("", ", independent")]
+    assert names[9:] == ["GAN-ATT +both, frames shuffled", "real, all of it, and GAN-ATT +both"]
+    shuffled, joined = tables[2]["rows"][9:]
+    assert [*shuffled["differences"]] == ["frames in order"]
+    assert [*joined["differences"]] == ["real, all of it"]
+    assert (shuffled["points"], joined["points"]) == (8, 32 + 8)
     for table in (2, 3):
         text = written[f"table{table}.md"].decode()
         assert all(f"| {row['training set']}" in text for row in tables[table]["rows"])
