@@ -96,6 +96,7 @@ def times(case: Case, exported: Path, whole: Path) -> list[Row]:
     variants = {f"exit {first}": lambda: early.answer(audio), f"exit {last}": lambda: full.answer(audio)}
     with torch.inference_mode():
         backbone = full.network.backbone
+        assert isinstance(backbone, WaveBackbone)
         frames = before(backbone, audio)
         parts = {
             "before the layers": lambda: before(backbone, audio),

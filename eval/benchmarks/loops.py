@@ -23,6 +23,7 @@ class Loop:
     def start(self, config: GanConfig) -> Gan:
         """A GAN that has made no update."""
         gan, _ = prepared(config)
+        assert isinstance(gan, Gan)
         return reference.make_plain(gan) if self.plain else gan
 
 

@@ -74,7 +74,7 @@ def generator_update(gan: Gan, batch: Batch) -> None:
         loss = loss + weights.feature_matching * losses.feature_matching(gan.critic(batch.real)[2], maps)
     if weights.diversity:
         pairs = samples[0::2], samples[1::2], batch.noise[0::2], batch.noise[1::2]
-        loss = loss + weights.diversity * losses.diversity(*pairs, bound=weights.diversity_bound)
+        loss = loss + weights.diversity * losses.diversity(*pairs, bound=gan.diversity_bound)
     if weights.softmax_matching:
         lengths = torch.full((len(samples),), samples.shape[1], device=gan.device)
         real_logits, generated_logits = (

@@ -67,7 +67,7 @@ def guided(gan: Gan, batch: Batch, generated: Tensor, plain: Tensor) -> Tensor:
         target = batch.head(gan.units(batch.real), lengths)
     matching = losses.softmax_matching(target, batch.head(gan.units(generated), lengths))
     pairs = generated[0::2], generated[1::2], batch.noise[0::2], batch.noise[1::2]
-    return losses.distillation_loss(plain, losses.diversity(*pairs, bound=weights.diversity_bound), matching, weights)
+    return losses.distillation_loss(plain, losses.diversity(*pairs, bound=gan.diversity_bound), matching, weights)
 
 
 def adversarial(higher: Tensor, lower: Tensor) -> Tensor:

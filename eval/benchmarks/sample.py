@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import Row, parser, seconds, write
 from gandistill.gan.closed_form import ClosedForm
+from gandistill.gan.flow import Flow
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, shipped
 
@@ -86,7 +87,7 @@ def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float)
 
 
 @torch.no_grad()
-def multiply_adds(generator: Generator | ClosedForm) -> int:
+def multiply_adds(generator: Generator | Flow | ClosedForm) -> int:
     """Of one sample: convolutions and matrix products; what is done value by value is not counted."""
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.architecture.noise))

@@ -7,7 +7,7 @@ import copy
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from gandistill.artifacts import load_module
 from gandistill.controls.draws import fitted_design
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, scale
+from gandistill.gan.flow import Flow
+from gandistill.gan.generator import Generator
 from gandistill.gan.sampling import Sampler, described
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.heads.bank import Bank
@@ -31,11 +33,12 @@ INITIAL, BATCH = range(2)
 """What random numbers are for: they are keyed by (seed, purpose, update, critic step)."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.float32, "float64": torch.float64}
 """Of the weights, for each precision."""
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", Generator, Flow)
+Teacher = TypeVar("Teacher", Bank, Bank | None)
 
 
 @dataclass
-class Distilling:
+class Distilling(Generic[Network, Teacher]):
     """A generator in training, and the training part of the features that it shall replace.
 
     Real samples are standardised: mean 0 and standard deviation 1 in each dimension over that part. Raises InputError
@@ -44,9 +47,9 @@ class Distilling:
 
     config: GanConfig
     features: FeatureSet
-    bank: Bank | None
+    bank: Teacher
     device: torch.device
-    generator: nn.Module = field(init=False)
+    generator: Network = field(init=False)
 
     def __post_init__(self) -> None:
         self.dtype, self.in_memory = DTYPES[self.config.training.precision], self.features.held()
@@ -58,11 +61,10 @@ class Distilling:
         self.mean, self.deviation = mean.to(self.device, self.dtype), deviation.to(self.device, self.dtype)
         self.scale = scale(self.deviation)
 
-    def placed(self, generator: Network) -> Network:
-        """The generator where it is trained, its average beside it."""
-        generator.to(self.device, self.dtype)
+    def place(self, generator: Network) -> None:
+        """Take the generator to where it is trained, its average beside it."""
+        self.generator = generator.to(self.device, self.dtype)
         self.average = copy.deepcopy(generator).eval().requires_grad_(False)
-        return generator
 
     def adam(self, network: nn.Module, rate: float) -> torch.optim.Adam:
         """Adam for the weights of a network that are trained."""

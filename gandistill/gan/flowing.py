@@ -3,7 +3,7 @@
 Shapes: B batch (the share of one process), T frames, D feature dims, Z noise, J x L a latent.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,15 +11,14 @@ from torch import Tensor
 from gandistill import processes
 from gandistill.gan.distilling import BATCH, INITIAL, Distilling
 from gandistill.gan.flow import Flow
+from gandistill.heads.bank import Bank
 from gandistill.numerics import generator_for
 from gandistill.run import check_finite
 
 
 @dataclass
-class Flowing(Distilling):
+class Flowing(Distilling[Flow, Bank | None]):
     """Everything an update of a flow reads and changes."""
-
-    generator: Flow = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -28,7 +27,7 @@ class Flowing(Distilling):
             torch.manual_seed(generator_for(training.seed, INITIAL).initial_seed())
             flow = Flow(self.config.architecture, len(self.rows), self.features.dims)
         flow.fill(*self.start_clips())
-        self.generator = self.placed(flow)
+        self.place(flow)
         self.optimiser = self.adam(self.generator, training.learning_rate)
 
     @property

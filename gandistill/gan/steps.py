@@ -51,11 +51,9 @@ class Batch:
 
 
 @dataclass
-class Gan(Distilling):
+class Gan(Distilling[Generator, Bank]):
     """Everything an update of a GAN reads and changes."""
 
-    bank: Bank
-    generator: Generator = field(init=False)
     chunks: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +72,7 @@ class Gan(Distilling):
         self.diversity_bound = 0.0  # takes no part where its term does not
         if config.losses.diversity:
             self.diversity_bound = config.losses.diversity_bound or self.real_diversity()
-        self.generator = self.placed(generator)
+        self.place(generator)
         self.critic.to(self.device, self.dtype)
         self.generator_optimiser = self.adam(self.generator, training.learning_rate)
         self.critic_optimiser = self.adam(self.critic, training.critic_learning_rate)

@@ -26,11 +26,12 @@ class TDNN(nn.Module):
     def __init__(self, dims: int, classes: int) -> None:
         super().__init__()
         self.entry = nn.Linear(dims, self.hidden)
-        self.convolutions = nn.ModuleList(
+        convolutions = [
             nn.Conv1d(self.hidden, self.hidden, kernel, padding=dilation * (kernel // 2), dilation=dilation)
             for kernel, dilation in self.shapes
-        )
-        for convolution in self.convolutions:
+        ]
+        self.convolutions = nn.ModuleList(convolutions)
+        for convolution in convolutions:
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")  # torch's own shrink what they are given
         self.drop = nn.Dropout(self.dropout)
         self.linear = nn.Linear(2 * self.hidden, classes)

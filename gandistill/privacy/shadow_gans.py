@@ -96,7 +96,8 @@ def _is_there(path: Path, facts: dict[str, Any]) -> bool:
 
 def _untrained(features: FeatureSet, seed: int) -> Gan:
     training = CONFIG.training.model_copy(update={"seed": seed})
-    bank = Bank(stages(features.held(), BANK.heads[0], BANK, BANK.seed))
+    held = features.held()
+    bank = Bank(stages(held, held, BANK.heads[0], BANK, BANK.seed))
     return Gan(CONFIG.model_copy(update={"training": training}), features, bank, torch.device("cpu"))
 
 
