@@ -23,9 +23,10 @@ from numpy.typing import NDArray
 from gandistill.console import say, track
 from gandistill.corpora.containers import CHECKED, OFF, Patched, may_follow, samples_of, says_length
 from gandistill.corpora.forward import Forward
-from gandistill.corpora.manifest import Entry, read_table, write_table
+from gandistill.corpora.manifest import Entry, duration_cell, read_table, write_table
 from gandistill.corpora.mpg123 import quiet
 from gandistill.errors import InputError
+from gandistill.files import dump_compact, sha256
 
 File = soundfile.SoundFile | Forward
 SAMPLE_RATE = 16_000
@@ -41,6 +42,8 @@ MALFORMED = 3
 SHORTEST_SECONDS = 0.025
 RATES = (1_000, 384_000)
 """Sample rates in Hz that a speech recording can have; beyond them the header is damaged."""
+ROUNDED = SAMPLE_RATE // 1000
+"""Samples by which the duration in a manifest may be off, at the most."""
 DURATION_TOLERANCE = 0.05
 """Seconds by which a manifest's duration may differ from the file's: it forgives rounding to a tenth."""
 QUARANTINED = ("id", "path", "reason")
@@ -236,10 +239,11 @@ def promised_seconds(path: Path) -> float:
 
 
 def scan(entries: list[Entry], least: int = 1) -> tuple[list[Entry], list[AudioError]]:
-    """Decode every file: the usable entries with their ``duration`` filled, and what is wrong with the others.
+    """Judge every file: the usable entries, their duration and hashes filled, and what is wrong with the others.
 
-    Both in the manifest's order. An entry that says a duration must not differ from its file by more than
-    ``DURATION_TOLERANCE``; a file must have ``least`` samples at 16 kHz. What should be known of usable files is said.
+    Both in the manifest's order. Each file is read, and decoded unless its entry was ``checked`` as it is. An entry
+    that says a duration must not differ from its file by more than ``DURATION_TOLERANCE``; a file must have ``least``
+    samples at 16 kHz. What should be known of usable files that were decoded is said.
     """
     groups, verdicts = by_file(entries), dict[int, tuple[Entry | AudioError, list[Note]]]()
     with ThreadPool(os.cpu_count()) as pool:
@@ -297,6 +301,13 @@ def _listen(entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Sound | Au
 
 def _judge(entries: Sequence[Entry], least: int) -> list[tuple[Entry | AudioError, list[Note]]]:
     """A verdict on an utterance, or on segments of one file, and what should be known of the file."""
+    try:
+        content = sha256(entries[0].path)
+    except InputError:
+        content = ""  # what it lacks is said by who decodes it
+    entries = [replace(entry, sha256=content) for entry in entries]
+    if all(entry.checked and entry.checked == _seal(entry) and _surely(entry, least) for entry in entries):
+        return [(entry, []) for entry in entries]
     if entries[0].segment is None:
         notes = list[Note]()
         return [(_verdict(entry, stream_utterance(entry, notes), least), notes) for entry in entries]
@@ -322,7 +333,18 @@ def _verdict(entry: Entry, blocks: Iterable[NDArray[np.float32]], least: int) ->
     if entry.duration is not None and round(abs(entry.duration - seconds), 3) > DURATION_TOLERANCE:
         detail = f"the manifest says {entry.duration:.3f} s, the file has {seconds:.3f} s"
         return AudioError(entry.path, Reason.DURATION, detail).of(entry)
-    return replace(entry, duration=seconds, sound=sound.hexdigest())
+    good = replace(entry, duration=seconds, sound=sound.hexdigest())
+    return replace(good, checked=_seal(good))
+
+
+def _seal(entry: Entry) -> str:
+    """Hash of what decides that an utterance is good: its file's content, its excerpt, and the duration found."""
+    return hashlib.sha256(dump_compact([entry.sha256, *entry.excerpt, duration_cell(entry)]).encode()).hexdigest()
+
+
+def _surely(entry: Entry, least: int) -> bool:
+    """Whether a duration that a manifest rounds is of ``least`` samples, however it was rounded."""
+    return (entry.duration or 0.0) * SAMPLE_RATE >= least + ROUNDED
 
 
 def _segment(file: Forward, entry: Entry, notes: list[Note]) -> NDArray[np.float32] | AudioError:

@@ -15,6 +15,8 @@ from gandistill.errors import InputError, choices
 COLUMNS = ("id", "path", "emotion", "speaker", "gender", "session", "text", "duration", "split")
 EXCERPT = ("channel", "start", "end")
 """Columns that only the manifest of a corpus has of which some utterance is not a whole file."""
+CHECKED = "checked"
+"""The column that ``prepare`` adds of what it has listened to."""
 FILLED = ("id", "path", "emotion")
 SPLITS = ("train", "dev", "test")
 GENDERS = {"f": "female", "m": "male"}
@@ -31,9 +33,10 @@ class Entry:
     """One utterance of a corpus. ``duration`` in seconds; "" where a corpus does not say; split train, dev or test.
 
     ``channel`` is which of the file's channels is the utterance, 1 for the first; None for the average of all. It is
-    heard from second ``start`` of the file to second ``end``; None for the file's own start and end. ``sound`` is the
-    hash of its samples, mono at 16 kHz, once they were decoded, ``mended`` whether its file had to be put right; no
-    manifest holds these.
+    heard from second ``start`` of the file to second ``end``; None for the file's own start and end. ``checked`` is a
+    hash of what was found good when it was decoded: its file's content, excerpt and duration. Known once a file was
+    looked at, and in no manifest: ``sha256`` of its content, ``sound``, the hash of its samples, mono at 16 kHz, and
+    ``mended``, whether it had to be put right.
     """
 
     id: str
@@ -48,6 +51,8 @@ class Entry:
     channel: int | None = None
     start: float | None = None
     end: float | None = None
+    checked: str = field(default="", compare=False)
+    sha256: str = field(default="", compare=False)
     sound: str = field(default="", compare=False)
     mended: bool = field(default=False, compare=False)
 
@@ -76,7 +81,7 @@ class Row:
 def write_manifest(path: Path, entries: Iterable[Entry]) -> None:
     """Write a manifest, whole or not at all, its paths absolute. Raises InputError if a path is not UTF-8."""
     entries = list(entries)
-    used = [column for column in EXCERPT if any(getattr(entry, column) is not None for entry in entries)]
+    used = [column for column in (*EXCERPT, CHECKED) if any(getattr(entry, column) for entry in entries)]
     columns = (*COLUMNS, *used)
     write_table(path, columns, ([_cell(entry, column) for column in columns] for entry in entries))
 
@@ -135,6 +140,11 @@ def seconds_in(cell: str, column: str, place: str) -> float | None:
     if not (math.isfinite(value) and value >= 0):
         raise InputError(f"{place}: bad {column} {cell!r}, expected seconds such as 1.5, or 0 days 00:00:01.5")
     return value
+
+
+def duration_cell(entry: Entry) -> str:
+    """Seconds as a manifest has them, to a thousandth."""
+    return "" if entry.duration is None else f"{entry.duration:.3f}"
 
 
 def read_table(
@@ -280,7 +290,7 @@ def _cell(entry: Entry, column: str) -> str:
     if column == "path":
         return str(entry.path.absolute())
     if column == "duration":
-        return "" if entry.duration is None else f"{entry.duration:.3f}"
+        return duration_cell(entry)
     value = getattr(entry, column)
     return "" if value is None else str(value)
 
@@ -298,7 +308,7 @@ def _entry(row: Row, path: Path) -> Entry:
         "channel": _channel(row.cells.get("channel", ""), path, row.line),
     }
     start, end = _segment(row, f"{path}, line {row.line}")
-    return Entry(**fields, start=start, end=end)
+    return Entry(**fields, start=start, end=end, checked=row.cells.get(CHECKED, ""))
 
 
 def _segment(row: Row, place: str) -> tuple[float | None, float | None]:

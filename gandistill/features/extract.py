@@ -164,9 +164,9 @@ def extract(
 ) -> None:
     """Extract the features of a manifest into the feature set ``out``, beside other workers and after earlier ones.
 
-    Returns once the set is complete, whoever made it. All audio is checked first; bad files, and those too short for
-    the upstream, stop everything before anything is written, or are left out with ``skip_bad`` and listed in
-    ``quarantine.csv`` beside the manifest.
+    Returns once the set is complete, whoever made it. All audio is checked first, decoded only where ``prepare`` has
+    not heard it as it is; bad files, and those too short for the upstream, stop everything before anything is written,
+    or are left out with ``skip_bad`` and listed in ``quarantine.csv`` beside the manifest.
 
     Raises InputError for bad audio, an unusable upstream, features that are not finite in half floats, and an ``out``
     that holds something else, or features made from other settings, audio or labels, or that cannot be locked.
@@ -274,13 +274,10 @@ def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
 
 
 def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
-    with ThreadPoolExecutor() as pool:
-        paths = list({entry.path for entry in entries})
-        digests = dict(zip(paths, pool.map(artifacts.sha256, paths), strict=True))
     shards, description = [], upstream.describe()
     for number, start in enumerate(range(0, len(entries), size)):
         part = entries[start : start + size]
-        files = [[entry.id, digests[entry.path], *entry.excerpt] for entry in part]
+        files = [[entry.id, entry.sha256, *entry.excerpt] for entry in part]
         shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
     return shards
 

@@ -24,4 +24,4 @@ def test_prepared_for_unseen_speakers(tmp_path: Path) -> None:
     assert read_origin(tmp_path / "m.csv")["corpus"] == "EMO-DB"
     assert read_origin(tmp_path / "m.csv")["licence"] == "CC0 1.0 as its publication with audb says"
     header = (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert header == "id,path,emotion,speaker,gender,session,text,duration,split"
+    assert header == "id,path,emotion,speaker,gender,session,text,duration,split,checked"

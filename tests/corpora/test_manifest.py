@@ -36,6 +36,7 @@ entries = st.builds(
     channel=st.none() | st.integers(1, 64),
     start=st.none() | st.floats(1e-9, 1e4),
     end=st.none() | st.floats(1e5, 1e9),
+    checked=st.text("0123456789abcdef", max_size=8),
 )
 
 
@@ -50,7 +51,9 @@ def written(folder: Path, *lines: str, header: str = HEADER) -> Path:
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, corpus: list[Entry]) -> None:
     path = tmp_path_factory.mktemp("manifest") / "manifest.csv"
     write_manifest(path, corpus)
-    assert read_manifest(path) == corpus
+    again = read_manifest(path)
+    assert again == corpus
+    assert [entry.checked for entry in again] == [entry.checked for entry in corpus]
 
 
 def test_worked_example(tmp_path: Path) -> None:

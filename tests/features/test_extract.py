@@ -79,6 +79,64 @@ def test_segments_of_a_file_are_utterances_of_their_own(tmp_path: Path):
         extract(manifest, LOGMEL, tmp_path / "out")
 
 
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """The manifest of three stereo files of a second that ``prepare`` has heard, channel 1 of each."""
+    rows = ["path,emotion,speaker,split"]
+    for number in range(3):
+        noise = np.random.default_rng(number).normal(0, 0.1, (16_000, 2))
+        soundfile.write(tmp_path / f"{number}.wav", noise, 16_000)
+        rows.append(f"{number}.wav,{'sad' if number % 2 else 'happy'},s{number},train")
+    (tmp_path / "mine.csv").write_text("\n".join(rows), encoding="utf-8")
+    prepare("tabular", tmp_path / "mine.csv", tmp_path / "m.csv", protocol="custom", channel=1)
+    return tmp_path / "m.csv"
+
+
+def test_what_prepare_has_heard_is_decoded_for_its_features_alone(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """And checked again where its file or its row has changed since."""
+    opened, sound_file = list[str](), soundfile.SoundFile
+
+    def counted(file: Any, *given: Any, **named: Any) -> soundfile.SoundFile:
+        opened.append(Path(file).name)
+        return sound_file(file, *given, **named)
+
+    def decoded(out: str) -> list[str]:
+        opened.clear()
+        extract(prepared, LOGMEL, tmp_path / out)
+        return sorted(opened)
+
+    monkeypatch.setattr(soundfile, "SoundFile", counted)
+    assert decoded("out") == ["0.wav", "1.wav", "2.wav"]
+    soundfile.write(tmp_path / "1.wav", np.random.default_rng(9).normal(0, 0.1, (16_000, 2)), 16_000)
+    assert decoded("changed") == ["0.wav", "1.wav", "1.wav", "2.wav"]
+    edit(prepared, 0, channel="2")
+    assert decoded("edited") == ["0.wav", "0.wav", "1.wav", "1.wav", "2.wav"]
+    edit(prepared, 2, checked="")
+    assert decoded("unheard") == ["0.wav", "0.wav", "1.wav", "1.wav", "2.wav", "2.wav"]
+
+
+def test_what_became_bad_since_prepare_is_found_before_anything_is_written(prepared: Path, tmp_path: Path):
+    second, out = tmp_path / "1.wav", tmp_path / "out"
+    whole = second.read_bytes()
+    second.write_bytes(whole[:10_000])
+    with pytest.raises(InputError, match=r"1\.wav: truncated"):
+        extract(prepared, LOGMEL, out)
+    second.unlink()
+    with pytest.raises(InputError, match=r"1\.wav: no such file"):
+        extract(prepared, LOGMEL, out)
+    second.write_bytes(whole)
+    edit(prepared, 1, duration="2.000")
+    with pytest.raises(InputError, match=r"the manifest says 2\.000 s"):
+        extract(prepared, LOGMEL, out)
+    edit(prepared, 1, duration="1.000")
+    with pytest.raises(InputError, match="3 of 3 files cannot be used") as error:
+        extract(prepared, ExtractConfig(pool=31), out)
+    assert "16000 samples at 16 kHz, it takes at least 16384" in str(error.value)
+    assert not out.exists()
+
+
 def test_feature_set_holds_what_the_upstream_gives(corpus, tmp_path: Path):
     manifest = corpus(SECONDS)
     artifacts.write_json(

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_fingerprint_tells_content_not_place(manifest: Path, tmp_path: Path)
 )
 def test_what_a_manifest_has_not(manifest: Path, tmp_path: Path, split: str, labels: list[str] | None, words: str):
     lines = manifest.read_text().splitlines()
-    kept = [line for line in lines if not line.endswith((",dev", ",test"))]
+    kept = [line for line in lines if not re.search(",(dev|test),", line)]
     (tmp_path / "manifest.csv").write_text("\n".join(kept))
     with pytest.raises(InputError, match=words):
         Utterances.read(tmp_path / "manifest.csv", split, labels)
