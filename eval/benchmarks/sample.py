@@ -8,9 +8,9 @@ that ships, and fresh ones of preset small at (112, 64) and paper at (256, 768).
 1`` of the shipped generator in a fresh process; ``import torch`` is what of it nothing here can change.
 
 Rows: ``generator``, ``frames``, ``dims``, ``labels`` (hard, or soft: with the bank's mean posterior), ``samples``
-(drawn for the rate), ``samples_per_second``, ``first_sample_seconds``, ``multiply_adds`` of one sample's generator,
-``matrix_rate`` (multiply-adds a second), ``floor_seconds`` of one sample, ``fraction`` (floor over achieved). The rows
-``CLI`` and ``import torch`` hold ``first_sample_seconds`` alone.
+(drawn for the rate), ``samples_per_second``, ``first_sample_seconds``, ``multiply_adds`` of one sample, a soft label's
+heads among them, ``matrix_rate`` (multiply-adds a second), ``floor_seconds`` of one sample, ``fraction`` (floor over
+achieved). The rows ``CLI`` and ``import torch`` hold ``first_sample_seconds`` alone.
 """
 
 import subprocess
@@ -26,8 +26,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import Row, parser, seconds, write
-from gandistill.gan.closed_form import ClosedForm
-from gandistill.gan.flow import Flow
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, shipped
 
@@ -70,7 +68,7 @@ def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float)
         "first": lambda: next(sampler.utterances({label: 1}, 0, soft)),
         "all": lambda: list(sampler.utterances(dict.fromkeys(sampler.labels, 0) | {label: count}, 0, soft)),
     }
-    times, operations = seconds(draw, rounds), multiply_adds(sampler.generator)
+    times, operations = seconds(draw, rounds), multiply_adds(sampler, soft)
     per_sample, floor = times["all"] / count, operations / rate
     return {
         "frames": sampler.generator.architecture.frames,
@@ -87,10 +85,14 @@ def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float)
 
 
 @torch.no_grad()
-def multiply_adds(generator: Generator | Flow | ClosedForm) -> int:
-    """Of one sample: convolutions and matrix products; what is done value by value is not counted."""
+def multiply_adds(sampler: Sampler, soft: bool) -> int:
+    """Of one sample, by its generator and, for a soft label, the bank's heads: convolutions and matrix products; what
+    is done value by value is not counted."""
+    generator = sampler.generator
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.architecture.noise))
+        frames = generator(torch.zeros(1, dtype=torch.int64), torch.zeros(1, generator.architecture.noise))
+        if soft and sampler.bank is not None:
+            sampler.bank.mean_posterior(frames, torch.tensor([frames.shape[1]]))
     return counter.get_total_flops() // 2
 
 
