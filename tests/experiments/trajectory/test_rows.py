@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from gandistill.controls.select import select
 from gandistill.errors import InputError
@@ -15,43 +14,12 @@ from gandistill.experiments.differences import uar_difference
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.store import Store
 from gandistill.experiments.trajectory.plan import TrajectoryPlan
-from gandistill.experiments.trajectory.rows import DISTILLED, RANDOM, STEP_0, Measured, Row, Rows, measured
-from gandistill.experiments.trajectory.trials import Judging, Teaching, jobs_of
+from gandistill.experiments.trajectory.rows import DISTILLED, RANDOM, STEP_0, Measured, Row, measured
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
 from tests.trajectory.conftest import LABELS, clips, configured  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
-PLAN: dict[str, Any] = {
-    "corpus": "synthetic",
-    "protocol": "speaker-independent",
-    "extract": "clips.yaml",
-    "bank": "bank.yaml",
-    "recipe": "mtt.yaml",
-    "matched": {
-        "cnn": {"guides": ["cnn"]},
-        "pool": {"guides": ["cnn", "attentive"], "ppc": [2], "curve": False},
-        "soft": {"guides": ["cnn"], "curve": False, "settings": ["distil.labels=soft"]},
-    },
-    "ppc": [1, 2],
-    "students": [{"kind": "cnn", "seeds": 2}, {"kind": "superb"}],
-    "seeds": 3,
-    "repeats": 4,
-}
-MTT = {"teach": {"epochs": 4, "batch": 5}, "distil": {"steps": 25, "ahead": 1, "latest_start": 3, "keep_every": 10}}
-
-
-@pytest.fixture
-def planned(tmp_path: Path) -> Callable[..., TrajectoryPlan]:
-    """The plan with some values changed, its recipes found."""
-    for name, values in (("clips", {"clip": 8000}), ("bank", {}), ("mtt", MTT), ("gan", {})):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(values))
-    return lambda **changes: TrajectoryPlan.build(PLAN | changes, "plan").rooted(tmp_path)
-
-
-@pytest.fixture
-def rows(planned: Callable[..., TrajectoryPlan], inputs: list[Inputs]) -> Callable[..., list[Row]]:
-    return lambda **changes: Rows(planned(**changes), inputs[0]).all()
 
 
 def of(rows: list[Row], **facts: Any) -> list[Row]:
@@ -135,30 +103,6 @@ class TestRows:
         assert keys[0] - keys[1] == last
         (other,) = of(rows(settings=["evaluate.epochs=7"]), **{"training set": "real, all of it"}, student="cnn")
         assert other.trials[0][0].key not in keys[0]
-
-
-class TestPieces:
-    def test_teachers_once_and_sets_of_one_run_together(self, rows: Callable[..., list[Row]]):
-        pieces = jobs_of([one for row in rows() for some in row.trials for one in some])
-        taught = [piece.config.head for piece in pieces if isinstance(piece, Teaching)]
-        assert taught == ["cnn", "attentive"]
-        judging = [piece for piece in pieces if isinstance(piece, Judging)]
-        keys = [one.key for piece in judging for one in piece.trials]
-        assert len(keys) == len(set(keys))
-        (one,) = [
-            piece
-            for piece in judging
-            if str(piece).startswith("distillation by cnn 1, 2 per class")
-            and piece.trials[0].source.matched.distil.labels == "hard"  # type: ignore[union-attr]
-        ]
-        assert {each.source.step for each in one.trials} == {10, 20, 25}
-        assert any(each.student.teachers is not None for each in one.trials), "whoever judges: one process writes it"
-        assert [each.head for each in one.needs()] == ["cnn"]
-        made = [piece for piece in judging if piece.trials[0].source.kind in ("distilled", "generator")]
-        runs = [str(run) for piece in made for run in {str(each.source.run_facts) for each in piece.trials}]
-        assert len(runs) == len(set(runs)), "no run is written by two"
-        controls = [piece for piece in judging if piece.trials[0].source.kind == "control"]
-        assert any(not piece.needs() for piece in controls), "they need no teacher, and do not wait for one"
 
 
 def result(dev: float, test: float, count: int = 18) -> dict[str, Any]:
