@@ -58,16 +58,17 @@ class Generator(hub.Shared):
 
     @classmethod
     def fit(cls, features: FeatureSet, bank: Bank | None = None) -> "Generator":
-        """The class-Gaussian of the training part of features: a closed form, fitted in seconds.
+        """The class-Gaussian of the training part of features, as long as its median clip: a closed form, in seconds.
 
         With a ``bank`` it has soft labels too. Raises InputError if a class has no utterance, or the bank is of other
         features.
         """
-        training, config = features.training_part(), GanConfig(architecture=Architecture(kind="class-gaussian"))
+        training = features.training_part()
+        shape = Architecture(kind="class-gaussian", frames=training.median_length)
         if bank is not None:
             bank.check_match(features)
             bank = Bank(bank.converged())
-        return cls(closed_form(config, training, bank, Design.fit(training)))
+        return cls(closed_form(GanConfig(architecture=shape), training, bank, Design.fit(training)))
 
     def __repr__(self) -> str:
         facts = self.sampler.facts

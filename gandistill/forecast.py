@@ -15,7 +15,7 @@ from gandistill.gan.distilling import Distilling
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.steps import Gan
-from gandistill.gan.training import fitted, one_update, prepared
+from gandistill.gan.training import fitted, one_update, prepared, with_frames
 from gandistill.heads.bank import KIND as BANK
 from gandistill.heads.bank import STAGES, BankConfig
 from gandistill.heads.head import Head
@@ -54,6 +54,7 @@ def training(config: GanConfig, out: Path) -> Facts:
 
     Raises InputError as it does, and for a config that names no features.
     """
+    config = with_frames(config)
     if config.architecture.kind in CLOSED_FORMS:
         start = time.monotonic()
         generator = fitted(config).generator

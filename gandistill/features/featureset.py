@@ -214,6 +214,11 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
         """Frames of each utterance [N]."""
         return self.index["frames"].to_numpy(np.int64)
 
+    @property
+    def median_length(self) -> int:
+        """Frames of the median utterance; of an even number the shorter of the middle two."""
+        return int(np.sort(self.lengths)[(len(self.lengths) - 1) // 2])
+
     @cached_property
     def class_counts(self) -> dict[str, int]:
         """Utterances of each class, zeros included, in label order."""

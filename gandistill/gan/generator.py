@@ -46,7 +46,7 @@ class Architecture(Config):
     """closed-form: beside the convolutions a linear map from z to the sample, set to class means and principal
     components before training, so that the losses only have to improve on such a Gaussian. Not in the paper."""
     frames: Size = 112
-    """T of every sample."""
+    """T of every sample; where it is not given and no preset has it, training takes the median clip's."""
     noise: Size = 64
     """Z, size of the noise e."""
     channels: tuple[Width, ...] = Field(default=(96, 64, 32, 16, 8), min_length=3, max_length=17)
@@ -78,6 +78,10 @@ class Architecture(Config):
         if 2 ** (len(self.channels) - 1) > max(2 * self.frames, 16):
             raise ValueError(f"{len(self.channels)} channels double a map beyond {self.frames} frames, expected fewer")
         return self
+
+    def lasting(self, frames: int) -> "Architecture":
+        """The same for samples of another length."""
+        return self.build(self.to_dict() | {"frames": frames}, f"samples of {frames} frames")
 
     @property
     def over_time(self) -> bool:

@@ -40,6 +40,7 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
     term when a loss is no longer a sane number.
     """
     check_folder(out, resume)
+    config = processes.together(lambda: with_frames(config))
     if config.architecture.kind in CLOSED_FORMS:
         fit(config, out, resume)
         return
@@ -84,6 +85,18 @@ def train(config: GanConfig, out: Path, resume: bool = False, inexact: bool = Fa
             if update == updates or (best and update % config.training.evaluate_every == 0):
                 processes.main_alone(partial(keep_if_better, gan, run, dev, update))
         say(f"Generator: {out / KIND}")
+
+
+def with_frames(config: GanConfig) -> GanConfig:
+    """The config, its samples as long as the median clip that trains unless it says how long they are.
+
+    Lengths are private too: with a guarantee they are the public corpus's. Raises InputError for bad features.
+    """
+    public = config.privacy.public
+    if "frames" in config.architecture.model_fields_set or config.features is None:
+        return config
+    clips = FeatureSet.open(config.features).training_part() if public is None else FeatureSet.open(public)
+    return config.model_copy(update={"architecture": config.architecture.lasting(clips.median_length)})
 
 
 def one_update(gan: Gan | Flowing, update: int) -> dict[str, float]:
@@ -171,6 +184,7 @@ def prepared(config: GanConfig) -> tuple[Gan | Flowing, FeatureSet | None]:
 
 def untrained(config: GanConfig) -> Sampler:
     """The control that a trained generator must beat: the same one, with its initial weights. A closed form: itself."""
+    config = with_frames(config)
     return fitted(config) if config.architecture.kind in CLOSED_FORMS else prepared(config)[0].sampler(0)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import torch
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
+from gandistill.features.featureset import FeatureSet, HeldSet
 from gandistill.gan import losses, training
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
-from gandistill.gan.training import prepared, train, untrained
+from gandistill.gan.training import prepared, train, untrained, with_frames
 from gandistill.heads.bank import build_bank
 from gandistill.run import CHECKPOINTS, CONFIG, METRICS, STATE
 from gandistill.run import configured as load
@@ -433,3 +435,42 @@ class TestInput:
         monkeypatch.setitem(accelerate.PartialState()._shared_state, "num_processes", 3)
         with pytest.raises(InputError, match=r"training\.batch 8 cannot be shared by 3 processes in whole pairs"):
             prepared(configured())
+
+
+class TestFrames:
+    """Whoever does not say how long samples are gets the median clip's length."""
+
+    @pytest.fixture
+    def settings(self, features: FeatureSet, bank: Path) -> list[str]:
+        return [f"features={features.folder}", f"bank={bank}"]
+
+    @pytest.mark.parametrize("kind", ["class-gaussian", "gan-att"])
+    def test_as_long_as_the_median_clip(self, features: FeatureSet, settings: list[str], kind: str):
+        lengths = sorted(features.training_part().lengths.tolist())
+        expected = lengths[(len(lengths) - 1) // 2]
+        config = GanConfig.load(None, [*settings, f"architecture.kind={kind}"])
+        assert config.architecture.frames != expected
+        assert with_frames(config).architecture.frames == expected
+        assert untrained(config).generator.architecture.frames == expected
+        assert with_frames(with_frames(config)) == with_frames(config)
+
+    @pytest.mark.parametrize(("said", "frames"), [("frames=112", 112), ("preset=paper", 256)])
+    def test_who_says_it_is_heard(self, settings: list[str], said: str, frames: int):
+        config = GanConfig.load(None, [*settings, f"architecture.{said}"])
+        assert with_frames(config).architecture.frames == frames
+
+    def test_a_run_keeps_what_it_took(self, settings: list[str], tmp_path: Path):
+        config = GanConfig.load(None, [*settings, "architecture.kind=class-gaussian", "architecture.noise=4"])
+        train(config, tmp_path / "run")
+        kept = GanConfig.load(tmp_path / "run" / CONFIG).architecture
+        assert "frames" in kept.model_fields_set
+        assert kept == Sampler.open(tmp_path / "run").generator.architecture
+        train(config, tmp_path / "run", resume=True)
+
+    def test_lengths_are_private_too(self, features: FeatureSet, tmp_path: Path):
+        longer = [replace(each, frames=each.frames.repeat(2, 1)) for each in features.utterances()]
+        public = HeldSet.of("public", longer, features.config, "longer")
+        public.save(tmp_path / "public")
+        private = ["privacy.epsilon=4", f"privacy.public={tmp_path / 'public'}", "architecture.kind=class-gaussian"]
+        config = GanConfig.load(None, [f"features={features.folder}", *private])
+        assert with_frames(config).architecture.frames == public.median_length > features.training_part().median_length
