@@ -1,12 +1,14 @@
 """How processes share the trials of tables, job by job, and how their failures are told."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice, repeat
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -126,7 +128,7 @@ def _spread(waiting: list[tuple[Job, int]], store: Store, processes: int, failur
     """Do jobs, of which so many results are missing, in processes of their own; pass once for each that is there."""
     running = dict[Future[list[Failure]], tuple[Job, int]]()
     # A fresh process for each: its peak memory is its own, and no thread of this one is forked.
-    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent, max_tasks_per_child=1) as pool:
         try:
             while waiting or running:
                 ready = (entry for entry in waiting if entry[0].is_ready(store))
@@ -149,6 +151,19 @@ def _spread(waiting: list[tuple[Job, int]], store: Store, processes: int, failur
             if isinstance(error, BrokenProcessPool):
                 raise killed() from None
             raise
+
+
+def end_with_parent() -> None:
+    """Let this process end as soon as the one that began it does, even by a kill: left alone it would go on with its
+    job, unseen, and hold the lock of its run."""
+    parent = parent_process()
+
+    def wait_for_end() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)  # nobody is left to be told, and what was finished is on the disk
+
+    Thread(target=wait_for_end, daemon=True).start()
 
 
 def _work(job: Job, store: Store, quiet: bool) -> list[Failure]:

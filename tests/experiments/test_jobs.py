@@ -1,5 +1,7 @@
 """Jobs are done once each, when what they need is there, and what fails leaves the others."""
 
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -113,3 +115,30 @@ def test_trials_that_need_nothing_of_each_other_are_done_one_by_one(tmp_path: Pa
 def test_a_job_that_waits_in_vain_is_counted_by_all_its_trials(tmp_path: Path):
     with pytest.raises(RunError, match=r"^3 trials failed, .*: what it needs failed$"):
         compute([squares(0, 4, 5)], Store(tmp_path))
+
+
+ORPHAN = """
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from gandistill.experiments.jobs import end_with_parent
+
+def work():
+    print("at work", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, get_context("spawn"), end_with_parent) as pool:
+        pool.submit(work).result()
+"""
+
+
+def test_a_killed_parent_leaves_nobody_at_work(tmp_path: Path):
+    """The pipe that a worker prints to ends with the worker, which would sleep for ten minutes."""
+    script = tmp_path / "parent.py"
+    script.write_text(ORPHAN)
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "at work\n"
+        parent.kill()
+        assert parent.communicate(timeout=60)[0] == ""
