@@ -358,10 +358,10 @@ def train(
     inexact: Inexact = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a generator; without features, on the synthetic corpus.
+    """Fit a generator, or train one; without features, on the synthetic corpus.
 
-    With --set architecture.kind=class-gaussian one is fitted, which needs no bank. Ctrl-C leaves a run that --resume
-    continues.
+    It is a class-Gaussian, fitted in seconds without a bank, unless --set architecture.kind=gan-att or a recipe such as
+    --config ravdess/gan_att asks for what is trained. Ctrl-C leaves a run that --resume continues.
     """
     from gandistill.demo import with_inputs
     from gandistill.gan import training

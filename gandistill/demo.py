@@ -22,7 +22,7 @@ from gandistill.experiments.inputs import Inputs, inputs_in, make_inputs
 from gandistill.experiments.utility import Utility, utility
 from gandistill.features.extract import ExtractConfig
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.generator import Architecture
+from gandistill.gan.generator import WITHOUT_BANK, Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, sample
 from gandistill.gan.settings import GanConfig, Training
@@ -65,20 +65,23 @@ class Source:
 
 
 def with_inputs(config: GanConfig, out: Path) -> GanConfig:
-    """The config itself, or where it names no input, with those of the synthetic corpus, made beside ``out``."""
+    """The config itself, or where it names no input, with the synthetic corpus's, made beside ``out``.
+
+    That is a bank too for kinds that take one.
+    """
     if config.features is not None or config.bank is not None:
         return config
-    say(f"No features were named: a corpus is synthesised in {out.parent / 'synthetic'}, and a bank trained there")
+    banking = None if config.architecture.kind in WITHOUT_BANK else BankConfig()
+    trained = "" if banking is None else ", and a bank trained there"
+    say(f"No features were named: a corpus is synthesised in {out.parent / 'synthetic'}{trained}")
     with processes.place().main_process_first():
-        features, bank = synthetic_inputs(out.parent / "synthetic")
-    return config.model_copy(update={"features": features, "bank": bank})
+        made = synthetic_inputs(out.parent / "synthetic", banking)
+    return config.model_copy(update={"features": made.features, "bank": made.bank})
 
 
-def synthetic_inputs(work: Path) -> tuple[Path, Path]:
-    """Log-Mels and bank of a corpus that is synthesised into ``work``."""
-    prepared = inputs(synthetic(work), work, BankConfig())
-    assert prepared.bank is not None
-    return prepared.features, prepared.bank
+def synthetic_inputs(work: Path, banking: BankConfig | None) -> Inputs:
+    """Log-Mels of a corpus that is synthesised into ``work``, and a bank if one is asked for."""
+    return inputs(synthetic(work), work, banking)
 
 
 def synthetic(work: Path) -> Source:
@@ -213,8 +216,9 @@ def in_full(bench: Bench) -> Path:
     say("Training a bank of heads, which tell a GAN what a sample sounds like.")
     made, run = inputs_in(bench.work, ExtractConfig(), BankConfig()), bench.work / "gan"
     assert made.bank is not None
-    cold = GanConfig(features=made.features, bank=made.bank, training=TRAINING)
-    config = cold.model_copy(update={"architecture": Architecture(start="closed-form")})
+    shape = Architecture(kind="gan-att")
+    cold = GanConfig(features=made.features, bank=made.bank, architecture=shape, training=TRAINING)
+    config = cold.model_copy(update={"architecture": Architecture(kind="gan-att", start="closed-form")})
     say("Training a GAN: heads that learn from its samples are judged on the dev part on the way; the best is kept.")
     with one_thread():  # quicker wherever anything else runs, since heads score the GAN on the way
         train(config, run, resume=(run / CONFIG).is_file())

@@ -69,6 +69,7 @@ GROUPED = {
 }
 BANK = settings("heads=[superb, attentive]", "seeds=1", "updates=4", "half_trained=2", "batch=8", "window=8")
 NARROW = settings(
+    "architecture.kind=gan-att",
     "architecture.channels=[4,4,4,4,4]",
     f"architecture.critic_channels={[4] * 8}",
     "architecture.frames=16",

@@ -9,6 +9,7 @@ import pytest
 from gandistill import demo
 from gandistill.corpora.synthetic import synthesise
 from gandistill.errors import InputError
+from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.training import GanConfig, Training
 from gandistill.heads.bank import BankConfig
@@ -120,9 +121,14 @@ def test_a_corpus_without_emotions_is_refused(tmp_path: Path):
 
 
 def test_a_training_without_inputs_gets_the_synthetic_ones(tmp_path: Path):
-    config = demo.with_inputs(GanConfig(), tmp_path / "gan")
-    assert config == GanConfig(features=tmp_path / "synthetic" / "features", bank=tmp_path / "synthetic" / "bank")
-    assert demo.with_inputs(GanConfig(), tmp_path / "other") == config
+    """A bank too where it needs one."""
+    config = demo.with_inputs(GanConfig(), tmp_path / "fit")
+    assert config == GanConfig(features=tmp_path / "synthetic" / "features")
+    assert not (tmp_path / "synthetic" / "bank").exists()
+    gan = GanConfig(architecture=Architecture(kind="gan-att"))
+    made = demo.with_inputs(gan, tmp_path / "gan")
+    assert (made.features, made.bank) == (config.features, tmp_path / "synthetic" / "bank")
+    assert demo.with_inputs(gan, tmp_path / "other") == made
 
 
 def test_inputs_that_are_given_stay(tmp_path: Path):

@@ -16,6 +16,7 @@ from tests.corpora.fabricate import fabricate_ravdess
 
 BANK = settings("heads=[superb, attentive]", "seeds=2", "updates=4", "half_trained=2", "batch=8", "window=8")
 GAN = settings(
+    "architecture.kind=gan-att",
     "architecture.channels=[4,4,4,4,4]",
     f"architecture.critic_channels={[4] * 8}",
     "architecture.frames=16",

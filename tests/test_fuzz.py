@@ -118,7 +118,9 @@ def use_bank(folder: Path) -> None:
 
 
 def make_generator(out: Path) -> None:
-    architecture = Architecture(frames=12, noise=4, channels=(6, 6, 4), critic_channels=(4,) * 8, start="closed-form")
+    architecture = Architecture(
+        kind="gan-att", frames=12, noise=4, channels=(6, 6, 4), critic_channels=(4,) * 8, start="closed-form"
+    )
     facts = {
         "architecture": architecture.to_dict(),
         "labels": LABELS,
@@ -172,7 +174,7 @@ def gan() -> Gan:
     with tempfile.TemporaryDirectory() as inputs:
         make_features(Path(inputs) / "features")
         make_bank(Path(inputs) / "bank")
-        sizes = {"frames": 12, "noise": 4, "channels": (6, 6, 4), "critic_channels": (4,) * 8}
+        sizes = {"kind": "gan-att", "frames": 12, "noise": 4, "channels": (6, 6, 4), "critic_channels": (4,) * 8}
         settings = {"features": f"{inputs}/features", "bank": f"{inputs}/bank", "architecture": sizes}
         settings["losses"] = {"diversity_bound": 1.0}  # a class has but one clip, from which none could be measured
         made, _ = prepared(GanConfig.build(settings, "test"))

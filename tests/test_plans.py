@@ -14,7 +14,7 @@ from tests.corpora.fabricate import fabricate_iemocap, fabricate_voxceleb1
 EVAL = Path(__file__).parents[1] / "eval"
 GAN = """
 base: {recipes}/iemocap/gan_att.yaml
-architecture: {{frames: 8, channels: [4, 4, 4, 4, 4], critic_channels: [4, 4, 4, 4, 4, 4, 4, 4]}}
+architecture: {{kind: gan-att, frames: 8, channels: [4, 4, 4, 4, 4], critic_channels: [4, 4, 4, 4, 4, 4, 4, 4]}}
 training: {{updates: 1, batch: 4, evaluate_heads: [superb], evaluate_ppc: 2}}
 """
 PLAN = """

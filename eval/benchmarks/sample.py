@@ -29,7 +29,7 @@ from benchmark import Row, parser, seconds, write
 from gandistill.gan.generator import Architecture, Generator
 from gandistill.gan.sampling import Sampler, shipped
 
-SMALL, PAPER = Architecture(), Architecture(preset="paper")
+SMALL, PAPER = Architecture(kind="gan-att"), Architecture(kind="gan-att", preset="paper")
 FRESH = {"small": (SMALL, 8, 64), "paper": (PAPER, 4, 768)}
 """Architecture, C and D: RAVDESS's log-Mels; IEMOCAP's classes in HuBERT's features."""
 

@@ -36,7 +36,7 @@ FRAMES, DIMS, LABELS = 25, 768, ["angry", "happy", "neutral", "sad"]
 SIZES, QUICK_SIZES = (1_000, 10_000, 100_000), (100, 1_000)
 UPDATES, QUICK_UPDATES = 100, 5
 TINY = Architecture(
-    start="closed-form", frames=FRAMES, channels=(16, 8, 8, 8), critic_channels=(4, 4, 8, 8, 8, 8, 8, 8)
+    kind="gan-att", start="closed-form", frames=FRAMES, channels=(16, 8, 8, 8), critic_channels=(4, 4, 8, 8, 8, 8, 8, 8)
 )
 BANK = BankConfig(heads=("superb",), seeds=1, updates=2, half_trained=1)
 OPENING = """

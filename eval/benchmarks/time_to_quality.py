@@ -64,7 +64,8 @@ def inputs(options: argparse.Namespace, work: Path) -> tuple[list[str], FeatureS
         train_step.inputs(work, 8)
         features, bank, small = work / "features", work / "bank", ["architecture.frames=20", *train_step.NARROW]
     elif options.corpus is None:
-        features, bank = demo.synthetic_inputs(work)
+        made = demo.synthetic_inputs(work, BankConfig())
+        features, bank = made.features, made.bank
     else:
         recipes = ExtractConfig.load(RECIPES / "logmel.yaml"), BankConfig.load(RECIPES / "bank.yaml")
         prepared = make_inputs("ravdess", options.corpus, "ravdess-dyads", 1, work, *recipes)

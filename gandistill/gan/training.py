@@ -114,6 +114,7 @@ def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
         raise InputError(f"{out / KIND} is there: another release of the same data would weaken its guarantee")
     seed, is_main = config.training.seed, processes.place().is_main_process
     with muted(not is_main):
+        _say_unused(config)
         sampler = processes.together(lambda: fitted(config))
         folders = {"features": config.features, "bank": config.bank}
         inputs = {name: fingerprints(folder) for name, folder in folders.items() if folder is not None}
@@ -121,6 +122,20 @@ def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
             made_by = {"command": "train", "seed": seed}
             processes.main_alone(lambda: sampler.save(out / KIND, made_by, card(sampler)))
         say(f"Generator: {out / KIND}")
+
+
+def _say_unused(config: GanConfig) -> None:
+    """Say which settings are of trainings alone, so that nobody takes a closed form for what they asked for."""
+    rest = config.model_copy(update={"training": config.training.model_copy(update={"seed": 0})})
+    unused = [
+        f"{part}.{name}"
+        for part in ("training", "losses")
+        for name, value in getattr(rest, part)
+        if value != getattr(getattr(GanConfig(), part), name)
+    ]
+    if unused:
+        kind = config.architecture.kind
+        say(f"{', '.join(unused)}: of no effect, a {kind} is fitted (--set architecture.kind=gan-att trains a GAN)")
 
 
 def fitted(config: GanConfig) -> Sampler:

@@ -26,7 +26,7 @@ EACH = {"angry": 2, "calm": 4, "sad": 3}
 DIMS = 6
 BANK = BankConfig(heads=("superb",), seeds=1, updates=4, half_trained=2, batch=4)
 GAN = """
-architecture: {frames: 12, noise: 4, channels: [6, 6, 4], critic_channels: [4, 4, 4, 4, 4, 4, 4, 4]}
+architecture: {kind: gan-att, frames: 12, noise: 4, channels: [6, 6, 4], critic_channels: [4, 4, 4, 4, 4, 4, 4, 4]}
 training: {updates: 4, batch: 4, checkpoint_every: 1, evaluate_heads: [superb], evaluate_ppc: 2}
 """
 RECIPES = {

@@ -19,7 +19,7 @@ COUNTS = {"neutral": 9, "happy": 4, "sad": 6}
 DIMS = 6
 BANK = BankConfig(heads=("superb", "attentive"), seeds=1, updates=6, half_trained=2, batch=4, window=8)
 TINY = {
-    "architecture": {"frames": 12, "noise": 4, "channels": [6, 6, 4], "critic_channels": [4] * 8},
+    "architecture": {"kind": "gan-att", "frames": 12, "noise": 4, "channels": [6, 6, 4], "critic_channels": [4] * 8},
     "training": {
         "updates": 6,
         "batch": 8,

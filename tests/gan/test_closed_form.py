@@ -13,12 +13,14 @@ from gandistill import artifacts
 from gandistill.cli import main
 from gandistill.controls.select import select
 from gandistill.errors import InputError
+from gandistill.experiments.inputs import Inputs
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.compression import compress
+from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train, untrained
-from gandistill.heads.bank import Bank
+from gandistill.heads.bank import Bank, BankConfig
 from gandistill.precision import REDUCED
 
 KIND = {"kind": "class-gaussian"}
@@ -168,16 +170,38 @@ def test_bad_input_is_refused_before_a_run_folder_is_made(
 def test_without_features_it_is_fitted_to_the_synthetic_corpus(
     features: FeatureSet, bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    asked: list[Path] = []
+    asked = list[tuple[Path, BankConfig | None]]()
 
-    def synthetic(work: Path) -> tuple[Path, Path]:
-        asked.append(work)
-        return features.folder, bank
+    def synthetic(work: Path, banking: BankConfig | None) -> Inputs:
+        asked.append((work, banking))
+        return Inputs(features.folder, None, banking)
 
     monkeypatch.setattr("gandistill.demo.synthetic_inputs", synthetic)
-    assert run("train", "--set", "architecture.kind=class-gaussian", "--out", tmp_path / "run") == 0
-    assert asked == [tmp_path / "synthetic"]
-    assert Sampler.open(tmp_path / "run").bank is not None
+    assert run("train", "--out", tmp_path / "run") == 0
+    assert asked == [(tmp_path / "synthetic", None)]
+    made = Sampler.open(tmp_path / "run")
+    assert made.generator.architecture.kind == "class-gaussian"
+    assert made.bank is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            ["training.updates=9", "losses.diversity=0"],
+            "training.updates, losses.diversity: of no effect, a class",
+        ),
+        (["training.seed=1", "architecture.noise=3"], None),
+    ],
+)
+def test_what_asks_for_a_training_is_said(
+    features: FeatureSet, tmp_path: Path, capfd: pytest.CaptureFixture[str], settings: list[str], said: str | None
+):
+    words = [word for setting in [f"features={features.folder}", *settings] for word in ("--set", setting)]
+    assert run("train", *words, "--out", tmp_path / "run") == 0
+    err = capfd.readouterr().err
+    assert ("of no effect" in err) == (said is not None)
+    assert (said or "") in err
 
 
 def test_a_config_may_not_name_heads_that_are_not_there(closed_form: Path, with_bank: Path, tmp_path: Path):
@@ -193,4 +217,4 @@ def test_a_config_may_not_name_heads_that_are_not_there(closed_form: Path, with_
 
 def test_a_gan_still_needs_a_bank(features: FeatureSet, tmp_path: Path):
     with pytest.raises(InputError, match="Training needs a feature set and a bank"):
-        train(GanConfig(features=features.folder), tmp_path / "run")
+        train(GanConfig(features=features.folder, architecture=Architecture(kind="gan-att")), tmp_path / "run")

@@ -38,7 +38,7 @@ def test_any_frames_and_dims(kind: str, frames: int, dims: int):
 
 
 def test_critic_has_eight_convolutions_each_with_layer_norm_and_leaky_relu_then_two_linears():
-    critic = Critic(Architecture(), 4, 64)
+    critic = Critic(Architecture(kind="gan-att"), 4, 64)
     assert len(modules(critic, nn.Conv2d)) == 8
     for layer in critic.layers:
         assert [type(module) for module in layer] == [nn.Conv2d, LayerNorm, nn.LeakyReLU]

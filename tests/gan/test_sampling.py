@@ -332,9 +332,15 @@ def test_damaged_files_are_named(folder: Path, name: str, damage: str):
         ({"labels": ["neutral", "happy"]}, "bad 'class_counts'"),
         ({"dims": "6"}, "'dims' is missing or bad"),
         ({"dims": 7}, r"has shape .*7"),
-        ({"dims": 2**20, "architecture": {"frames": 2**16, "channels": [2**14] * 3}}, "tensor|'architecture'"),
         (
-            {"dims": 2**20, "architecture": {"frames": 2**16, "noise": 2**16, "channels": [2**14] * 3}},
+            {"dims": 2**20, "architecture": {"kind": "gan-att", "frames": 2**16, "channels": [2**14] * 3}},
+            "tensor|'architecture'",
+        ),
+        (
+            {
+                "dims": 2**20,
+                "architecture": {"kind": "gan-att", "frames": 2**16, "noise": 2**16, "channels": [2**14] * 3},
+            },
             "'architecture' asks for more values",
         ),
         ({"architecture": {"kernel": 65}}, "less than or equal to 63"),

@@ -73,7 +73,7 @@ def bank() -> Bank:
 
 
 def save_generator(folder: Path, bank: Bank, counts: dict[str, int]) -> Path:
-    architecture = Architecture(frames=12, noise=4, channels=(6, 6, 4), critic_channels=(4,) * 8)
+    architecture = Architecture(kind="gan-att", frames=12, noise=4, channels=(6, 6, 4), critic_channels=(4,) * 8)
     facts: dict[str, Any] = {"architecture": architecture.to_dict(), "trained": {}, "labels": LABELS, "dims": DIMS}
     generator = Generator(architecture, len(LABELS), DIMS).eval()
     sampler = Sampler(generator, torch.zeros(DIMS), torch.ones(DIMS), bank, facts | {"class_counts": counts})

@@ -26,7 +26,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "clips": {"upstream": "logmel", "logmel": {"bands": 16, "window": 1024, "hop": 512}, "clip": 8192},
     "bank": {"heads": ["superb"], "seeds": 1, "updates": 3, "half_trained": 1, "window": 16, "batch": 4},
     "gan": {
-        "architecture": {"frames": 15, "channels": [4, 4, 4], "critic_channels": [4] * 8},
+        "architecture": {"kind": "gan-att", "frames": 15, "channels": [4, 4, 4], "critic_channels": [4] * 8},
         "training": {"updates": 1, "batch": 4, "evaluate_heads": ["superb"], "evaluate_ppc": 2},
     },
     "mtt": {
