@@ -304,6 +304,8 @@ def _judged(trial: Trial, training: FeatureSet, drawing: float, store: Store) ->
             result[what][name] = value
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
     cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
+    if training.folder != whole.folder:
+        cost["set_bytes"] = artifacts.bytes_on_disk(training.folder)
     made_of = {"source": trial.source.described(), "student": student.described()}
     size = {"points": training.class_counts, "updates": updates}
     matched = trial.source.kind == "distilled"
