@@ -340,7 +340,7 @@ def test_a_wrong_name_is_found(right: str, wrong: str, complaint: str):
 BROKEN = [
     ("--protocol ravdess-dyads", "--protocol ravdess-dyad"),
     ("extract work/manifest.csv", "extract work/manifests.csv"),
-    ("evaluate work/mtt/distilled", "evaluate work/mtt/distil"),
+    ("evaluate work/mtt work", "evaluate work/mttt work"),
     ("--set features=work/logmel", "--set feature=work/logmel"),
     ("--ppc 100 --balanced", "--ppc 0 --balanced"),
     ("--config ravdess/gan_att ", "--config ravdess/gan "),

@@ -167,9 +167,7 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
 
         ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError as ``open`` does.
         """
-        features = cls.open(hub.local_or_pulled(source, KIND, licences))
-        hub.check_licence(source, features.config.get("licence"), licences)
-        return features
+        return cls.open(hub.local_or_pulled(source, KIND, licences))
 
     def utterances(self) -> Iterator[Utterance]:
         """All utterances, as they are written."""

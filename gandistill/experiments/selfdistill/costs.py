@@ -21,8 +21,7 @@ from gandistill.numerics import one_thread
 from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.describe import architecture, count, describe, samples_of
 from gandistill.selfdistill.inference import FUSION
-from gandistill.selfdistill.model import Network, exits_of, load_network, transformer
-from gandistill.selfdistill.training import NETWORK
+from gandistill.selfdistill.model import NETWORK, Network, exits_of, load_network, transformer
 from gandistill.selfdistill.work import Work
 
 ROUNDS = 7

@@ -30,10 +30,10 @@ from gandistill.selfdistill import layerwise
 from gandistill.selfdistill.backbone import encoder_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
-from gandistill.selfdistill.model import Network, load_network
+from gandistill.selfdistill.model import NETWORK, Network, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
-from gandistill.selfdistill.training import NETWORK, train
+from gandistill.selfdistill.training import train
 
 TAUGHT_MORE = "manifest-train+dev.csv"
 
