@@ -47,7 +47,7 @@ DrawsOption = Annotated[
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
 Channel = Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
+    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, in what time, memory and bytes.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic, tabular or audformat."
