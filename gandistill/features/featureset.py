@@ -612,4 +612,5 @@ def _upstream_settings(upstream: Any) -> dict[str, Any]:
     """What decides features, but for the length of clips: empty where nothing is known."""
     if not isinstance(upstream, dict):
         return {} if upstream is None else {"name": upstream}
-    return {key: value for key, value in (UNPOOLED | upstream).items() if key != "clip"}
+    whole = upstream | UNPOOLED | upstream  # in its own order, the name first: it says most where two differ
+    return {key: value for key, value in whole.items() if key != "clip"}
