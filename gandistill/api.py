@@ -22,7 +22,7 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.export import export
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import SHIPPED, Sampler, named, sampled
+from gandistill.gan.sampling import Sampler, generator_folder, named, sampled
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import card, closed_form
 from gandistill.heads.bank import Bank
@@ -52,9 +52,8 @@ class Generator(hub.Shared):
         the Hugging Face Hub, OWNER/NAME. ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises
         InputError naming what is missing, altered or unknown.
         """
-        sampler = Sampler.open(hub.local_or_pulled(named(source), GENERATOR, licences))
-        hub.check_licence(source or SHIPPED, sampler.facts.get("licence"), licences)
-        return cls(sampler.to(device))
+        folder = hub.local_or_pulled(generator_folder(named(source)), GENERATOR, licences)
+        return cls(Sampler.open(folder).to(device))
 
     @classmethod
     def fit(cls, features: FeatureSet, bank: Bank | None = None) -> "Generator":

@@ -125,6 +125,11 @@ def has_section(folder: Path, heading: str) -> bool:
     return any(found[1] == heading for found in SECTION.finditer(read_text(folder / CARD)))
 
 
+def of_run(folder: Path, name: str) -> Path:
+    """The folder itself, or the artifact of this name inside it where it is the folder of the run that made it."""
+    return folder / name if present(folder / name) else folder
+
+
 def present(folder: Path) -> bool:
     """Whether the folder exists, once an artifact that a killed replacement left beside it is put back, which is said.
 

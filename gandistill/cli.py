@@ -47,7 +47,7 @@ DrawsOption = Annotated[
 Device = Annotated[str | None, typer.Option(help="Such as cpu, cuda, cuda:1 or mps; none: an accelerator, if any.")]
 Channel = Annotated[int | None, typer.Option(min=1, help="Channel to hear; none: their average.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, and how long it takes.")
+    bool, typer.Option("--dry-run", help="Write nothing: say what would be done, in what time, memory and bytes.")
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad files out and list them in quarantine.csv.")]
 CORPORA = "ravdess, nemo, iemocap, demos, emodb, emovo, cremad, voxceleb1, synthetic, tabular or audformat."
@@ -63,7 +63,7 @@ PROTOCOLS = (
 Features = Annotated[Path, typer.Argument(help="Folder of a feature set.")]
 Head = Annotated[Path, typer.Argument(help="Folder of a head.")]
 Part = Annotated[str, typer.Option(help="Part to judge on: train, dev or test.")]
-Network = Annotated[Path, typer.Argument(help="Folder of a network with exits.")]
+Network = Annotated[Path, typer.Argument(help="Folder of a network with exits, or of its run.")]
 
 trajectory = typer.Typer(
     help="Distil a set by matching the trajectories of teachers' weights; one YAML file serves all three commands.",
@@ -623,7 +623,9 @@ def distil(
 
 @trajectory.command("evaluate")
 def evaluate_students(
-    training: Annotated[Path, typer.Argument(help="Feature set whose train part students learn, such as a distilled.")],
+    training: Annotated[
+        Path, typer.Argument(help="Feature set whose train part students learn, or a run that distilled one.")
+    ],
     features: Features,
     config: ConfigFile = None,
     settings: Settings = None,
@@ -634,11 +636,12 @@ def evaluate_students(
     The set may be distilled or real. It says UAR and accuracy.
     """
     from gandistill.features.featureset import FeatureSet
-    from gandistill.trajectory import evaluation
+    from gandistill.trajectory import distillation, evaluation
     from gandistill.trajectory.settings import TrajectoryConfig
 
     trajectory_config = TrajectoryConfig.load(config, settings or [])
-    _print(evaluation.evaluate(FeatureSet.open(training), FeatureSet.open(features), trajectory_config), as_json)
+    learned = FeatureSet.open(distillation.set_folder(training))
+    _print(evaluation.evaluate(learned, FeatureSet.open(features), trajectory_config), as_json)
 
 
 @selfdistill.command()

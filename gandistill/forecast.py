@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from gandistill import artifacts
-from gandistill.experiments.store import peak_bytes
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.distilling import Distilling
 from gandistill.gan.generator import CLOSED_FORMS
@@ -21,6 +20,7 @@ from gandistill.heads.bank import STAGES, BankConfig
 from gandistill.heads.head import Head
 from gandistill.heads.training import HeadConfig, Schedule, descend, untrained
 from gandistill.numerics import no_tf32, seeded
+from gandistill.processes import peak_bytes
 from gandistill.run import CHECKPOINTS, KEPT
 
 WARM_UP, TIMED, ENOUGH = 2, 16, 10.0

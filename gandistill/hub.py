@@ -91,13 +91,6 @@ class Shared:
             return push(Path(folder) / "artifact", repository, private)
 
 
-def check_licence(what: Path | str, licence: str | None, licences: Collection[str] | None) -> None:
-    """Raise InputError unless a licence is among ``licences``, such as ``cc-by-4.0``; None: any will do."""
-    allowed = None if licences is None else [name.strip() for each in licences for name in each.split(",")]
-    if allowed is not None and artifacts.licence_id(licence or "") not in map(artifacts.licence_id, allowed):
-        raise InputError(f"{what}: its licence is {licence or 'not stated'}, allowed are [{', '.join(allowed)}]")
-
-
 def pulled(
     repository: str,
     kind: str | None = None,
@@ -107,7 +100,7 @@ def pulled(
     """The folder, in the Hub's cache, of an artifact in a repository, of the ``kind`` if one is given.
 
     Of another licence than ``licences`` nothing but its config is fetched. Raises InputError if the Hub does not give
-    it and it is not in the cache, or as ``check_licence`` and ``open_artifact`` do.
+    it and it is not in the cache, for another licence, or as ``open_artifact`` does.
     """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError
@@ -130,8 +123,7 @@ def pulled(
         return _asked(partial(download, files), problem, "nor has its cache")
 
     if licences is not None:
-        config = artifacts.read_json(fetched([artifacts.CONFIG]) / artifacts.CONFIG)
-        check_licence(repository, config.get("licence"), licences)
+        _check_licence(repository, fetched([artifacts.CONFIG]), licences)
     folder = fetched(FILES)
     artifacts.open_artifact(folder, kind or artifacts.kind_of(folder, "share", REPOSITORIES))
     return folder
@@ -151,13 +143,24 @@ def pull(repository: str, out: Path, revision: str | None = None, licences: Coll
 def local_or_pulled(source: Path | str, kind: str, licences: Collection[str] | None = None) -> Path:
     """The folder itself, or of a name that is no folder here, but could be a repository's, what the Hub has.
 
-    Raises InputError as ``pulled`` does.
+    ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError for another, before more is
+    read than the config, or as ``pulled`` does.
     """
     folder = Path(source)
     if not artifacts.present(folder) and NAME.fullmatch(str(source)):
         say(f"{source} is no folder here: asking the Hugging Face Hub")
         return pulled(str(source), kind, licences=licences)
+    if licences is not None and (folder / artifacts.CONFIG).is_file():
+        _check_licence(source, folder, licences)
     return folder
+
+
+def _check_licence(what: Path | str, folder: Path, licences: Collection[str]) -> None:
+    """Raise InputError unless the licence that an artifact's config says is among these."""
+    licence = artifacts.read_json(folder / artifacts.CONFIG).get("licence") or "not stated"
+    allowed = [name.strip() for each in licences for name in each.split(",")]
+    if artifacts.licence_id(licence) not in map(artifacts.licence_id, allowed):
+        raise InputError(f"{what}: its licence is {licence}, allowed are [{', '.join(allowed)}]")
 
 
 def _named(repository: str) -> str:

@@ -54,6 +54,14 @@ def device(name: str | None = None) -> torch.device:
     return torch.device(name)
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held, where the system is of Unix's kind."""
+    import resource  # which others lack: they import this room all the same
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 @contextmanager
 def leaving() -> Iterator[None]:
     """Within, a program runs to its ``sys.exit``. One of several processes then parts from the others and ends at once.

@@ -4,7 +4,7 @@ import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -19,10 +19,15 @@ class Done:
     out: str
     err: str
 
+    def succeeded(self) -> Self:
+        """The same, if it ended well."""
+        assert self.code == 0, self.err
+        return self
+
     @property
     def json(self) -> dict[str, Any]:
         """What a script reads: stdout is one JSON object on one line, and nothing else."""
-        assert self.code == 0, self.err
+        self.succeeded()
         assert self.out.endswith("}\n")
         assert self.out.count("\n") == 1
         return json.loads(self.out)
@@ -44,6 +49,4 @@ def settings(*pairs: str) -> list[str]:
 
 def succeed(*arguments: object) -> Done:
     """``gandistill`` with these words, which must end well."""
-    done = run(*arguments)
-    assert done.code == 0, done.err
-    return done
+    return run(*arguments).succeeded()

@@ -4,11 +4,14 @@
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tests.installed import Installed, built, install
 
 settings.register_profile("ci", derandomize=True)  # a landing must not hang on the luck of a draw
 if os.environ.get("CI"):
@@ -32,6 +35,27 @@ def soak() -> bool:
 def _one_thread() -> None:
     """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of this checkout."""
+    return built(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="session")
+def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the wheel is installed, and nothing else."""
+    folder = tmp_path_factory.mktemp("site")
+    install(wheel, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    """The wheel's commands, in an empty folder."""
+    with Installed(site, tmp_path_factory.mktemp("empty")) as process:
+        yield process
 
 
 def _folder(name: str) -> Path:

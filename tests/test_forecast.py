@@ -61,6 +61,7 @@ def test_an_extraction(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (found["shards"], found["shards_there"], found["clips_timed"]) == (-(-len(whole) // 50), 0, 4)
     assert (found["frames"], found["bytes"]) == (frames, 2 * 64 * frames), "every clip is as long as another"
     assert found["seconds"] >= 0
+    assert found["memory_bytes"] > 2**20
     there = foretold(*words, work / "features")
     assert there["shards_there"] == there["shards"]
     assert (there["frames"], there["bytes"], there["seconds"], there["clips_timed"]) == (0, 0, 0, 0)

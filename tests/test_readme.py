@@ -1,6 +1,6 @@
 """README.md and the pages beside it hold: what they say to type runs word for word, and all the names in them are real.
 
-No command is typed again here.
+Commands are run from the installed wheel, far from any checkout. None is typed again here.
 """
 
 import io
@@ -18,10 +18,11 @@ import pytest
 import typer.main
 
 from gandistill import shipped
-from gandistill.cli import app, main
+from gandistill.cli import app
 from gandistill.experiments.checkout import DOCUMENTS
 from gandistill.features.featureset import FeatureSet
 from tests.corpora.fabricate import fabricate_ravdess
+from tests.installed import Installed
 
 ROOT = Path(__file__).parents[1]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -175,16 +176,14 @@ def wrong_paths(page: str, text: str) -> Iterator[str]:
             yield f"{link}: no such path"
 
 
-def execute(line: str, folder: Path) -> str:
-    """Run one line of a page in a folder, with the words that make it small. Gives what it printed on stdout."""
+def execute(line: str, installed: Installed) -> str:
+    """Run one line of a page where all before it ran, with the words that make it small. Gives what it printed."""
     assert not set(line) & set("|&;<>$*\\"), f"{line}: a shell would read this otherwise"
     program, *words = shlex.split(line)
     assert program == PROGRAM
-    printed = io.StringIO()
-    with chdir(folder), redirect_stdout(printed), pytest.raises(SystemExit) as stopped:
-        main([*words, *shlex.split(ADDED.get(command_of(words), ""))])
-    assert stopped.value.code == 0, line
-    return printed.getvalue()
+    done = installed.run(*words, *shlex.split(ADDED.get(command_of(words), "")))
+    assert done.code == 0, f"{line}: {done.err}"
+    return done.out
 
 
 def job(text: str) -> list[str]:
@@ -193,16 +192,16 @@ def job(text: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def done(installed: Installed) -> tuple[Path, dict[str, str]]:
     """A folder where every command of the pages' blocks ran once, README's first; what they printed.
 
     RAVDESS is where they look for it: noise in its layout, so that no word of a command needs to be changed.
     """
-    folder = tmp_path_factory.mktemp("readme")
+    folder = installed.folder
     fabricate_ravdess(folder / CORPUS, limit=1, seconds=0.4)
     copyfile(next((folder / CORPUS).rglob("*.wav")), folder / "my.wav")
     lines = dict.fromkeys(line for text in PAGES.values() for line in job(text))
-    return folder, {line: execute(line, folder) for line in lines}
+    return folder, {line: execute(line, installed) for line in lines}
 
 
 def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
@@ -227,7 +226,7 @@ def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
             assert (text != "") == (command_of(line.split()[1:]) in SPEAKING), line
 
 
-def test_the_commands_in_sentences_run_too(done: tuple[Path, dict[str, str]]):
+def test_the_commands_in_sentences_run_too(done: tuple[Path, dict[str, str]], installed: Installed):
     """On what the blocks left behind, and on a CSV of one's own with the columns that a page gives."""
     folder, _ = done
     commands = dict.fromkeys(span for text in PAGES.values() for span in spans(text) if span.startswith(f"{PROGRAM} "))
@@ -240,7 +239,7 @@ def test_the_commands_in_sentences_run_too(done: tuple[Path, dict[str, str]]):
     lines = [",".join(spans(columns[1])), *(",".join(map(str, row)) for row in rows)]
     (folder / "my.csv").write_text("\n".join(lines), encoding="utf-8")
     for command in commands:
-        execute(command, folder)
+        execute(command, installed)
 
 
 def test_the_python_runs(done: tuple[Path, dict[str, str]]):
@@ -341,7 +340,7 @@ def test_a_wrong_name_is_found(right: str, wrong: str, complaint: str):
 BROKEN = [
     ("--protocol ravdess-dyads", "--protocol ravdess-dyad"),
     ("extract work/manifest.csv", "extract work/manifests.csv"),
-    ("evaluate work/mtt/distilled", "evaluate work/mtt/distil"),
+    ("evaluate work/mtt work", "evaluate work/mttt work"),
     ("--set features=work/logmel", "--set feature=work/logmel"),
     ("--ppc 100 --balanced", "--ppc 0 --balanced"),
     ("--config ravdess/gan_att ", "--config ravdess/gan "),
@@ -356,10 +355,10 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("right", "wrong"), BROKEN, ids=[wrong for _, wrong in BROKEN])
-def test_a_broken_command_fails(done: tuple[Path, dict[str, str]], right: str, wrong: str):
+@pytest.mark.usefixtures("done")
+def test_a_broken_command_fails(installed: Installed, right: str, wrong: str):
     """Where all the commands before it have run."""
-    folder, _ = done
     page, text = of_page(right, wrong)
     (broken,) = set(bash_lines(text)) - set(bash_lines(PAGES[page]))
     with pytest.raises(AssertionError):
-        execute(broken, folder)
+        execute(broken, installed)

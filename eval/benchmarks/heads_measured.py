@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from gandistill.artifacts import describe
-from gandistill.experiments.store import peak_bytes
 from gandistill.features.featureset import KIND, HeldSet, Utterance
 from gandistill.heads import training
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.head import Head, posteriors
 from gandistill.heads.training import HeadConfig
+from gandistill.processes import peak_bytes
 
 LABELS = ["angry", "happy", "neutral", "sad"]
 FRAMES = (90, 140)

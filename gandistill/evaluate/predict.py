@@ -14,7 +14,7 @@ from gandistill.evaluate.markdown import percent, plain
 from gandistill.evaluate.predictions import Predictions, file_name, write_predictions
 from gandistill.evaluate.significance import uar_interval
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.head import load_head, posteriors
+from gandistill.heads.head import check_match, load_head, posteriors
 
 
 def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, Any]:
@@ -35,9 +35,8 @@ def evaluate(head_folder: Path, features: FeatureSet, split: str) -> dict[str, A
     if sorted(head.labels) != sorted(features.labels):
         given, expected = ", ".join(features.labels), ", ".join(head.labels)
         raise InputError(f"{features.folder} has labels [{given}], but the head {head_folder} knows [{expected}]")
-    if head.dims != features.dims:
-        raise InputError(f"{features.folder} has {features.dims} dims, but the head {head_folder} expects {head.dims}")
     judged = replace(features, config=features.config | {"labels": head.labels}).part(split)  # in the head's order
+    check_match(f"the head {head_folder}", head.labels, head.dims, head.origin, judged)
     p = posteriors(head, judged).numpy()
     write_predictions(head_folder / file_name(split), judged.index, p, judged.labels)
     metrics.say_absent(judged.targets, judged.labels, split)

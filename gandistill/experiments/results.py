@@ -75,6 +75,11 @@ def rows_of(columns: Mapping[str, Iterable[Any]]) -> list[Facts]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def costs_of(path: Path, table: str) -> dict[int, dict[str, str]]:
+    """What a file of costs says of the rows of a table, by their numbers."""
+    return {int(row["row"]): row for row in read_csv(path) if row["table"] == table}
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Rows of a CSV file; none if there is no such file."""
     if not path.is_file():

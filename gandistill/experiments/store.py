@@ -1,7 +1,6 @@
 """Where results of trials are kept, each under the hash of what decides it, so that a later run does only the rest."""
 
 import hashlib
-import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from gandistill import artifacts
 from gandistill.experiments.names import Facts
 from gandistill.files import dump_compact
+from gandistill.processes import peak_bytes
 
 
 class Keyed(Protocol):
@@ -66,11 +66,3 @@ class Store:
 def digest(facts: Any) -> str:
     """The hash of plain JSON values."""
     return hashlib.sha256(dump_compact(facts).encode()).hexdigest()
-
-
-def peak_bytes() -> int:
-    """The most memory that this process has held, where the system is of Unix's kind."""
-    import resource  # which others lack: they import this room all the same
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

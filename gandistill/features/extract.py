@@ -57,6 +57,7 @@ from gandistill.features.upstreams import Upstream
 from gandistill.features.whisper import Whisper, WhisperConfig
 from gandistill.files import dump_compact, lock_of
 from gandistill.numerics import one_thread
+from gandistill.processes import peak_bytes
 
 S3PRL = "s3prl:"
 OWN = {"logmel": LogMel, "hubert": Hubert, "whisper": Whisper}
@@ -195,7 +196,8 @@ def forecast(
 ) -> dict[str, Any]:
     """What ``extract`` would do, with nothing written.
 
-    ``frames``, ``bytes`` and ``seconds`` are of what is missing, told by the ``clips_timed`` that are computed here.
+    ``frames``, ``bytes`` and ``seconds`` are of what is missing, told by the ``clips_timed`` that are computed here;
+    ``memory_bytes`` is what these took, and the shard that a worker holds.
     Raises InputError as ``extract`` does.
     """
     _check_out(out)
@@ -205,6 +207,8 @@ def forecast(
     plan = _planned(manifest, listed, entries, upstream, config.shard, out)
     missing = [entry for shard in plan.missing for entry in shard.entries]
     frames, seconds = _measured(upstream, missing)
+    stored = round(2 * frames * upstream.dims)
+    held = stored * config.shard // max(config.shard, len(missing))
     return {
         "utterances": len(entries),
         "bad_files": len(listed) - len(entries),
@@ -214,7 +218,8 @@ def forecast(
         "shards": len(plan.shards),
         "shards_there": len(plan.lengths),
         "frames": round(frames),
-        "bytes": round(2 * frames * upstream.dims),
+        "bytes": stored,
+        "memory_bytes": peak_bytes() + held,
         "seconds": round(seconds, 1),
         "clips_timed": len(_some(missing)),
     }

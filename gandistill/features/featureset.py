@@ -167,9 +167,7 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
 
         ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError as ``open`` does.
         """
-        features = cls.open(hub.local_or_pulled(source, KIND, licences))
-        hub.check_licence(source, features.config.get("licence"), licences)
-        return features
+        return cls.open(hub.local_or_pulled(source, KIND, licences))
 
     def utterances(self) -> Iterator[Utterance]:
         """All utterances, as they are written."""
@@ -619,4 +617,5 @@ def _upstream_settings(upstream: Any) -> dict[str, Any]:
     """What decides features, but for the length of clips: empty where nothing is known."""
     if not isinstance(upstream, dict):
         return {} if upstream is None else {"name": upstream}
-    return {key: value for key, value in (UNPOOLED | upstream).items() if key != "clip"}
+    whole = upstream | UNPOOLED | upstream  # in its own order, the name first: it says most where two differ
+    return {key: value for key, value in whole.items() if key != "clip"}

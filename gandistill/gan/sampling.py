@@ -227,7 +227,7 @@ def described(config: GanConfig, features: FeatureSet, updates: int) -> dict[str
 
 def generator_folder(folder: Path) -> Path:
     """The folder itself, or the generator inside it where it is a run folder."""
-    return folder / KIND if artifacts.present(folder / KIND) else folder
+    return artifacts.of_run(folder, KIND)
 
 
 def is_generator(folder: Path) -> bool:

@@ -84,9 +84,7 @@ class Bank(hub.Shared):
 
         ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError as ``open`` does.
         """
-        bank = cls.open(hub.local_or_pulled(source, KIND, licences))
-        hub.check_licence(source, bank.facts.get("licence"), licences)
-        return bank
+        return cls.open(hub.local_or_pulled(source, KIND, licences))
 
     def save(self, folder: Path | str) -> None:
         """Write it as an artifact. Raises InputError if ``folder`` holds something else."""

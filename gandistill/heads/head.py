@@ -120,13 +120,13 @@ def catalogue(dims: int, classes: int) -> dict[str, list[dict[str, Any]]]:
 
 
 def check_match(what: str, labels: list[str], dims: int, origin: Mapping[str, Any], features: FeatureSet) -> None:
-    """Raise InputError unless the features have these labels, in this order, these dims, and no other ``origin``."""
+    """Raise InputError unless the features have no other ``origin``, these labels, in this order, and these dims."""
+    check_origin(what, origin, features)
     if features.dims != dims:
         raise InputError(f"{features.folder} has {features.dims} dims, but {what} expects {dims}")
     if features.labels != labels:
         given, expected = ", ".join(features.labels), ", ".join(labels)
         raise InputError(f"{features.folder} has labels [{given}], but {what} expects [{expected}]")
-    check_origin(what, origin, features)
 
 
 def pooled(features: FeatureSet) -> tuple[Tensor, Tensor]:

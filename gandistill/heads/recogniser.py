@@ -61,7 +61,6 @@ class Recogniser(hub.Shared):
         altered or unknown.
         """
         head = load_head(hub.local_or_pulled(source, KIND, licences))
-        hub.check_licence(source, head.origin.get("licence"), licences)
         facts = {key: value for key, value in head.origin.items() if key not in DESCRIBED}
         return cls(head, str(source), facts, settings, device)
 

@@ -26,7 +26,7 @@ from gandistill.metrics import scores
 from gandistill.processes import place
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import Heard, hear, students_of
-from gandistill.selfdistill.model import KIND, Network, load_network
+from gandistill.selfdistill.model import KIND, Network, load_network, network_folder
 
 FACT = "calibration"
 TEMPERATURES = (0.05, 20.0)
@@ -115,14 +115,15 @@ class Calibration(Rule, Worth):
 def calibrate(folder: Path, manifest: Path, uar_loss: float = 0.01) -> dict[str, Any]:
     """Learn temperatures and threshold on the dev part of a manifest, and keep them in the network's folder.
 
-    The folder is replaced whole, its weights to the byte the same; predictions in it stay, but those of leaving early,
-    which are stale. Returns what is kept, as plain values; says what makes it worth less than it seems. Raises
-    InputError for a loss outside 0..1, a network with one exit, a folder that holds what is not ours, or a manifest
-    that does not fit, or whose dev part is absent, has no two classes with two utterances each (the fewest that can be
-    held out from each other), or is known to have taught the network.
+    ``folder`` may be that of its run. The network's is replaced whole, its weights to the byte the same; predictions in
+    it stay, but those of leaving early, which are stale. Returns what is kept, as plain values; says what makes it
+    worth less than it seems. Raises InputError for a loss outside 0..1, a network with one exit, a folder that holds
+    what is not ours, or a manifest that does not fit, or whose dev part is absent, has no two classes with two
+    utterances each (the fewest that can be held out from each other), or is known to have taught the network.
     """
     if not 0 <= uar_loss < 1:
         raise InputError(f"Bad UAR loss {uar_loss}, expected a difference in UAR from 0 to below 1 such as 0.01")
+    folder = network_folder(folder)
     network = load_network(folder)
     students_of(network.depths)  # there must be some
     _predictions(folder)  # nothing else, before any long work

@@ -16,7 +16,7 @@ from gandistill.processes import place
 from gandistill.selfdistill.calibration import FACT, Calibration
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, Heard, can_fuse, fused, hear, posteriors_of, students_of
-from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.model import load_network, network_folder
 from gandistill.selfdistill.prediction import AUTO
 
 
@@ -31,8 +31,10 @@ def evaluate(folder: Path, manifest: Path, split: str) -> dict[str, Any]:
     said are means, as ``predict`` gives them. Beside it: ``labels``, ``utterances``, ``split``, and name and hash of
     ``network`` and ``manifest``.
 
-    Raises InputError for a folder that holds no network, a manifest that does not fit it, bad audio.
+    ``folder`` may be that of the network's run. Raises InputError for a folder that holds no network, a manifest that
+    does not fit it, bad audio.
     """
+    folder = network_folder(folder)
     network = load_network(folder).to(place().device or "cpu")
     utterances = Utterances.read(manifest, split, network.labels)
     heard = hear(network, utterances)

@@ -15,7 +15,15 @@ from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.errors import InputError, choices
 from gandistill.features.pretrained import normalised
 from gandistill.precision import FULL, PRECISIONS
-from gandistill.selfdistill.model import KIND, PRECISION, Network, Recurrence, load_network, save_network
+from gandistill.selfdistill.model import (
+    KIND,
+    PRECISION,
+    Network,
+    Recurrence,
+    load_network,
+    network_folder,
+    save_network,
+)
 from gandistill.selfdistill.windows import shortest_of
 
 ONNX_KIND = "self-distilled network in ONNX"
@@ -29,11 +37,12 @@ GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str = "safetensors") -> dict[str, Any]:
     """Write one exit of a network, without the layers above it and the other exits; gives exit, bytes and share.
 
-    As ``safetensors`` it is a network like any other: with ``precision`` float32 its weights are to the byte those of
-    ``folder``; with float16 or int8 they are rounded on disk, and read back as float32. As ``onnx`` see
-    ``write_onnx``. ``bytes`` and ``share`` are of the artifacts alone, not of what else lies in their folders. Raises
-    InputError for an exit that it does not have, another precision or format, an ``out`` that is taken or lies in
-    ``folder`` or around it, a network whose weights were rounded already, or where ``[edge]`` is not installed.
+    ``folder`` may be that of its run. As ``safetensors`` it is a network like any other: with ``precision`` float32 its
+    weights are to the byte those of the whole; with float16 or int8 they are rounded on disk, and read back as float32.
+    As ``onnx`` see ``write_onnx``. ``bytes`` and ``share`` are of the artifacts alone, not of what else lies in their
+    folders. Raises InputError for an exit that it does not have, another precision or format, an ``out`` that is taken
+    or lies in the network's folder or around it, a network whose weights were rounded already, or where ``[edge]`` is
+    not installed.
     """
     if form not in FORMATS:
         raise choices("format", form, FORMATS)
@@ -44,6 +53,7 @@ def export(folder: Path, exit: int, out: Path, precision: str = FULL, form: str 
             f"ONNX is written in float32 alone: {precision} is how safetensors store weights, which are read back as "
             f"float32, while ONNX Runtime must compute in it: choose --precision {FULL}, or --format safetensors"
         )
+    folder = network_folder(folder)
     source, target = folder.resolve(), out.resolve()
     if target == source:
         raise InputError(f"{out} is the network to export, which must stay: choose another --out")

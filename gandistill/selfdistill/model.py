@@ -21,6 +21,8 @@ from gandistill.precision import FULL, PRECISIONS, load_weights, save_weights
 from gandistill.selfdistill.backbone import MODEL_TYPES, Backbone, backbone_of
 
 KIND = "self-distilled network"
+NETWORK = "network"
+"""Folder of a run that holds the network it has trained."""
 BLOCKS = ("cnn", "lstm", "gru")
 LINEAR = 256
 """Outputs of an exit's first linear layer, D_1 of the paper."""
@@ -216,6 +218,11 @@ def save_network(out: Path, network: Network, made_by: dict[str, Any]) -> None:
         }
         artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **described, **network.facts))
         artifacts.write_text(folder / artifacts.CARD, card(network))
+
+
+def network_folder(folder: Path) -> Path:
+    """The folder itself, or the network inside it where it is a run folder."""
+    return artifacts.of_run(folder, NETWORK)
 
 
 def load_network(folder: Path, depths: Collection[int] | None = None) -> Network:

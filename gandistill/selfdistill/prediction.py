@@ -24,7 +24,7 @@ from gandistill.numerics import no_tf32
 from gandistill.processes import place
 from gandistill.selfdistill.calibration import Calibration, tempered
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused_of
-from gandistill.selfdistill.model import KIND, Network, described_network, load_network
+from gandistill.selfdistill.model import KIND, Network, described_network, load_network, network_folder
 from gandistill.selfdistill.windows import shortest_of, window_of
 
 AUTO = "auto"
@@ -44,10 +44,11 @@ class Predictor:
 
     @classmethod
     def open(cls, folder: Path, exit: str) -> Self:
-        """Read from a network's folder what ``exit`` needs, and nothing else.
+        """Read from a network's folder, or from that of its run, what ``exit`` needs, and nothing else.
 
         Raises InputError for an exit that it does not have, "auto" if it is not calibrated, a damaged folder.
         """
+        folder = network_folder(folder)
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG,))
         whole = described_network(config, folder / artifacts.CONFIG)
         device = place().device or "cpu"

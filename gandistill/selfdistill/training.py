@@ -26,11 +26,8 @@ from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
 from gandistill.selfdistill.inference import posteriors
 from gandistill.selfdistill.layerwise import distil_layers
 from gandistill.selfdistill.losses import self_distillation
-from gandistill.selfdistill.model import Network, exits_of, save_network
+from gandistill.selfdistill.model import NETWORK, Network, exits_of, save_network
 from gandistill.selfdistill.settings import FREE, SelfDistilConfig, TrainingConfig
-
-NETWORK = "network"
-"""Folder of a run that holds the network it has trained."""
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,11 @@ MOST_ROLLBACKS = 8
 """After which a run is given up: its rates are then a 256th of what they were."""
 
 
+def set_folder(folder: Path) -> Path:
+    """The folder itself, or the distilled set inside it where it is a run folder."""
+    return artifacts.of_run(folder, KIND)
+
+
 def distil(config: TrajectoryConfig, out: Path, resume: bool = False, inexact: bool = False) -> None:
     """Distil a set in the run folder ``out``: ``out/distilled-0000`` is its real start, ``-0010``, ... what is kept of
     its way, and ``out/distilled`` the last, or the best on dev if ``distil.choose`` says so.

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import audmetric
@@ -160,6 +161,15 @@ def test_what_does_not_fit_together_is_refused(head: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="No head at"):
         evaluate(tmp_path / "nowhere", feature_set(tmp_path / "d", PAIRS), "test")
     assert not (head / "predictions.csv").exists()
+
+
+def test_features_of_another_upstream_are_refused_naming_both(head: Path, tmp_path: Path) -> None:
+    """Before their dims, which say less."""
+    save_head(tmp_path / "other", load_head(head), {"command": "test"}, upstream={"name": "whisper", "pool": 2})
+    features = feature_set(tmp_path / "set", PAIRS, dims=4)
+    features = replace(features, config=features.config | {"upstream": {"name": "logmel"}})
+    with pytest.raises(InputError, match=r"another upstream than the head .*: name is 'logmel', expected 'whisper'"):
+        evaluate(tmp_path / "other", features, "test")
 
 
 def test_posteriors_in_the_file_are_those_of_the_head(head: Path, tmp_path: Path) -> None:

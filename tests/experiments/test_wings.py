@@ -1,34 +1,17 @@
 """``gandistill tables``: by the plan's wing, in a checkout and outside of one."""
 
 import argparse
-import json
 import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-from gandistill import __version__, shipped
-from gandistill.corpora.synthetic import synthesise
+from gandistill import shipped
 from gandistill.experiments.checkout import Checkout, Outside
 from gandistill.experiments.wings import PLANS, wing_of
 from tests.commands import run, succeed
 
 ROOT = Path(__file__).parents[2]
-TINY = {
-    "corpus": "synthetic",
-    "protocol": "speaker-independent",
-    "extract": "ravdess/logmel.yaml",
-    "bank": "ravdess/bank.yaml",
-    "generators": {"Gaussian": {"recipe": "ravdess/class_gaussian.yaml", "losses": ["both"]}},
-    "balanced": "Gaussian",
-    "controls": ["random"],
-    "ppc": [2],
-    "labels": ["hard"],
-    "heads": [{"kind": "superb", "seeds": 1}],
-    "seeds": 1,
-    "repeats": 2,
-}
 
 
 @pytest.fixture
@@ -46,19 +29,6 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_plan_knows_its_wing(plan: str):
     wing = plan.partition("/")[0]
     assert wing_of(plan) == (wing if wing in PLANS else "gan")
-
-
-def test_a_table_outside_of_a_checkout(installed: Path, here: None):
-    """Recipes and the paper's values come from the package; files go below the current folder, and it says where."""
-    corpus = synthesise(installed / "corpus", sessions=4, per_class=2)
-    (installed / "tiny.yaml").write_text(yaml.safe_dump(TINY | {"head": f"{installed}/head.yaml"}))
-    (installed / "head.yaml").write_text("updates: 5\n")
-    done = succeed("tables", "tiny.yaml", corpus, "--table", 2)
-    assert done.err.splitlines()[-1] == "Table 2: results/tiny/table2.md"
-    table = json.loads((installed / "results" / "tiny" / "table2.json").read_text())
-    assert table["commit"] == f"unknown, gandistill {__version__}"
-    assert {"real, all of it", "real, random"} <= {row["training set"] for row in table["rows"]}
-    assert sorted(path.name for path in installed.iterdir()) == ["corpus", "head.yaml", "results", "tiny.yaml", "work"]
 
 
 @pytest.mark.parametrize(

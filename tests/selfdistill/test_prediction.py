@@ -11,17 +11,19 @@ import torch
 from numpy.typing import NDArray
 
 from gandistill import artifacts
-from gandistill.cli import main
 from gandistill.corpora import audio
 from gandistill.corpora.manifest import Entry, read_manifest, write_manifest
 from gandistill.errors import InputError, RunError
 from gandistill.selfdistill import prediction, windows
-from gandistill.selfdistill.calibration import Calibration, leaving, tempered, thresholds
+from gandistill.selfdistill.calibration import Calibration, calibrate, leaving, tempered, thresholds
 from gandistill.selfdistill.clips import Utterances
+from gandistill.selfdistill.evaluation import evaluate
+from gandistill.selfdistill.export import export
 from gandistill.selfdistill.inference import fused, hear
 from gandistill.selfdistill.model import Network, load_network, save_network
 from gandistill.selfdistill.prediction import Predictor, predict
 from gandistill.selfdistill.windows import shortest_of
+from tests.commands import run
 
 MakeNetwork = Callable[..., Network]
 RATE = audio.SAMPLE_RATE
@@ -72,6 +74,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(artifacts, "load_verified", load)
     monkeypatch.setattr(Predictor, "open", opened)
     return seen
+
+
+def test_a_run_stands_for_the_network_in_it(network: Path, manifest: Path, tmp_path: Path):
+    """Whatever takes a network; what is written beside it is written there."""
+    run, file = network.parent, wav(tmp_path / "a.wav", noise(0.4))
+    assert calibrate(run, manifest, 0.5) == load_network(network).facts["calibration"]
+    assert predict(run, [file], "auto") == predict(network, [file], "auto")
+    assert evaluate(run, manifest, "test") == evaluate(network, manifest, "test")
+    assert (network / "auto-predictions.csv").is_file()
+    assert export(run, 1, tmp_path / "exit") == export(network, 1, tmp_path / "exit")
 
 
 def test_no_more_is_read_and_run_than_an_exit_needs(network: Path, tmp_path: Path, counted: list[str]) -> None:
@@ -274,29 +286,17 @@ def test_one_exit_leaves_nothing_to_choose(make_network: MakeNetwork, tmp_path: 
         Predictor.open(tmp_path / "plain", "1")
 
 
-def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in ("selfdistill", *arguments)])
-    said = capsys.readouterr()
-    assert isinstance(stopped.value.code, int)
-    return stopped.value.code, said.out, said.err
-
-
-def test_the_command(network: Path, manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(network: Path, manifest: Path) -> None:
     files = [entry.path for entry in read_manifest(manifest)[:2]]
-    code, out, err = run(capsys, "predict", network, *files, "--exit", "2", "--json")
-    assert (code, err) == (0, "")
-    assert json.loads(out) == predict(network, files, "2")[0]
-    code, out, _ = run(capsys, "predict", network, *files, "--exit", "2")
-    first, second, mean = out.splitlines()
+    done = run("selfdistill", "predict", network, *files, "--exit", "2", "--json")
+    assert (done.json, done.err) == (predict(network, files, "2")[0], "")
+    first, second, mean = run("selfdistill", "predict", network, *files, "--exit", "2").out.splitlines()
     assert first.startswith(f"{files[0]}: ")
     assert second.endswith("2 layers, 0.4 s")
-    assert (code, mean) == (0, "mean_depth: 2.0")
+    assert mean == "mean_depth: 2.0"
 
 
-def test_a_bad_file_does_not_lose_the_others_answers(
-    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_bad_file_does_not_lose_the_others_answers(network: Path, tmp_path: Path) -> None:
     """The good are answered, the bad named, a line each, and the exit code tells that there were some."""
     good = [wav(tmp_path / f"{name}.wav", noise(0.4, i)) for i, name in enumerate("ab")]
     (tmp_path / "poem.wav").write_text("I am a poem.\n" * 100)
@@ -305,28 +305,30 @@ def test_a_bad_file_does_not_lose_the_others_answers(
     (tmp_path / "empty").mkdir()
     bad = [tmp_path / name for name in ("poem.wav", "absent.wav", "cut.wav", "empty")]
     files = [bad[0], good[0], *bad[1:], good[1]]
-    code, out, err = run(capsys, "predict", network, *files, "--exit", "1", "--json")
-    assert code == 2
-    assert [each["path"] for each in json.loads(out)["files"]] == [str(path) for path in good]
+    done = run("selfdistill", "predict", network, *files, "--exit", "1", "--json")
+    assert done.code == 2
+    assert [each["path"] for each in json.loads(done.out)["files"]] == [str(path) for path in good]
     reasons = ["not audio", "no such file", "truncated or damaged", "no audio file is below it"]
-    lines = err.splitlines()
+    lines = done.err.splitlines()
     assert [line.removeprefix("gandistill: ").split(" (")[0] for line in lines] == [
         f"{path}: {reason}" for path, reason in zip(bad, reasons, strict=True)
     ]
-    code, out, err = run(capsys, "predict", network, *bad[:2], "--exit", "1", "--json")
-    assert (code, out, len(err.splitlines())) == (2, "", 2)
+    done = run("selfdistill", "predict", network, *bad[:2], "--exit", "1", "--json")
+    assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 2)
 
 
-def test_other_folders_are_refused(tmp_path: Path, manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = wav(tmp_path / "a.wav", noise(0.4))
+@pytest.mark.parametrize(
+    "words", ["predict {} a.wav --exit 3", "calibrate {} m.csv", "evaluate {} m.csv", "export {} --exit 3"]
+)
+def test_other_folders_are_refused(words: str, tmp_path: Path) -> None:
     with artifacts.new_artifact(tmp_path / "head", "head") as folder:
         artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe("head", {}))
-    for folder, problem in ((tmp_path / "head", "holds a gandistill head"), (tmp_path / "none", "no such folder")):
-        commands = (["predict", folder, clip, "--exit", "3"], ["calibrate", folder, manifest])
-        for command in (*commands, ["evaluate", folder, manifest]):
-            code, out, err = run(capsys, *command)
-            assert (code, out, len(err.splitlines())) == (2, "", 1)
-            assert problem in err
+    (tmp_path / "empty").mkdir()
+    problems = {"head": "holds a gandistill head", "none": "no such folder", "empty": "it has no config.json"}
+    for name, problem in problems.items():
+        done = run("selfdistill", *words.format(tmp_path / name).split())
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert problem in done.err
 
 
 def test_an_altered_network_is_refused(network: Path, tmp_path: Path) -> None:

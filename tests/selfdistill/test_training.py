@@ -21,10 +21,10 @@ from gandistill.selfdistill.backbone import MODEL_TYPES, WaveBackbone, backbone_
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.fitting import ahead, train_mode
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
-from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.model import NETWORK, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
-from gandistill.selfdistill.training import NETWORK, dev_scores, prepared, train
+from gandistill.selfdistill.training import dev_scores, prepared, train
 from tests.selfdistill.conftest import TINY
 
 LAYERWISE: dict[str, Any] = {

@@ -27,10 +27,10 @@ from gandistill.selfdistill.describe import describe, multiply_accumulates
 from gandistill.selfdistill.evaluation import evaluate
 from gandistill.selfdistill.export import ONNX_FILE, export
 from gandistill.selfdistill.fitting import train_mode
-from gandistill.selfdistill.model import Network, load_network, save_network
+from gandistill.selfdistill.model import NETWORK, Network, load_network, save_network
 from gandistill.selfdistill.prediction import Predictor, predict
 from gandistill.selfdistill.settings import SelfDistilConfig
-from gandistill.selfdistill.training import NETWORK, prepared, train
+from gandistill.selfdistill.training import prepared, train
 from gandistill.selfdistill.windows import window_of
 
 LAYERS = 4

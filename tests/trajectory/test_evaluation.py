@@ -11,6 +11,7 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.evaluation import evaluate, judged, starts, student_schedule
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.trajectories import Trajectories
+from tests.commands import run, succeed
 from tests.trajectory.conftest import write_clips
 
 
@@ -34,6 +35,18 @@ def test_what_is_told(configured: Any, training: FeatureSet, clips: FeatureSet):
         assert student["updates"] == 3, "three epochs of six clips, all in one batch"
         assert len(student["uars"]) == len(student["accuracies"]) == 2
         assert student["uar"] == pytest.approx(sum(student["uars"]) / 2)
+
+
+def test_a_run_stands_for_the_set_in_it(distilled: Path, clips: FeatureSet):
+    settings = ["evaluate.students=[superb]", "evaluate.seeds=1", "evaluate.epochs=1"]
+    words = [clips.folder, "--json", *(word for setting in settings for word in ("--set", setting))]
+    found = [succeed("trajectory", "evaluate", folder, *words).json for folder in (distilled, distilled / "distilled")]
+    assert found[0] == found[1]
+    done = run("trajectory", "evaluate", distilled.parent, *words)
+    assert (done.code, done.err) == (
+        2,
+        f"gandistill: {distilled.parent} is not a gandistill feature set: it has no config.json\n",
+    )
 
 
 def test_students_learn(configured: Any, clips: FeatureSet):

@@ -24,7 +24,7 @@ from gandistill.experiments.gan.variants import Variant, varied
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.jobs import Failure, Trials, attempt
 from gandistill.experiments.names import Facts
-from gandistill.experiments.store import Store, digest, peak_bytes
+from gandistill.experiments.store import Store, digest
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
 from gandistill.gan.compression import compress
@@ -39,6 +39,7 @@ from gandistill.heads.soft import soft_labelled
 from gandistill.heads.training import HeadConfig, train_head, train_heads
 from gandistill.metrics import scores
 from gandistill.precision import FULL, PRECISIONS
+from gandistill.processes import peak_bytes
 from gandistill.run import CONFIG
 
 STACKED = 16

@@ -6,9 +6,11 @@ from pathlib import Path
 from gandistill.artifacts import read_json
 from gandistill.charts import Chart
 from gandistill.errors import InputError
+from gandistill.experiments.gan.files import COSTS
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import uar_of
 from gandistill.experiments.report import page
+from gandistill.experiments.results import costs_of
 from gandistill.experiments.selfdistill import figures as of_exits
 from gandistill.experiments.selfdistill.files import WORK, named
 from gandistill.experiments.selfdistill.rows import CHANCE, EARLY, EXITS, LAYERS, NETWORKS, PRECISIONS
@@ -23,6 +25,20 @@ CAPTIONS = {
     EXITED: "UAR of exits of one network against the work that an answer takes, with 95 % t intervals over trainings. "
     "An exit is where the network can answer without the layers above it.",
 }
+SET_COSTS = {
+    "student_seconds": "training a student",
+    "drawing_seconds": "drawing or choosing",
+    "run_seconds": "distilling or training what draws",
+    "teachers_seconds": "its teachers",
+}
+COSTS_OF_SETS = (
+    "Processor seconds, means over sets and students, of what students of the first kind learned from at the most "
+    "points, and the bytes of such a set."
+)
+COSTS_OF_EXITS = (
+    "Bytes of the weights that answer, seconds of one core for a second that is heard, and processor seconds of "
+    "training the whole network, means over trainings."
+)
 
 
 def kept(folder: Path) -> bool:
@@ -38,12 +54,14 @@ def described(folder: Path) -> str:
         rows = [row for table in matched.values() for row in table["rows"]]
         drawn = of_sets.drawn(next(iter(matched.values())), rows)
         said += _part("Trajectory matching", MATCHED, matched, drawn, [_set(row) for row in rows])
+        said += _costs(COSTS_OF_SETS, _costs_of_sets(folder, matched.get(DISTILLED, {}).get("rows", [])))
     if exited:
         rows = [row for table in exited.values() for row in table["rows"] if row["network"] != CHANCE]
         tables = {name: table["rows"] for name, table in exited.items()}
         facts = next(iter(exited.values()))
         drawn = of_exits.drawn(facts, tables, [*facts["parts"]])
         said += _part("Self-distillation", EXITED, exited, drawn, [_exit(row) for row in rows])
+        said += _costs(COSTS_OF_EXITS, _costs_of_exits(folder, next(iter(exited.values()))))
     return said
 
 
@@ -86,3 +104,34 @@ def _exit(row: Facts) -> Facts:
 
 def _uars(row: Facts) -> Facts:
     return {f"{part} UAR, %": uar_of(row[part]) for part in PARTS if part in row}
+
+
+def _costs(note: str, rows: Sequence[Facts]) -> str:
+    """A part of costs, if any are kept."""
+    return page.part("Bytes and seconds", page.paragraph(f"{note} From {COSTS}."), page.table(rows)) if rows else ""
+
+
+def _costs_of_sets(folder: Path, rows: Sequence[Facts]) -> list[Facts]:
+    """Of the sets of most points after their last step, beside their rivals, by students from weights of their own."""
+    costs, most = costs_of(folder / COSTS, DISTILLED), max((row.get("ppc") or 0 for row in rows), default=0)
+    shown = []
+    for row in rows:
+        of_first = (row["student"], row["start"]) == (rows[0]["student"], "scratch") and "chosen" not in row
+        if of_first and row.get("last", True) and row.get("ppc") in (None, most) and row["row"] in costs:
+            cost = costs[row["row"]]
+            seconds = {said: f"{float(cost[key]):.2f}" for key, said in SET_COSTS.items() if cost.get(key)}
+            named = {key: row[key] for key in ("training set", "labels", "points")}
+            shown.append(named | ({"bytes": f"{int(cost['set_bytes']):,}"} if cost.get("set_bytes") else {}) | seconds)
+    return shown
+
+
+def _costs_of_exits(folder: Path, table: Facts) -> list[Facts]:
+    """Of every answer of one table's networks."""
+    costs = costs_of(folder / COSTS, table["table"])
+    return [
+        named(row)
+        | {"bytes": f"{int(cost['bytes']):,}", "an answer": f"{float(cost['seconds']):.4f}"}
+        | ({"training": f"{float(cost['training_seconds']):.1f}"} if cost.get("training_seconds") else {})
+        for row in table["rows"]
+        if (cost := costs.get(row["row"]))
+    ]

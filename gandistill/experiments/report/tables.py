@@ -12,7 +12,7 @@ from gandistill.experiments.gan.tables import TABLES
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import uar_of, wide
 from gandistill.experiments.report import page
-from gandistill.experiments.results import read_csv
+from gandistill.experiments.results import costs_of
 
 NAMES = {
     2: "UAR against points",
@@ -76,7 +76,7 @@ def _numbers(number: int, rows: Sequence[Facts]) -> list[dict[str, Any]]:
 
 def _costs(path: Path, rows: Sequence[Facts]) -> str:
     """Seconds of the rows of the first head and labels that have the most points, and of all real data."""
-    costs = {int(row["row"]): row for row in read_csv(path) if row["table"] == "2"}
+    costs = costs_of(path, "2")
     most = max((row.get("ppc") or 0 for row in rows), default=0)
     first = [row for row in rows if (row["head"], row["labels"]) == (rows[0]["head"], rows[0]["labels"])]
     shown = [

@@ -6,7 +6,7 @@ Which exits a network has decides its costs, and how long its clips are, not wha
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
-from statistics import median
+from statistics import fmean, median
 from typing import TypeVar
 
 import torch
@@ -21,8 +21,7 @@ from gandistill.numerics import one_thread
 from gandistill.selfdistill.backbone import backbone_of
 from gandistill.selfdistill.describe import architecture, count, describe, samples_of
 from gandistill.selfdistill.inference import FUSION
-from gandistill.selfdistill.model import Network, exits_of, load_network, transformer
-from gandistill.selfdistill.training import NETWORK
+from gandistill.selfdistill.model import NETWORK, Network, exits_of, load_network, transformer
 from gandistill.selfdistill.work import Work
 
 ROUNDS = 7
@@ -89,16 +88,28 @@ def shape_of(trial: Trial) -> Shape:
     return tuple(exits_of(trial.inputs.layers, network.exits, network.block, network.depth).items())
 
 
-def seconds(rows: Sequence[Row], store: Store) -> list[float | None]:
-    """Of one core for a second that is heard, for each row's answer; None where ``sizes`` has nothing.
+def seconds(rows: Sequence[Row], store: Store) -> list[Facts]:
+    """What each row's answer takes; nothing where ``sizes`` has nothing.
 
-    Measured anew in each call, all shapes of networks by turns, so that what slows a machine for a while slows all.
+    ``seconds`` of one core for a second that is heard, measured anew in each call, all shapes of networks by turns, so
+    that what slows a machine for a while slows all; ``training_seconds`` of the processor, means over trainings, where
+    none of them was interrupted.
     """
     places = [(shape_of(row.trials[0]), depths_of(row)) if has_costs(row) else None for row in rows]
     trials = {place[0]: row.trials[0] for place, row in zip(places, rows, strict=True) if place}
     networks = {shape: load_network(trial.run(store) / NETWORK) for shape, trial in trials.items()}
     times = timed({place: (networks[place[0]], place[1]) for place in places if place})
-    return [times[place] if place else None for place in places]
+    return [
+        {"seconds": times[place]} | trained(row.trials, store) if place else {}
+        for place, row in zip(places, rows, strict=True)
+    ]
+
+
+def trained(trials: Sequence[Trial], store: Store) -> Facts:
+    """``training_seconds`` of some trials' networks, where they are known of all."""
+    costs = [store.cost(trial.run(store)) for trial in trials]
+    known = [cost["seconds"] for cost in costs if "seconds" in cost]
+    return {"training_seconds": fmean(known)} if len(known) == len(costs) else {}
 
 
 @torch.inference_mode()

@@ -72,24 +72,24 @@ def write(
     inputs: ExitInputs,
     table: Table,
     weights: Sequence[Facts],
-    times: Sequence[float | None],
+    times: Sequence[Facts],
     checkout: Checkout,
     out: Path,
 ) -> str:
     """Write all files into ``out``. Gives what of them says most, for a document.
 
-    ``weights`` are what ``sizes`` says of each row, ``times`` the seconds that its answer takes.
+    ``weights`` are what ``sizes`` says of each row, ``times`` what ``seconds`` does.
     """
     out.mkdir(parents=True, exist_ok=True)
     results = [result for row, _ in table for result in chain(*row.results.values())]
     described, spent = facts_of(plan, inputs) | made_by(name, plan.resolved(), results, checkout), []
     tables: dict[str, list[Facts]] = {}
-    for (measured, facts), weight, seconds in zip(table, weights, times, strict=True):
+    for (measured, facts), weight, taken in zip(table, weights, times, strict=True):
         kind = measured.row.table
         rows = tables.setdefault(kind, [])
         rows.append({"row": len(rows)} | beside(facts, kind, plan, checkout) | weight)
-        if seconds is not None:
-            spent.append({"table": kind} | rows[-1] | {"seconds": seconds})
+        if taken:
+            spent.append({"table": kind} | rows[-1] | taken)
     captioned, costs = caption(described, plan), weighed(spent, plan)
     for kind, rows in tables.items():
         text = f"{captioned}\n## {TITLES[kind]}\n\n{READING}\n\n{read(kind, rows, plan)}\n{paper(rows, plan)}"
@@ -195,9 +195,9 @@ def sizes(row: Facts) -> Facts:
 
 def cost_of(row: Facts, plan: ExitPlan) -> Facts:
     """What a row's answer costs, beside what it is worth."""
-    costs = ("parameters_paper", "parameters_deployed", "multiply_accumulates", "bytes", "seconds")
+    costs = ("parameters_paper", "parameters_deployed", "multiply_accumulates", "bytes", "seconds", "training_seconds")
     worth = {f"{part}.uar": row[part]["uar"] for part in plan.parts}
-    return {key: row[key] for key in ("table", "row")} | named(row) | worth | {key: row[key] for key in costs}
+    return {key: row[key] for key in ("table", "row")} | named(row) | worth | {key: row.get(key) for key in costs}
 
 
 def weighed(spent: Sequence[Facts], plan: ExitPlan) -> str:

@@ -15,9 +15,8 @@ from gandistill.processes import place
 from gandistill.selfdistill.calibration import learned
 from gandistill.selfdistill.export import export
 from gandistill.selfdistill.inference import hear, posteriors_of
-from gandistill.selfdistill.model import load_network
+from gandistill.selfdistill.model import NETWORK, load_network
 from gandistill.selfdistill.prediction import AUTO
-from gandistill.selfdistill.training import NETWORK
 from gandistill.selfdistill.work import Work
 
 

@@ -4,6 +4,7 @@ Of a trial's run folder, which lies under the hash of what decides it, the netwo
 """
 
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,10 +30,10 @@ from gandistill.selfdistill import layerwise
 from gandistill.selfdistill.backbone import encoder_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused, posteriors
-from gandistill.selfdistill.model import Network, load_network
+from gandistill.selfdistill.model import NETWORK, Network, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
 from gandistill.selfdistill.settings import SelfDistilConfig
-from gandistill.selfdistill.training import NETWORK, train
+from gandistill.selfdistill.training import train
 
 TAUGHT_MORE = "manifest-train+dev.csv"
 
@@ -142,7 +143,9 @@ class Trial:
         if not (run / NETWORK / artifacts.CONFIG).is_file():
             network = self.config.network.model_copy(update={"upstream": self.inputs.upstream})
             named = {"manifest": self.inputs.manifests[self.part], "network": network}
-            train(self.config.model_copy(update=named), run, resume=(run / CONFIG).is_file())
+            begun, start = (run / CONFIG).is_file(), time.process_time()
+            train(self.config.model_copy(update=named), run, resume=begun)
+            store.timed(run, begun, start)
         for of_run in (run / CHECKPOINTS, run / layerwise.FOLDER):  # many times the network's size
             shutil.rmtree(of_run, ignore_errors=True)
         network = load_network(run / NETWORK)

@@ -268,13 +268,16 @@ def _rivals(row: Measured, judged: Sequence[Measured]) -> Iterator[tuple[str, Me
 
 
 def _cost(row: Measured, store: Store) -> Facts:
-    """Processor seconds of a student, of drawing its set, and of the runs behind the row; most memory of any."""
+    """Processor seconds of a student, of drawing its set, and of the runs behind the row; most memory of any; the set's
+    bytes, where it was made and weighed."""
     costs = [result["cost"] for result in chain(*row.results)]
     cost: Facts = {
         "student_seconds": fmean(each["seconds"] for each in costs),
         "drawing_seconds": fmean(each["drawing_seconds"] for each in costs),
         "student_peak_bytes": max(each["peak_bytes"] for each in costs),
     }
+    weighed = [each["set_bytes"] for each in costs if "set_bytes" in each]
+    cost |= {"set_bytes": round(fmean(weighed))} if len(weighed) == len(costs) else {}
     trials = [students[0] for students in row.row.trials]
     inputs, source = trials[0].inputs, trials[0].source
     if source.kind in ("distilled", "generator"):

@@ -17,7 +17,7 @@ from gandistill.controls.select import select
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.jobs import Failure, Job, Trials, attempt
 from gandistill.experiments.names import Facts
-from gandistill.experiments.store import Store, digest, peak_bytes
+from gandistill.experiments.store import Store, digest
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import dump_compact
 from gandistill.gan.sampling import Sampler, sample
@@ -26,6 +26,7 @@ from gandistill.gan.training import train, untrained
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import posteriors
 from gandistill.metrics import scores
+from gandistill.processes import peak_bytes
 from gandistill.run import CONFIG
 from gandistill.trajectory.distillation import KIND as DISTILLED
 from gandistill.trajectory.distillation import distil
@@ -304,6 +305,8 @@ def _judged(trial: Trial, training: FeatureSet, drawing: float, store: Store) ->
             result[what][name] = value
     updates = schedule.epochs * updates_in_epoch(len(training), schedule)
     cost = {"seconds": seconds, "drawing_seconds": drawing, "peak_bytes": peak_bytes()}
+    if training.folder != whole.folder:
+        cost["set_bytes"] = artifacts.bytes_on_disk(training.folder)
     made_of = {"source": trial.source.described(), "student": student.described()}
     size = {"points": training.class_counts, "updates": updates}
     matched = trial.source.kind == "distilled"

@@ -17,7 +17,7 @@ from gandistill.api import Generator
 from gandistill.evaluate.markdown import percent
 from gandistill.evaluate.predict import class_scores
 from gandistill.experiments.printed import uar_of
-from gandistill.experiments.report import beside, generators
+from gandistill.experiments.report import beside, generators, papers
 from gandistill.experiments.report.command import report
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import posteriors
@@ -192,7 +192,8 @@ def test_tables_of_the_other_papers(tmp_path: Path):
     sources = [RESULTS / "trajectory-ravdess_quick", RESULTS / "selfdistill-ravdess_quick"]
     report([*sources, RESULTS / "whisper"], None, "dev", tmp_path / "page.html")
     page = Parsed((tmp_path / "page.html").read_text())
-    assert page.said("h3")[:2] == ["Trajectory matching", "Self-distillation"]
+    costs = "Bytes and seconds"
+    assert page.said("h3")[:4] == ["Trajectory matching", costs, "Self-distillation", costs]
     told = [figure["aria-label"] or "" for figure in page.found["svg"]]
     assert len(set(told)) == len(told)
     for words in ("UAR on dev, % against distillation step", "against points per class", "student's layer"):
@@ -209,6 +210,26 @@ def test_tables_of_the_other_papers(tmp_path: Path):
         2,
         f"gandistill: {tmp_path}/full.json: not a table that 'gandistill tables' wrote\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "more", "said"),
+    [
+        ("trajectory", "126.68", "set_bytes", "1,234,567"),
+        ("selfdistill", "856,400", "training_seconds", "1234567.0"),
+    ],
+)
+def test_costs_of_the_other_papers(name: str, known: str, more: str, said: str, tmp_path: Path):
+    """Bytes of a set and seconds of a training are said where they were kept, which earlier versions did not."""
+    folder = tmp_path / name
+    shutil.copytree(RESULTS / f"{name}-ravdess_quick", folder)
+    cells = Parsed(papers.described(folder)).said("td")
+    assert known in cells
+    assert said not in cells
+    header, *rows = (folder / "costs.csv").read_text().splitlines()
+    assert more not in header
+    (folder / "costs.csv").write_text("\n".join([f"{header},{more}", *(f"{row},1234567" for row in rows)]))
+    assert said in Parsed(papers.described(folder)).said("td")
 
 
 def test_a_generator_says_what_it_is(everything: str):

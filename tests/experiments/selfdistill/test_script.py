@@ -156,7 +156,7 @@ def test_all_tables_and_a_second_run(
     with (out / "costs.csv").open(newline="") as file:
         costs = list(csv.DictReader(file))
     assert len(costs) == 4 + 7
-    assert all(float(row["seconds"]) > 0 for row in costs)
+    assert all(float(row["seconds"]) > 0 and float(row["training_seconds"]) > 0 for row in costs)
     assert not [*work.rglob("checkpoints"), *work.rglob("exported")], "a network is what stays of a run"
 
     def refused(*_: object, **__: object) -> None:
