@@ -207,12 +207,12 @@ def done(installed: Installed) -> tuple[Path, dict[str, str]]:
 def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
     folder, printed = done
     steps = [command_of(line.split()[1:]) for line in job(README)]
-    assert steps[:5] == ["prepare", "extract", "bank", "train", "sample"], "the main job"
-    assert steps[5:8] == ["train-head", "evaluate", "predict"], "and what it is for"
-    assert steps[8:12] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
-    assert steps[12:16] == ["train", "sample", "train-head", "evaluate"], "the closed form"
-    assert steps[17:20] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
-    assert {step.split()[0] for step in steps[20:]} == {"selfdistill"}, "the third"
+    assert steps[:4] == ["prepare", "extract", "train", "sample"], "the main job"
+    assert steps[4:7] == ["train-head", "evaluate", "predict"], "and what it is for"
+    assert steps[7:11] == ["select", "train-head", "evaluate", "compare"], "the control beside it"
+    assert steps[11:14] == ["bank", "train", "sample"], "the GAN"
+    assert steps[15:18] == ["trajectory teach", "trajectory distil", "trajectory evaluate"], "the second system"
+    assert {step.split()[0] for step in steps[18:]} == {"selfdistill"}, "the third"
     assert FeatureSet.open(folder / "work" / "mtt" / "distilled").class_counts == dict.fromkeys(
         ["angry", "happy", "neutral", "sad"], 2
     )
