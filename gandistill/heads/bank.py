@@ -65,18 +65,21 @@ class BankConfig(Schedule):
 class Bank(hub.Shared):
     """Frozen heads for the same features and labels; ``trained`` of each holds its seed, stage and train UAR.
 
-    ``facts`` are what its folder says of the training set, and of how it was trained.
+    ``facts`` are what its folder says of the training set, and of how it was trained, ``measured`` what it says was
+    measured of it.
     """
 
     heads: list[Head]
     facts: dict[str, Any] = field(default_factory=dict)
+    measured: artifacts.Measured | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Bank":
         """Read a bank. Raises InputError naming what is missing, altered or unknown."""
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
         heads = load_heads(folder / TENSORS, config)
-        return cls(heads, {key: value for key, value in config.items() if key not in DESCRIBED})
+        facts = {key: value for key, value in config.items() if key not in DESCRIBED}
+        return cls(heads, facts, artifacts.Measured.of(folder))
 
     @classmethod
     def load(cls, source: Path | str, licences: Collection[str] | None = None) -> "Bank":
@@ -89,8 +92,11 @@ class Bank(hub.Shared):
         return bank
 
     def save(self, folder: Path | str) -> None:
-        """Write it as an artifact. Raises InputError if ``folder`` holds something else."""
+        """Write it as an artifact; one that was loaded keeps its card. Raises InputError if ``folder`` holds something
+        else."""
         _write(Path(folder), self.heads, self.facts, {"command": "bank"})
+        if self.measured is not None:
+            self.measured.keep(Path(folder), KIND)
 
     @property
     def labels(self) -> list[str]:
