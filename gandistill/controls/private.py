@@ -136,7 +136,17 @@ def release(train: FeatureSet, public: Public, epsilon: float, noise: np.random.
     bounded_mean = np.mean([bounded(said, norms) for said in told], axis=0)
     y = bounded_mean + sigma * generator.standard_normal(len(bounded_mean))
     terms = {"epsilon": epsilon, "delta": delta, "adjacency": "replace one speaker", "speakers": len(names)}
-    return Release(unscaled(y, told[0], norms), terms | {"sigma": sigma, "norms": norms})
+    terms |= {"sigma": sigma, "norms": norms, "noise": noise_share(sigma, len(train.labels), train.dims)}
+    return Release(unscaled(y, told[0], norms), terms)
+
+
+def noise_share(sigma: float, classes: int, dims: int) -> float:
+    """At least how much of the released differences between classes is noise, in squared length, as expected.
+
+    The noise alone and the norm that nothing of speakers exceeds say so, hence it tells nothing of them.
+    """
+    noise = sigma**2 * (classes - 1) * dims / WEIGHTS["contrasts"]
+    return noise / (noise + 1)
 
 
 def said_by(features: FeatureSet, public: Public) -> tuple[NDArray[np.str_], list[Said]]:

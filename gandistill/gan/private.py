@@ -1,5 +1,8 @@
 """The class-Gaussian with a guarantee as a generator: see ``controls/private.py``."""
 
+from typing import Any
+
+from gandistill.console import say
 from gandistill.controls.gaussian import ClassGaussian
 from gandistill.controls.private import Public, movement, release
 from gandistill.controls.select import fitted_once
@@ -11,6 +14,17 @@ from gandistill.gan.settings import GanConfig
 
 COUNT = 100
 """Of every class, what ``--as-original`` draws: the corpus's own counts would tell of its speakers."""
+
+NOISY = 0.5
+"""Share of noise in what tells classes apart, beyond which it is said."""
+
+
+def noisy(terms: dict[str, Any]) -> str:
+    """How much noise there is, to read."""
+    return (
+        f"Epsilon {terms['epsilon']:g} with {terms['speakers']} speakers: at least {int(100 * terms['noise'])}% of what "
+        "tells classes apart is noise"
+    )
 
 
 def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, epsilon: float) -> Sampler:
@@ -26,6 +40,8 @@ def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, ep
         )
     known, shape = Public.of(public.training_part(), config.privacy.directions), config.architecture
     released = release(features, known, epsilon)
+    if released.terms["noise"] > NOISY:
+        say(f"{noisy(released.terms)}: a larger epsilon, or more speakers, would leave more of them")
     design = released.design(known)
     how = False, shape.frames, shape.noise, config.training.seed
     gaussian, (centre, unit) = fitted_once(public.folder, public.fingerprint, *how)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gandistill import artifacts, console, files, hub, precision
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.features.featureset import FeatureSet, guarantee_said, guaranteed, made_from
 from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
 from gandistill.heads.training import Schedule, descend, score, untrained
 from gandistill.numerics import keyed, no_tf32, seeded
@@ -147,7 +147,7 @@ def build_bank(
     """
     artifacts.check_free(out, KIND)
     training, work = features.training_part().held(), out.with_name(out.name + WORK)
-    facts = {"config": config.to_dict()} | made_from(features)
+    facts = {"config": config.to_dict()} | made_from(features) | guaranteed(features.config)
     runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
     some, heads = scored(training, config.seed), list[Head]()
     for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
@@ -181,7 +181,7 @@ def _write(out: Path, heads: Sequence[Head], facts: dict[str, Any], made_by: dic
         artifacts.write_json(
             folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **heads_config(heads), **facts)
         )
-        artifacts.write_text(folder / artifacts.CARD, _card(heads))
+        artifacts.write_text(folder / artifacts.CARD, _card(heads, facts))
 
 
 def _kept(folder: Path, facts: dict[str, Any]) -> list[Head] | None:
@@ -280,12 +280,12 @@ def _prefix(place: int, entry: dict[str, Any]) -> str:
     return f"{place:02d}-{entry['kind']}-{entry['seed']}-{entry['stage']}."
 
 
-def _card(heads: Sequence[Head]) -> str:
+def _card(heads: Sequence[Head], facts: dict[str, Any]) -> str:
     rows = [f"| {h.kind} | {h.trained['seed']} | {h.trained['stage']} | {h.trained['train_uar']:.1%} |" for h in heads]
     return (
         f"# Bank of {len(heads)} frozen heads\n\nFor {heads[0].dims} feature dims and the classes "
         f"{', '.join(heads[0].labels)}. A GAN draws one of them at every update; the mean posterior of the converged "
         f"ones makes soft labels. UAR is on the training part, which is all they have seen: up to {SCORED} utterances "
-        f"of each class.\n\n"
+        f"of each class.{guarantee_said(facts)}\n\n"
         f"| head | seed | stage | train UAR |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )

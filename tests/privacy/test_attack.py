@@ -18,6 +18,9 @@ from gandistill.heads.recogniser import train_recogniser
 from gandistill.hub import ATTACKS
 from gandistill.privacy.attack import NO_RELEASE, attack, attack_heads, attack_records, linkage, split_people
 from gandistill.privacy.membership import People, Records
+from gandistill.trajectory.distillation import distil
+from gandistill.trajectory.settings import TrajectoryConfig
+from gandistill.trajectory.teachers import teach
 from tests.commands import run
 from tests.privacy.conftest import genders_of, write_speakers
 
@@ -75,6 +78,27 @@ def test_sets_and_heads_are_attacked_too(speakers: FeatureSet, tmp_path: Path):
     found = attack(tmp_path / "head", speakers)
     assert found["membership"].keys() == {"confidence"}
     assert "linkage" not in found
+
+
+def test_a_set_matched_to_trajectories_is_attacked_too(speakers: FeatureSet, tmp_path: Path):
+    """Before its first step its clips are real ones, which are caught; its card says what was found."""
+    values = {
+        "features": str(speakers.folder),
+        "teachers": [str(tmp_path / "cnn")],
+        "teach": {"head": "cnn", "epochs": 3, "trajectories": 1, "batch": 8},
+        "distil": {"ppc": 12, "steps": 2, "updates": 2, "ahead": 1, "latest_start": 1, "keep_every": 2},
+        "evaluate": {"students": ["cnn"], "seeds": 1, "epochs": 1},
+    }
+    config = TrajectoryConfig.build(values, "test")
+    teach(config.teaching(), tmp_path / "cnn")
+    distil(config, tmp_path / "run")
+    for folder in (tmp_path / "run" / "distilled-0000", tmp_path / "run" / "distilled"):
+        found = run("attack", folder, speakers.folder, "--card", "--json").json
+        assert found["records"] == 36
+        assert found["membership"].keys() == {"nearest", "density", "tracing", "likelihood ratio"}
+        assert artifacts.has_section(folder, ATTACKS)
+        assert found["membership"]["nearest"]["utterance"]["auc"] > 0.6
+        assert found["linkage"]["share"] > 0.5
 
 
 def test_a_head_that_learnt_by_heart_is_caught(tmp_path: Path):

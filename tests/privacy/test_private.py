@@ -9,12 +9,25 @@ from dp_accounting.pld.privacy_loss_mechanism import GaussianPrivacyLoss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gandistill.controls.private import WEIGHTS, Public, bounded, gaussian_sigma, parts, release, stored, unscaled
+from gandistill import artifacts
+from gandistill.controls.private import (
+    WEIGHTS,
+    Public,
+    bounded,
+    gaussian_sigma,
+    noise_share,
+    parts,
+    release,
+    scaled,
+    stored,
+    unscaled,
+)
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
+from gandistill.heads.recogniser import Recogniser, train_recogniser
 from gandistill.privacy.attack import split_people
 from gandistill.privacy.release import released
 from tests.commands import run
@@ -134,6 +147,31 @@ def test_the_generator_knows_of_the_corpus_what_was_released_alone(
     assert "another release of the same data would weaken its guarantee" in again.err
 
 
+def test_an_epsilon_that_leaves_only_noise_is_computed_and_said(
+    speakers: FeatureSet, public: FeatureSet, tmp_path: Path
+):
+    given_ = [f"features={speakers.folder}", f"privacy.public={public.folder}", "privacy.directions=3"]
+    given_ += ["architecture.kind=class-gaussian", "architecture.frames=6"]
+    for epsilon, said in ((0.5, True), (1000, False)):
+        words = [word for each in [*given_, f"privacy.epsilon={epsilon}"] for word in ("--set", each)]
+        done = run("train", *words, "--out", tmp_path / str(epsilon))
+        assert done.code == 0
+        assert ("of what tells classes apart is noise: a larger epsilon" in done.err) == said
+        card = (tmp_path / str(epsilon) / "generator" / "README.md").read_text()
+        assert ("of what tells classes apart is noise." in card) == said
+
+
+def test_the_share_of_noise_is_what_it_comes_to(known: Public):
+    """Against contrasts as large as may be, by noise that is drawn."""
+    sigma, silent = 0.03, {"level": np.zeros(DIMS), "contrasts": np.zeros((3, DIMS)), "variances": np.zeros(3)}
+    norms, rng, squares = known.norms(3), np.random.default_rng(0), []
+    for _ in range(500):
+        y = sigma * rng.standard_normal(len(scaled(silent, norms)))
+        contrasts = unscaled(y, silent, norms)["contrasts"]
+        squares.append(np.square(contrasts - contrasts.mean(0)).sum() / norms["contrasts"] ** 2)
+    assert noise_share(sigma, 3, DIMS) == pytest.approx(np.mean(squares) / (np.mean(squares) + 1), rel=0.05)
+
+
 @pytest.fixture(scope="module")
 def private(speakers: FeatureSet, public: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     privacy = {"epsilon": 100.0, "public": public.folder, "directions": 3}
@@ -189,6 +227,31 @@ def test_what_an_attack_found_stays_out_of_a_card_with_a_guarantee(private: Path
         assert done.code == 2
         assert "has a guarantee, which would not cover what an attack found" in done.err
     assert "The generator's guarantee, epsilon 100, covers it too." in (tmp_path / "set" / "README.md").read_text()
+
+
+def test_what_learns_from_a_private_generators_samples_alone_has_its_guarantee(
+    private: Path, speakers: FeatureSet, tmp_path: Path
+):
+    """Heads and banks; not a head that the dev part of real features has chosen, nor one of real features."""
+    assert run("sample", private, "--ppc", "6", "--out", tmp_path / "set").code == 0
+    quick = ("--set", "updates=2", "--set", "batch=4")
+    assert run("train-head", tmp_path / "set", *quick, "--out", tmp_path / "head").code == 0
+    small = ("--set", "seeds=1", "--set", "half_trained=1", "--set", "heads=[superb]")
+    assert run("bank", tmp_path / "set", *quick, *small, "--out", tmp_path / "bank").code == 0
+    Recogniser.load(tmp_path / "head").save(tmp_path / "again")
+    for name in ("head", "bank", "again"):
+        config = artifacts.read_json(tmp_path / name / "config.json")
+        assert config["privacy"] == Sampler.open(private).facts["privacy"]
+        assert "The generator's guarantee, epsilon 100, covers it too." in (tmp_path / name / "README.md").read_text()
+        done = run("attack", tmp_path / name, speakers.folder, "--card")
+        assert "has a guarantee, which would not cover what an attack found" in done.err
+    judged = write_speakers(tmp_path / "judged", train=4, test=4)
+    chosen = replace(judged, index=judged.index.assign(split="dev"))
+    for heard, dev in ((FeatureSet.open(tmp_path / "set"), chosen), (speakers, None)):
+        head = train_recogniser(heard, dev=dev, settings=("updates=2", "batch=4"))
+        head.save(tmp_path / "other")
+        assert "privacy" not in artifacts.read_json(tmp_path / "other" / "config.json")
+        assert "guarantee" not in (tmp_path / "other" / "README.md").read_text()
 
 
 def test_public_speech_that_does_not_vary_is_refused(tmp_path: Path):
