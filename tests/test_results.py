@@ -61,6 +61,7 @@ def test_a_table_says_what_made_it_and_comes_in_every_form(path: Path):
     [
         ("eval/short.py", "README.md"),
         ("eval/privacy.py", "eval/results/README.md"),
+        ("eval/budget.py", "eval/results/README.md"),
         ("eval/benchmarks/summary.py", "eval/results/benchmarks/README.md"),
     ],
 )

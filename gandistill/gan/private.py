@@ -10,7 +10,7 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.sampling import Sampler, described
-from gandistill.gan.settings import GanConfig
+from gandistill.gan.settings import FULL, GanConfig
 
 COUNT = 100
 """Of every class, what ``--as-original`` draws: the corpus's own counts would tell of its speakers."""
@@ -21,10 +21,8 @@ NOISY = 0.5
 
 def noisy(terms: dict[str, Any]) -> str:
     """How much noise there is, to read."""
-    return (
-        f"Epsilon {terms['epsilon']:g} with {terms['speakers']} speakers: at least {int(100 * terms['noise'])}% of what "
-        "tells classes apart is noise"
-    )
+    epsilon, speakers, share = terms["epsilon"], terms["speakers"], int(100 * terms["noise"])
+    return f"Epsilon {epsilon:g} with {speakers} speakers: at least {share}% of what tells classes apart is noise"
 
 
 def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, epsilon: float) -> Sampler:
@@ -38,7 +36,8 @@ def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, ep
         raise InputError(
             f"privacy.public {public.folder} must be another corpus, of as many dims, than {features.folder}"
         )
-    known, shape = Public.of(public.training_part(), config.privacy.directions), config.architecture
+    privacy, shape = config.privacy, config.architecture
+    known = Public.of(public.training_part(), privacy.directions, privacy.covariance == FULL)
     released = release(features, known, epsilon)
     if released.terms["noise"] > NOISY:
         say(f"{noisy(released.terms)}: a larger epsilon, or more speakers, would leave more of them")

@@ -321,8 +321,9 @@ def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:
     corpus, licence = (sampler.facts.get(key) or "not stated" for key in ("corpus", "licence"))
     rows = "".join(f"| {label} | {count} |\n" for label, count in counts.items())
     draws = INDEPENDENT if sampler.design is None else DESIGNED
+    covered = guarantee_said(sampler.facts)
     return (
         f"# Distilled feature set\n\nSamples of a generator, {draws} draws, seed {seed}; no recording is in it. It is "
         f"a feature set like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"
-        f"Corpus the generator was trained on: {corpus}. Licence of that corpus: {licence}.{guarantee_said(sampler.facts)}\n"
+        f"Corpus the generator was trained on: {corpus}. Licence of that corpus: {licence}.{covered}\n"
     )

@@ -33,8 +33,8 @@ class Recogniser(hub.Shared):
     """An emotion recogniser: a head and, as soon as audio is asked of, the upstream that its features came from.
 
     ``name`` is what errors call it, ``facts`` are what its folder says of the training set. ``settings`` say where a
-    pretrained model lies, as for ``extract``: ``whisper.model=DIR``. It computes on ``device``. ``measured`` is what its
-    folder says was measured of it.
+    pretrained model lies, as for ``extract``: ``whisper.model=DIR``. It computes on ``device``. ``measured`` is what
+    its folder says was measured of it.
     """
 
     def __init__(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gandistill import artifacts
 from gandistill.controls.private import (
+    LEAST_VARIANCE,
     WEIGHTS,
     Public,
     bounded,
@@ -36,9 +37,9 @@ from tests.privacy.conftest import DIMS, LABELS, write_speakers
 SETTINGS = {"architecture": {"kind": "class-gaussian", "frames": 6, "noise": 4}}
 
 
-@pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Public:
-    return Public.of(write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1), 3)
+@pytest.fixture(scope="module", params=[False, True], ids=["diagonal", "full"])
+def known(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Public:
+    return Public.of(write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1), 3, request.param)
 
 
 @given(scale=st.floats(0, 1e6), seed=st.integers(0, 1000), n=st.integers(1, 9))
@@ -47,7 +48,7 @@ def test_one_speaker_has_norm_one_at_the_most(known: Public, scale: float, seed:
     """So replacing one of S moves the mean by at most 2 / S, whatever they say."""
     rng = np.random.default_rng(seed)
     said = known.said(scale * rng.normal(size=(n, DIMS)), rng.integers(0, 3, n), 3)
-    assert np.linalg.norm(bounded(said, known.norms(3))) <= 1 + 1e-9
+    assert np.linalg.norm(bounded(said, known.norms(3), WEIGHTS)) <= 1 + 1e-9
 
 
 class Silence:
@@ -77,7 +78,7 @@ def vectors(known: Public, features: FeatureSet) -> np.ndarray:
     means, speakers = features.means().double().numpy(), features.index["speaker"].to_numpy(str)
     return np.stack(
         [
-            bounded(known.said(means[speakers == who], features.targets[speakers == who], 3), known.norms(3))
+            bounded(known.said(means[speakers == who], features.targets[speakers == who], 3), known.norms(3), WEIGHTS)
             for who in np.unique(speakers)
         ]
     )
@@ -104,11 +105,31 @@ def test_without_noise_or_shortening_the_class_means_come_back(speakers: Feature
 
 def test_what_is_bounded_comes_back(known: Public):
     rng = np.random.default_rng(0)
-    said = {"level": rng.normal(size=DIMS), "contrasts": rng.normal(size=(3, DIMS)), "variances": rng.normal(size=3)}
+    said = {"level": rng.normal(size=DIMS), "contrasts": rng.normal(size=(3, DIMS)), "covariance": rng.normal(size=3)}
     norms = dict.fromkeys(WEIGHTS, 50.0)
-    back = unscaled(bounded(said, norms), said, norms)
+    back = unscaled(bounded(said, norms, WEIGHTS), said, norms, WEIGHTS)
     for name, value in said.items():
         assert back[name] == pytest.approx(value)
+
+
+@given(seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=40)
+def test_a_covariance_is_told_in_its_own_length_and_comes_back(known: Public, seed: int):
+    """Of factors near the public one: the vector is as long as the matrix that it tells, or its diagonal."""
+    near = np.sqrt(known.within)[:, None] * known.directions
+    factor = near + 0.1 * np.random.default_rng(seed).normal(size=near.shape)
+    told = known.beyond(factor)
+    places = factor @ known.directions.T
+    differ = places.T @ places - np.diag(known.within)
+    assert np.linalg.norm(told) == pytest.approx(np.linalg.norm(differ if known.full else differ.diagonal()))
+    assert known.beyond(known.covariance(told)) == pytest.approx(told, abs=1e-9)
+
+
+def test_noise_leaves_no_direction_without_variance(known: Public):
+    """Nor with a negative one: at least a share of the public one stays."""
+    factor = known.covariance(np.full_like(known.beyond(known.directions), -10.0))
+    left = np.square(np.linalg.svd(factor @ known.directions.T / np.sqrt(known.within), compute_uv=False))
+    assert left.min() == pytest.approx(LEAST_VARIANCE)
 
 
 def test_parts_by_hand():
@@ -163,13 +184,15 @@ def test_an_epsilon_that_leaves_only_noise_is_computed_and_said(
 
 def test_the_share_of_noise_is_what_it_comes_to(known: Public):
     """Against contrasts as large as may be, by noise that is drawn."""
-    sigma, silent = 0.03, {"level": np.zeros(DIMS), "contrasts": np.zeros((3, DIMS)), "variances": np.zeros(3)}
+    sigma, silent = 0.03, {"level": np.zeros(DIMS), "contrasts": np.zeros((3, DIMS)), "covariance": np.zeros(3)}
     norms, rng, squares = known.norms(3), np.random.default_rng(0), []
     for _ in range(500):
-        y = sigma * rng.standard_normal(len(scaled(silent, norms)))
-        contrasts = unscaled(y, silent, norms)["contrasts"]
+        y = sigma * rng.standard_normal(len(scaled(silent, norms, WEIGHTS)))
+        contrasts = unscaled(y, silent, norms, WEIGHTS)["contrasts"]
         squares.append(np.square(contrasts - contrasts.mean(0)).sum() / norms["contrasts"] ** 2)
-    assert noise_share(sigma, 3, DIMS) == pytest.approx(np.mean(squares) / (np.mean(squares) + 1), rel=0.05)
+    assert noise_share(sigma, WEIGHTS["contrasts"], 3, DIMS) == pytest.approx(
+        np.mean(squares) / (np.mean(squares) + 1), rel=0.05
+    )
 
 
 @pytest.fixture(scope="module")
@@ -188,7 +211,7 @@ def test_an_artifact_stores_what_was_released(known: Public, tmp_path: Path):
     middle = said["contrasts"].mean(0)
     assert back["level"] == pytest.approx(said["level"], abs=1e-4)
     assert back["contrasts"] == pytest.approx(said["contrasts"] - middle, abs=1e-4)
-    assert back["variances"] == pytest.approx(said["variances"], abs=1e-4)
+    assert back["covariance"] == pytest.approx(said["covariance"], abs=1e-4)
 
 
 def test_who_knows_how_it_was_made_attacks_the_release(
