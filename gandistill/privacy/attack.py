@@ -13,7 +13,7 @@ import numpy as np
 
 from gandistill import artifacts
 from gandistill.console import say, track
-from gandistill.controls.private import Public
+from gandistill.controls.private import MECHANISM, Public
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
@@ -142,6 +142,8 @@ def attack_release(
         raise InputError(f"This generator: {NO_RELEASE}")
     if terms["public"]["fingerprint"] not in public.fingerprints:
         raise InputError(f"The generator's release was made with other public features than {public.folder}")
+    if terms.get("mechanism") != MECHANISM:
+        raise InputError("The generator's release was made by an earlier version, whose constants are not known here")
     told = sampler.facts["trained"]["config"]["privacy"]
     known = Public.of(public.training_part(), told["directions"], told["covariance"] == FULL)
     return released(sampler.design, terms, known, features, members, seed)

@@ -29,7 +29,7 @@ from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
 from gandistill.heads.recogniser import Recogniser, train_recogniser
-from gandistill.privacy.attack import split_people
+from gandistill.privacy.attack import attack_release, split_people
 from gandistill.privacy.release import released
 from tests.commands import run
 from tests.privacy.conftest import DIMS, LABELS, write_speakers
@@ -226,6 +226,10 @@ def test_who_knows_how_it_was_made_attacks_the_release(
     done = run(*words, "--public", other.folder)
     assert done.code == 2
     assert "was made with other public features than" in done.err
+    older = Sampler.open(private)
+    older.facts["privacy"]["mechanism"] = 1
+    with pytest.raises(InputError, match="was made by an earlier version"):
+        attack_release(older, *split_people(speakers), public, 0)
 
 
 def test_noise_hides_who_was_in_a_release(known: Public, tmp_path: Path):
