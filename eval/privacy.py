@@ -14,11 +14,13 @@ import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gandistill.console import say
+from gandistill.controls.private import MECHANISM
 from gandistill.experiments.checkout import Checkout
 from gandistill.features.featureset import FeatureSet
-from gandistill.files import write_json
+from gandistill.files import write_json, write_text
 from gandistill.privacy.attributes import read_genders
 from gandistill.privacy.drawn import drawn
 from gandistill.privacy.tables import Question, Row, listed, statistics_row
@@ -45,7 +47,7 @@ def main() -> None:
     features, public = FeatureSet.open(options.features), FeatureSet.open(options.public)
     genders = None if options.manifest is None else read_genders(options.manifest)
     real = Question(features, public, FRAMES, options.draws, 128, genders)
-    keep(OUT / "real.json", real.rows())
+    keep(OUT / "real.json", real.rows(), MECHANISM)
     keep(OUT / "controls.json", real.controls())
     if options.generators:
         keep(OUT / "generators.json", real.trained(options.generators))
@@ -53,28 +55,35 @@ def main() -> None:
     keep(OUT / "statistics.json", few)
     for speakers in map(int, options.drawn.split(",")):
         crowd = drawn(features, speakers, OTHERS, seed=0)
-        keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250).rows())
+        keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250).rows(), MECHANISM)
+    write_text(OUT / "tables.md", table())
     CHECKOUT.put("eval/privacy.py", table())
     say(table())
 
 
-def keep(path: Path, rows: Iterator[Row]) -> None:
-    """Compute the rows of a table, unless they are there."""
-    if not path.is_file():
+def keep(path: Path, rows: Iterator[Row], mechanism: int | None = None) -> None:
+    """Compute the rows of a table, unless they are there, by the same mechanism where they have a guarantee."""
+    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")).get("mechanism") != mechanism:
         say(path.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = list(rows)
-        write_json(path, {"corpus": kept[0]["corpus"], "rows": kept})
+        write_json(path, {"corpus": kept[0]["corpus"], "mechanism": mechanism, "rows": kept})
 
 
 def table() -> str:
     """What is kept, as Markdown: real speakers first, then those that are drawn, by their number."""
     kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in OUT.glob("*.json")}
-    real = {"corpus": kept["real"]["corpus"], "rows": []}
+    real = kept["real"] | {"rows": []}
     for name in ("real", "generators", "controls"):
         real["rows"] += kept.pop(name, {"rows": []})["rows"]
     crowds = sorted(kept.values(), key=lambda one: one["rows"][0]["speakers"])
-    return "\n".join(f"{one['corpus']}:\n\n{listed(one['rows'])}" for one in (real, *crowds))
+    return "\n".join(f"{one['corpus']}{_age(one)}:\n\n{listed(one['rows'])}" for one in (real, *crowds))
+
+
+def _age(kept: dict[str, Any]) -> str:
+    guaranteed = any(row.get("epsilon") for row in kept["rows"])
+    older = guaranteed and kept.get("mechanism") != MECHANISM
+    return " (rows with an epsilon are of older constants, to be made again)" if older else ""
 
 
 if __name__ == "__main__":

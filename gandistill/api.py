@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from gandistill import hub
+from gandistill import artifacts, hub
 from gandistill.controls.draws import Design
 from gandistill.errors import InputError
 from gandistill.features.counts import counts_per_class
@@ -36,8 +36,8 @@ ROUND = 64
 class Generator(hub.Shared):
     """A generator that replaces a corpus: it draws labelled feature sets of any size and balance."""
 
-    def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
+    def __init__(self, sampler: Sampler, measured: artifacts.Measured | None = None) -> None:
+        self.sampler, self.measured = sampler, measured
 
     @classmethod
     def load(
@@ -53,7 +53,7 @@ class Generator(hub.Shared):
         InputError naming what is missing, altered or unknown.
         """
         folder = hub.local_or_pulled(generator_folder(named(source)), GENERATOR, licences)
-        return cls(Sampler.open(folder).to(device))
+        return cls(Sampler.open(folder).to(device), artifacts.Measured.of(folder))
 
     @classmethod
     def fit(cls, features: FeatureSet, bank: Bank | None = None) -> "Generator":
@@ -137,8 +137,13 @@ class Generator(hub.Shared):
         return Stream(self.sampler.drawing(draws), shares, are_soft(labels), seed)
 
     def save(self, folder: Path | str) -> None:
-        """Write the generator's folder. Raises InputError if ``folder`` holds something else."""
+        """Write the generator's folder; one that was loaded, and is as it was, keeps its card and scores.
+
+        Raises InputError if ``folder`` holds something else.
+        """
         self.sampler.save(Path(folder), {"command": "save"}, card(self.sampler))
+        if self.measured is not None:
+            self.measured.keep(Path(folder), GENERATOR)
 
     def export(self, file: Path | str, draws: str | None = None) -> dict[str, Any]:
         """Write it as one ONNX file, see ``gan.export``; ``draws`` are as for ``sample``."""

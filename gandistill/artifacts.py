@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -116,8 +117,13 @@ def write_section(folder: Path, kind: str, heading: str, text: str) -> None:
     with new_artifact(folder, kind) as building:
         for name in read_sums(folder):
             shutil.copyfile(folder / name, building / name)
-        card = SECTION.sub(lambda found: "" if found[1] == heading else found[0], read_text(building / CARD))
+        card = without_sections(read_text(building / CARD), heading)
         write_text(building / CARD, f"{card.rstrip()}\n\n## {heading}\n\n{text.strip()}\n")
+
+
+def without_sections(card: str, *headings: str) -> str:
+    """A card's text without the sections of these headings."""
+    return SECTION.sub(lambda found: "" if found[1] in headings else found[0], card)
 
 
 def has_section(folder: Path, heading: str) -> bool:
@@ -128,6 +134,30 @@ def has_section(folder: Path, heading: str) -> bool:
 def of_run(folder: Path, name: str) -> Path:
     """The folder itself, or the artifact of this name inside it where it is the folder of the run that made it."""
     return folder / name if present(folder / name) else folder
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Card and scores [name to text] of an artifact: what they say was measured is true of all of its fingerprint."""
+
+    fingerprint: str
+    texts: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Measured":
+        """Raises InputError as ``fingerprint`` does."""
+        names = [name for name in (CARD, SCORES) if name in read_sums(folder)]
+        return cls(fingerprint(folder), {name: read_text(folder / name) for name in names})
+
+    def keep(self, folder: Path, kind: str) -> None:
+        """Give card and scores to an artifact that is the same, whole or not at all; leave another as it is."""
+        if fingerprint(folder) != self.fingerprint:
+            return
+        with new_artifact(folder, kind) as building:
+            for name in read_sums(folder):
+                shutil.copyfile(folder / name, building / name)
+            for name, text in self.texts.items():
+                write_text(building / name, text)
 
 
 def present(folder: Path) -> bool:

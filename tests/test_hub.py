@@ -47,7 +47,7 @@ def test_a_generator_goes_up_and_comes_back(server: Hub, tmp_path: Path):
     assert shipped.push_to_hub(OWNED) == f"{server.address}/{OWNED}"
     files = server.repositories["models", OWNED]
     weights = {"generator.safetensors", "bank.safetensors", "draws.safetensors"}
-    assert files.keys() == {".gitattributes", "README.md", "SHA256SUMS", "config.json"} | weights
+    assert files.keys() == {".gitattributes", "README.md", "SHA256SUMS", "config.json", "scores.json"} | weights
     back = Generator.load(OWNED)
     assert back.sample(3).fingerprint == shipped.sample(3).fingerprint
     done = run("pull", OWNED, "--out", tmp_path / "pulled")

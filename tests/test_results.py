@@ -61,12 +61,15 @@ def test_a_table_says_what_made_it_and_comes_in_every_form(path: Path):
     [
         ("eval/short.py", "README.md"),
         ("eval/privacy.py", "eval/results/README.md"),
+        ("eval/budget.py", "eval/results/README.md"),
         ("eval/benchmarks/summary.py", "eval/results/benchmarks/README.md"),
     ],
 )
 def test_a_document_shows_what_the_kept_files_give(script: str, document: str):
     """If not, the script writes it."""
     table = runpy.run_path(str(ROOT / script))["table"]()
+    for kept in RESULTS.glob(f"{Path(script).stem}/tables.md"):
+        assert kept.read_text() == table
     assert f"<!-- table: {script} -->\n\n{table}\n<!-- end of table -->\n" in (ROOT / document).read_text()
 
 

@@ -171,7 +171,7 @@ def chosen_share(given: Spread) -> float:
                 points = torch.cat([design.means(int(c), 0, RUNG, seed) for c in known]).double()
                 centre = points.mean(0)
                 predicted = known[
-                    _classified(
+                    classified(
                         (points - centre) / unit,
                         torch.arange(len(known)).repeat_interleave(RUNG),
                         (given.means[judged] - centre) / unit,
@@ -182,7 +182,7 @@ def chosen_share(given: Spread) -> float:
     return max(sums, key=lambda share: sums[share])
 
 
-def _classified(points: Tensor, targets: Tensor, asked: Tensor) -> Tensor:
+def classified(points: Tensor, targets: Tensor, asked: Tensor) -> Tensor:
     """Class numbers [M] of vectors [M, D] by softmax regression on points [n, D] with class numbers [n].
 
     By gradient descent of a fixed length, as heads learn: fitted to the end it would depend on the few points' noise.

@@ -8,7 +8,8 @@ from gandistill.console import say
 from gandistill.errors import InputError, choices
 from gandistill.files import read_text
 from gandistill.gan.sampling import COMPRESSED, KIND, Sampler, generator_folder
-from gandistill.gan.scores import without_scores
+from gandistill.gan.scores import HEADING
+from gandistill.hub import ATTACKS
 from gandistill.precision import REDUCED
 
 
@@ -31,7 +32,8 @@ def compress(generator: Path, precision: str, out: Path) -> None:
         raise InputError(f"{original} is stored in {stored_in} already: compress the generator that it was made from")
     source = {"generator": generator.resolve().name, "fingerprint": artifacts.fingerprint(original)}
     facts = sampler.facts | {COMPRESSED: {"precision": precision} | source}
-    card = without_scores(read_text(original / artifacts.CARD)).lstrip() + _note(precision, **source)
+    card = artifacts.without_sections(artifacts.card_body(read_text(original / artifacts.CARD)), HEADING, ATTACKS)
+    card = f"{card.strip()}\n{_note(precision, **source)}"
     replace(sampler, facts=facts).save(out, {"command": "compress", "precision": precision}, card)
     before, after = artifacts.bytes_on_disk(original), artifacts.bytes_on_disk(out)
     say(f"{out}: {after:,} bytes in {precision}, {after / before:.1%} of {before:,}")

@@ -1,5 +1,8 @@
 """The class-Gaussian with a guarantee as a generator: see ``controls/private.py``."""
 
+from typing import Any
+
+from gandistill.console import say
 from gandistill.controls.gaussian import ClassGaussian
 from gandistill.controls.private import Public, movement, release
 from gandistill.controls.select import fitted_once
@@ -7,10 +10,19 @@ from gandistill.errors import InputError
 from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.sampling import Sampler, described
-from gandistill.gan.settings import GanConfig
+from gandistill.gan.settings import FULL, GanConfig
 
 COUNT = 100
 """Of every class, what ``--as-original`` draws: the corpus's own counts would tell of its speakers."""
+
+NOISY = 0.5
+"""Share of noise in what tells classes apart, beyond which it is said."""
+
+
+def noisy(terms: dict[str, Any]) -> str:
+    """How much noise there is, to read."""
+    epsilon, speakers, share = terms["epsilon"], terms["speakers"], int(100 * terms["noise"])
+    return f"Epsilon {epsilon:g} with {speakers} speakers: at least {share}% of what tells classes apart is noise"
 
 
 def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, epsilon: float) -> Sampler:
@@ -24,8 +36,11 @@ def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, ep
         raise InputError(
             f"privacy.public {public.folder} must be another corpus, of as many dims, than {features.folder}"
         )
-    known, shape = Public.of(public.training_part(), config.privacy.directions), config.architecture
+    privacy, shape = config.privacy, config.architecture
+    known = Public.of(public.training_part(), privacy.directions, privacy.covariance == FULL)
     released = release(features, known, epsilon)
+    if released.terms["noise"] > NOISY:
+        say(f"{noisy(released.terms)}: a larger epsilon, or more speakers, would leave more of them")
     design = released.design(known)
     how = False, shape.frames, shape.noise, config.training.seed
     gaussian, (centre, unit) = fitted_once(public.folder, public.fingerprint, *how)

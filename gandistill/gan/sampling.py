@@ -26,6 +26,8 @@ from gandistill.features.featureset import (
     FeatureSet,
     HeldSet,
     Utterance,
+    guarantee_said,
+    guaranteed,
     labels_and_dims,
     made_from,
     write_feature_set,
@@ -309,8 +311,8 @@ def _set(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool) -> tup
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
     made_by |= {"draws": INDEPENDENT if sampler.design is None else DESIGNED}
-    inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED, "privacy")
-    facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts}
+    inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED)
+    facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts} | guaranteed(sampler.facts)
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
     return draws, artifacts.describe(FEATURES, made_by, **facts)
 
@@ -319,8 +321,7 @@ def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:
     corpus, licence = (sampler.facts.get(key) or "not stated" for key in ("corpus", "licence"))
     rows = "".join(f"| {label} | {count} |\n" for label, count in counts.items())
     draws = INDEPENDENT if sampler.design is None else DESIGNED
-    terms = sampler.facts.get("privacy")
-    covered = "" if terms is None else f" The generator's guarantee, epsilon {terms['epsilon']:g}, covers it too."
+    covered = guarantee_said(sampler.facts)
     return (
         f"# Distilled feature set\n\nSamples of a generator, {draws} draws, seed {seed}; no recording is in it. It is "
         f"a feature set like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"

@@ -23,7 +23,8 @@ HEADS = ("superb", "cnn-attention")
 PPC = 100
 SEEDS = 5
 FIRST_SEED = 5000
-HEADING = "\n## What it teaches\n"
+HEADING = "What it teaches"
+"""Section of a card that says so."""
 SAMPLES, REAL = "samples", "real, all of it"
 
 
@@ -91,11 +92,6 @@ def caption(found: dict[str, Any]) -> str:
     )
 
 
-def without_scores(card: str) -> str:
-    """A card's text as it was before it said them, without its header."""
-    return artifacts.card_body(card).partition(HEADING)[0]
-
-
 def _summary(uars: list[float]) -> dict[str, Any]:
     uar, low, high = interval(uars)
     return {"uar": uar, "low": low, "high": high, "uars": uars}
@@ -105,12 +101,12 @@ def _put(folder: Path, found: dict[str, Any]) -> None:
     """Write the generator anew with these scores and a card that has them; its fingerprint stays."""
     facts = read_json(folder / artifacts.CONFIG)
     header = artifacts.card_header(facts | {"model-index": [model_index(facts, found)]})
-    body = without_scores(read_text(folder / artifacts.CARD))
+    body = artifacts.without_sections(artifacts.card_body(read_text(folder / artifacts.CARD)), HEADING)
     kept = [name for name in artifacts.read_sums(folder) if name not in (artifacts.CARD, artifacts.SCORES)]
     with artifacts.new_artifact(folder, KIND) as building:
         for name in kept:
             shutil.copyfile(folder / name, building / name)
-        text = f"{header}\n{body.strip()}\n{HEADING}\n{caption(found)}\n\n{markdown(rows(found))}"
+        text = f"{header}\n{body.strip()}\n\n## {HEADING}\n\n{caption(found)}\n\n{markdown(rows(found))}"
         artifacts.write_text(building / artifacts.CARD, text)
         artifacts.write_json(building / artifacts.SCORES, found)
 

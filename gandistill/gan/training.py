@@ -16,7 +16,7 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.flowing import Flowing, flow_update
 from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK
-from gandistill.gan.private import private_form
+from gandistill.gan.private import NOISY, noisy, private_form
 from gandistill.gan.sampling import KIND, Sampler, described, sampled
 from gandistill.gan.settings import GanConfig, Training
 from gandistill.gan.steps import Gan
@@ -290,7 +290,8 @@ def _on_privacy(facts: dict[str, Any]) -> str:
         return "It holds no recording. That keeps nobody private; `gandistill attack` measures what is told of whom."
     terms = facts["privacy"]
     public, epsilon, delta = terms["public"]["corpus"] or "public features", terms["epsilon"], terms["delta"]
+    loud = f"\n{noisy(terms)}." if terms.get("noise", 0) > NOISY else ""  # earlier versions' do not say
     return f"""Differentially private for speakers with epsilon {epsilon:g} and delta {delta:.2g}: {terms["adjacency"]}
 of {terms["speakers"]}, one Gaussian release. Every further generator of the same speakers costs its epsilon again.
 Corpus, protocol, fold, labels, frames and the number of speakers count as public. How speech moves comes from
-{public}, which is not protected: heads that see time gain nothing by it."""
+{public}, which is not protected: heads that see time gain nothing by it.{loud}"""

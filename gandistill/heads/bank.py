@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gandistill import artifacts, console, files, hub, precision
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.features.featureset import FeatureSet, guarantee_said, guaranteed, made_from
 from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
 from gandistill.heads.training import Schedule, descend, score, untrained
 from gandistill.numerics import keyed, no_tf32, seeded
@@ -65,18 +65,21 @@ class BankConfig(Schedule):
 class Bank(hub.Shared):
     """Frozen heads for the same features and labels; ``trained`` of each holds its seed, stage and train UAR.
 
-    ``facts`` are what its folder says of the training set, and of how it was trained.
+    ``facts`` are what its folder says of the training set, and of how it was trained, ``measured`` what it says was
+    measured of it.
     """
 
     heads: list[Head]
     facts: dict[str, Any] = field(default_factory=dict)
+    measured: artifacts.Measured | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Bank":
         """Read a bank. Raises InputError naming what is missing, altered or unknown."""
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
         heads = load_heads(folder / TENSORS, config)
-        return cls(heads, {key: value for key, value in config.items() if key not in DESCRIBED})
+        facts = {key: value for key, value in config.items() if key not in DESCRIBED}
+        return cls(heads, facts, artifacts.Measured.of(folder))
 
     @classmethod
     def load(cls, source: Path | str, licences: Collection[str] | None = None) -> "Bank":
@@ -87,8 +90,11 @@ class Bank(hub.Shared):
         return cls.open(hub.local_or_pulled(source, KIND, licences))
 
     def save(self, folder: Path | str) -> None:
-        """Write it as an artifact. Raises InputError if ``folder`` holds something else."""
+        """Write it as an artifact; one that was loaded keeps its card. Raises InputError if ``folder`` holds something
+        else."""
         _write(Path(folder), self.heads, self.facts, {"command": "bank"})
+        if self.measured is not None:
+            self.measured.keep(Path(folder), KIND)
 
     @property
     def labels(self) -> list[str]:
@@ -139,7 +145,7 @@ def build_bank(
     """
     artifacts.check_free(out, KIND)
     training, work = features.training_part().held(), out.with_name(out.name + WORK)
-    facts = {"config": config.to_dict()} | made_from(features)
+    facts = {"config": config.to_dict()} | made_from(features) | guaranteed(features.config)
     runs = [(kind, seed) for kind in config.heads for seed in range(config.seed, config.seed + config.seeds)]
     some, heads = scored(training, config.seed), list[Head]()
     for kind, seed in console.track(runs, "training the bank", len(runs), unit="heads"):
@@ -173,7 +179,7 @@ def _write(out: Path, heads: Sequence[Head], facts: dict[str, Any], made_by: dic
         artifacts.write_json(
             folder / artifacts.CONFIG, artifacts.describe(KIND, made_by, **heads_config(heads), **facts)
         )
-        artifacts.write_text(folder / artifacts.CARD, _card(heads))
+        artifacts.write_text(folder / artifacts.CARD, _card(heads, facts))
 
 
 def _kept(folder: Path, facts: dict[str, Any]) -> list[Head] | None:
@@ -272,12 +278,12 @@ def _prefix(place: int, entry: dict[str, Any]) -> str:
     return f"{place:02d}-{entry['kind']}-{entry['seed']}-{entry['stage']}."
 
 
-def _card(heads: Sequence[Head]) -> str:
+def _card(heads: Sequence[Head], facts: dict[str, Any]) -> str:
     rows = [f"| {h.kind} | {h.trained['seed']} | {h.trained['stage']} | {h.trained['train_uar']:.1%} |" for h in heads]
     return (
         f"# Bank of {len(heads)} frozen heads\n\nFor {heads[0].dims} feature dims and the classes "
         f"{', '.join(heads[0].labels)}. A GAN draws one of them at every update; the mean posterior of the converged "
         f"ones makes soft labels. UAR is on the training part, which is all they have seen: up to {SCORED} utterances "
-        f"of each class.\n\n"
+        f"of each class.{guarantee_said(facts)}\n\n"
         f"| head | seed | stage | train UAR |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, check_origin, labels_and_dims
+from gandistill.features.featureset import FeatureSet, check_origin, guarantee_said, labels_and_dims
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9
 from gandistill.heads.superb import Superb
@@ -190,7 +190,7 @@ def save_head(out: Path, head: Head, made_by: dict[str, Any], **facts: Any) -> N
         card = (
             f"# Emotion head `{head.kind}`\n\nSees {_SEEN[head.sees]}; {parameters:,} parameters; {head.dims} feature "
             f"dims in, {len(head.labels)} classes out: {', '.join(head.labels)}.\n\nWhat it was trained on and how is "
-            f"in `{artifacts.CONFIG}`. Load it with `gandistill.heads.head.load_head`.\n"
+            f"in `{artifacts.CONFIG}`. Load it with `gandistill.heads.head.load_head`.{guarantee_said(facts)}\n"
         )
         artifacts.write_text(folder / artifacts.CARD, card)
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gandistill import hub
+from gandistill import artifacts, hub
 from gandistill.corpora.audio import SAMPLE_RATE, SHORTEST_SECONDS, stream
 from gandistill.corpora.windows import WINDOW, Answer, answers, averaged, windows
 from gandistill.errors import InputError
@@ -33,7 +33,8 @@ class Recogniser(hub.Shared):
     """An emotion recogniser: a head and, as soon as audio is asked of, the upstream that its features came from.
 
     ``name`` is what errors call it, ``facts`` are what its folder says of the training set. ``settings`` say where a
-    pretrained model lies, as for ``extract``: ``whisper.model=DIR``. It computes on ``device``.
+    pretrained model lies, as for ``extract``: ``whisper.model=DIR``. It computes on ``device``. ``measured`` is what
+    its folder says was measured of it.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class Recogniser(hub.Shared):
         facts: dict[str, Any],
         settings: Sequence[str] = (),
         device: torch.device | str = "cpu",
+        measured: artifacts.Measured | None = None,
     ) -> None:
         self.head, self.name, self.facts = head.to(device).eval(), name, facts
-        self.settings, self.device = settings, device
+        self.settings, self.device, self.measured = settings, device, measured
 
     @classmethod
     def load(
@@ -60,9 +62,10 @@ class Recogniser(hub.Shared):
         ``licences`` are those that will do, such as ``cc-by-4.0``; None: any. Raises InputError naming what is missing,
         altered or unknown.
         """
-        head = load_head(hub.local_or_pulled(source, KIND, licences))
+        folder = hub.local_or_pulled(source, KIND, licences)
+        head = load_head(folder)
         facts = {key: value for key, value in head.origin.items() if key not in DESCRIBED}
-        return cls(head, str(source), facts, settings, device)
+        return cls(head, str(source), facts, settings, device, artifacts.Measured.of(folder))
 
     def __repr__(self) -> str:
         return f"<Recogniser {self.head.kind}: {', '.join(self.labels)}>"
@@ -130,8 +133,11 @@ class Recogniser(hub.Shared):
         return score(self.head, part)
 
     def save(self, folder: Path | str) -> None:
-        """Write the head as an artifact. Raises InputError if ``folder`` holds something else."""
+        """Write the head as an artifact; one that was loaded keeps its card. Raises InputError if ``folder`` holds
+        something else."""
         save_head(Path(folder), self.head, {"command": "train-head"}, **self.facts)
+        if self.measured is not None:
+            self.measured.keep(Path(folder), KIND)
 
     def export(self, file: Path | str) -> dict[str, Any]:
         """Write it as one ONNX file, see ``heads.export``: behind log-Mels it hears audio, else it takes features."""

@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, one_hot
 from gandistill import console
 from gandistill.config import Config
 from gandistill.errors import InputError
-from gandistill.features.featureset import FeatureSet, made_from, scale
+from gandistill.features.featureset import FeatureSet, guaranteed, made_from, scale
 from gandistill.files import dump_compact
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head, sees
 from gandistill.heads.stack import Stack, Superbs
@@ -146,8 +146,10 @@ def train_head_to(
 
 
 def trained_on(features: FeatureSet, dev: FeatureSet | None) -> dict[str, Any]:
-    """What a head's folder says of the sets that it was trained on and chosen by."""
-    return made_from(features) | ({} if dev is None else {"dev_features": made_from(dev)["source"]})
+    """What a head's folder says of the sets that it was trained on and chosen by: a guarantee, if nothing else was."""
+    if dev is not None:
+        return made_from(features) | {"dev_features": made_from(dev)["source"]}
+    return made_from(features) | guaranteed(features.config)
 
 
 def score(head: Head, features: FeatureSet) -> dict[str, float]:

@@ -13,12 +13,13 @@ import numpy as np
 
 from gandistill import artifacts
 from gandistill.console import say, track
-from gandistill.controls.private import Public
+from gandistill.controls.private import MECHANISM, Public
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
+from gandistill.gan.settings import FULL
 from gandistill.heads.bank import KIND as BANK
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import KIND as HEAD
@@ -141,8 +142,11 @@ def attack_release(
         raise InputError(f"This generator: {NO_RELEASE}")
     if terms["public"]["fingerprint"] not in public.fingerprints:
         raise InputError(f"The generator's release was made with other public features than {public.folder}")
-    directions = sampler.facts["trained"]["config"]["privacy"]["directions"]
-    return released(sampler.design, terms, Public.of(public.training_part(), directions), features, members, seed)
+    if terms.get("mechanism") != MECHANISM:
+        raise InputError("The generator's release was made by an earlier version, whose constants are not known here")
+    told = sampler.facts["trained"]["config"]["privacy"]
+    known = Public.of(public.training_part(), told["directions"], told["covariance"] == FULL)
+    return released(sampler.design, terms, known, features, members, seed)
 
 
 def check_made_from(artifact: Path, config: dict[str, Any], features: FeatureSet) -> None:

@@ -29,8 +29,9 @@ def released(
     """
     names, said = said_by(features, known)
     mine = set(features.index["speaker"].to_numpy(str)[members])
-    y = scaled(stored(design, known), terms["norms"])
-    vectors = np.stack([bounded(one, terms["norms"]) for one in said])
+    how = terms["norms"], terms["weights"]
+    y = scaled(stored(design, known), *how)
+    vectors = np.stack([bounded(one, *how) for one in said])
     alone = np.zeros(len(names), np.int64)
     people = People(vectors, alone, names, np.array([name in mine for name in names]))
 

@@ -22,8 +22,8 @@ from gandistill.controls.draws import (
     SHARES,
     Design,
     Spread,
-    _classified,
     chosen_share,
+    classified,
     ladder,
     moved,
     next_rung,
@@ -354,7 +354,7 @@ def test_the_share_is_less_the_more_speakers_differ(offset: float, noise: float,
 
 @pytest.mark.parametrize("speakers", [1, 2, 3])
 def test_of_too_few_speakers_none_is_left_out(speakers: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("gandistill.controls.draws._classified", lambda *_: pytest.fail("left one out"))
+    monkeypatch.setattr("gandistill.controls.draws.classified", lambda *_: pytest.fail("left one out"))
     assert chosen_share(with_offsets(speakers, 3, 0.3)) == SHARE
 
 
@@ -366,7 +366,7 @@ def test_whoever_is_left_out_had_no_part_in_what_is_judged_by(monkeypatch: pytes
         assert torch.equal(targets, torch.tensor([0, 1]).repeat_interleave(RUNG))
         return torch.zeros(len(asked), dtype=torch.long)
 
-    monkeypatch.setattr("gandistill.controls.draws._classified", noted)
+    monkeypatch.setattr("gandistill.controls.draws.classified", noted)
     assert chosen_share(given) == SHARE, "of equals the first"
     assert calls == [24] * 9 + [12] * 27, "parts of 2, 1, 1 and 1 speakers, by three shares and three seeds"
 
@@ -381,7 +381,7 @@ def test_a_class_that_only_those_left_out_speak_is_not_asked_for(monkeypatch: py
         asked_for.append((int(targets.max()) + 1, len(asked)))
         return torch.zeros(len(asked), dtype=torch.long)
 
-    monkeypatch.setattr("gandistill.controls.draws._classified", noted)
+    monkeypatch.setattr("gandistill.controls.draws.classified", noted)
     assert chosen_share(alone) == SHARE
     assert asked_for == [(3, 12)] * 27, "the other three parts alone"
 
@@ -396,7 +396,7 @@ def test_the_classifier_descends_the_gradient_of_the_cross_entropy():
         torch.nn.functional.cross_entropy(points @ weights, targets, reduction="sum").backward()
         optimizer.step()
     expected = (asked @ weights).argmax(1)
-    assert torch.equal(_classified(points, targets, asked), expected)
+    assert torch.equal(classified(points, targets, asked), expected)
     assert len(expected.unique()) == 3
 
 

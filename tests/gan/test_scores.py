@@ -62,6 +62,9 @@ def test_twice_is_said_once_and_another_generator_does_not_inherit_it(
     generator: Path, features: FeatureSet, tmp_path: Path
 ):
     told = [run("evaluate", generator, features.folder, "--split", split).out for split in ("dev", "test")]
+    artifacts.write_section(generator, "generator", "What attacks found", "Nothing.")
+    assert run("evaluate", generator, features.folder, "--split", "test").code == 0
+    assert artifacts.has_section(generator, "What attacks found"), "which stays"
     assert "(the dev part)" in told[0]
     text = (generator / artifacts.CARD).read_text()
     assert text.count(scores.HEADING) == 1

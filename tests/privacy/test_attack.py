@@ -6,16 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gandistill import artifacts
+from gandistill import Bank, Generator, Recogniser, artifacts
 from gandistill.controls.select import select
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.sampling import Sampler
+from gandistill.gan.compression import compress
+from gandistill.gan.sampling import Sampler, shipped
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.recogniser import train_recogniser
+from gandistill.hub import ATTACKS
 from gandistill.privacy.attack import NO_RELEASE, attack, attack_heads, attack_records, linkage, split_people
 from gandistill.privacy.membership import People, Records
+from gandistill.trajectory.distillation import distil
+from gandistill.trajectory.settings import TrajectoryConfig
+from gandistill.trajectory.teachers import teach
 from tests.commands import run
 from tests.privacy.conftest import genders_of, write_speakers
 
@@ -73,6 +78,27 @@ def test_sets_and_heads_are_attacked_too(speakers: FeatureSet, tmp_path: Path):
     found = attack(tmp_path / "head", speakers)
     assert found["membership"].keys() == {"confidence"}
     assert "linkage" not in found
+
+
+def test_a_set_matched_to_trajectories_is_attacked_too(speakers: FeatureSet, tmp_path: Path):
+    """Before its first step its clips are real ones, which are caught; its card says what was found."""
+    values = {
+        "features": str(speakers.folder),
+        "teachers": [str(tmp_path / "cnn")],
+        "teach": {"head": "cnn", "epochs": 3, "trajectories": 1, "batch": 8},
+        "distil": {"ppc": 12, "steps": 2, "updates": 2, "ahead": 1, "latest_start": 1, "keep_every": 2},
+        "evaluate": {"students": ["cnn"], "seeds": 1, "epochs": 1},
+    }
+    config = TrajectoryConfig.build(values, "test")
+    teach(config.teaching(), tmp_path / "cnn")
+    distil(config, tmp_path / "run")
+    for folder in (tmp_path / "run" / "distilled-0000", tmp_path / "run" / "distilled"):
+        found = run("attack", folder, speakers.folder, "--card", "--json").json
+        assert found["records"] == 36
+        assert found["membership"].keys() == {"nearest", "density", "tracing", "likelihood ratio"}
+        assert artifacts.has_section(folder, ATTACKS)
+        assert found["membership"]["nearest"]["utterance"]["auc"] > 0.6
+        assert found["linkage"]["share"] > 0.5
 
 
 def test_a_head_that_learnt_by_heart_is_caught(tmp_path: Path):
@@ -139,6 +165,34 @@ def test_a_card_says_what_was_found(gaussian: Path, speakers: FeatureSet, tmp_pa
     assert artifacts.fingerprint(tmp_path / "generator") == before
     assert Sampler.open(tmp_path / "generator").facts == Sampler.open(gaussian).facts
     assert [path.name for path in tmp_path.iterdir()] == ["generator"], "nothing is left beside it"
+
+
+def test_what_was_found_goes_with_what_is_the_same(gaussian: Path, speakers: FeatureSet, tmp_path: Path):
+    """Saved from Python; but not with what was changed, nor with a compressed one."""
+    shutil.copytree(gaussian / "generator", tmp_path / "generator")
+    train_recogniser(speakers, settings=("updates=5", "batch=8")).save(tmp_path / "head")
+    config = BankConfig(heads=("superb",), seeds=1, updates=4, half_trained=2, batch=8)
+    build_bank(speakers, config, tmp_path / "bank", {"command": "test"})
+    for cls, name in ((Generator, "generator"), (Recogniser, "head"), (Bank, "bank")):
+        assert run("attack", tmp_path / name, speakers.folder, "--card").code == 0
+        cls.load(tmp_path / name).save(tmp_path / "again" / name)
+        cards = [(folder / name / "README.md").read_text() for folder in (tmp_path, tmp_path / "again")]
+        assert "## What attacks found" in cards[0]
+        assert cards[0] == cards[1]
+        artifacts.open_artifact(tmp_path / "again" / name, name)
+    changed = Generator.load(tmp_path / "generator")
+    changed.sampler.mean.add_(1)
+    changed.save(tmp_path / "changed")
+    compress(tmp_path / "generator", "float16", tmp_path / "small")
+    for name in ("changed", "small"):
+        assert not artifacts.has_section(tmp_path / name, ATTACKS)
+
+
+def test_a_shipped_generator_keeps_what_was_measured_of_it(tmp_path: Path):
+    """Its weights are stored in int8, which are the same again."""
+    Generator.load("ravdess-whisper").save(tmp_path / "generator")
+    for name in (artifacts.CARD, artifacts.SCORES):
+        assert (tmp_path / "generator" / name).read_bytes() == (shipped("ravdess-whisper") / name).read_bytes()
 
 
 def test_what_cannot_be_attacked(gaussian: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path):
