@@ -217,7 +217,7 @@ def test_the_commands_run_word_for_word(done: tuple[Path, dict[str, str]]):
         ["angry", "happy", "neutral", "sad"], 2
     )
     assert FeatureSet.open(folder / "work" / "distilled").class_counts == dict.fromkeys(
-        ["angry", "happy", "neutral", "sad"], 100
+        ["angry", "happy", "neutral", "sad"], 10
     )
     for line, text in printed.items():
         if "--json" in line:
