@@ -2,7 +2,7 @@
 
     python eval/short.py
 
-Reads ``eval/results/whisper/table2.json`` and ``eval/results/nemo_whisper/table2.json``, and measures nothing itself.
+Reads ``eval/results/PLAN/table2.json`` of the plans below, and measures nothing itself.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan.printed import compared
 
 CHECKOUT = Checkout(Path(__file__).parents[1])
-PLANS = ("whisper", "nemo_whisper")
+PLANS = {"whisper": (10, 50), "whisper_many": (500,), "nemo_whisper": (10, 50), "nemo_whisper_many": (500,)}
+"""Points per class that are shown of each."""
 
 
 def main() -> None:
@@ -25,8 +26,8 @@ def main() -> None:
 
 def table() -> str:
     """The table as Markdown."""
-    kept = [CHECKOUT.results(plan) / "table2.json" for plan in PLANS]
-    return compared([json.loads(path.read_text(encoding="utf-8")) for path in kept])
+    kept = {plan: CHECKOUT.results(plan) / "table2.json" for plan in PLANS}
+    return compared([(json.loads(path.read_text(encoding="utf-8")), PLANS[plan]) for plan, path in kept.items()])
 
 
 if __name__ == "__main__":

@@ -99,24 +99,27 @@ def digest(rows: Sequence[Facts], plan: Plan) -> str:
     return "\n".join([*parts, f"{text}\n\n{markdown(table)}"])
 
 
-def compared(tables: Sequence[Facts], ppc: Sequence[int] = (10, 50)) -> str:
-    """Tables 2 of several corpora side by side, each of one head and one kind of labels, as they are kept.
+def compared(tables: Sequence[tuple[Facts, Sequence[int]]], head: str = "superb", labels: str = "hard") -> str:
+    """Tables 2 side by side, as they are kept, each at some numbers of points per class.
 
-    What has no points per class, all real data, is said at each of them.
+    What has no such number, all real data, is said at each of them. Random clips are oversampled where a table has so
+    many points that they must be.
     """
-    return markdown(
-        [
-            {"training set": name}
-            | {
-                f"{table['corpus']}, {points} ppc": uar_of(row)
-                for table in tables
-                for points in ppc
-                for row in table["rows"]
-                if row["training set"] == name and row.get("ppc", points) == points
-            }
-            for name in COMPARED
-        ]
-    )
+    columns = {f"{table['corpus']}, {points} ppc": (table, points) for table, ppc in tables for points in ppc}
+    rows = [{"training set": name} for name in COMPARED]
+    for row in rows:
+        names = [row["training set"]]
+        if names == [DRAWN["random"]]:
+            names.append(DRAWN["random-oversampled"])
+        row |= {
+            column: uar_of(entry)
+            for column, (table, points) in columns.items()
+            for entry in table["rows"]
+            if entry["training set"] in names
+            and (entry["head"], entry["labels"]) == (head, labels)
+            and entry.get("ppc", points) == points
+        }
+    return markdown(rows)
 
 
 def _gap(difference: Facts) -> str:

@@ -46,20 +46,28 @@ def test_a_size_says_by_how_much_it_is_smaller():
     ]
 
 
-def test_corpora_stand_side_by_side_and_all_real_data_at_each_number_of_points():
+def test_tables_stand_side_by_side_and_all_real_data_at_each_number_of_points():
     def table(corpus: str, real: float) -> dict[str, Any]:
-        rows = [{"training set": "real, all of it", "uar": real, "low": real, "high": real}]
         drawn = [
+            ("real, all of it", None, real),
             ("real, random", 5, 0.1),
             ("real, random", 10, 0.3),
             ("real, herding", 10, 0.9),
-            ("real, random", 50, 0.4),
+            ("real, random, oversampled", 500, 0.4),
         ]
-        rows += [{"training set": name, "ppc": ppc, "uar": uar, "low": 0.0, "high": 1.0} for name, ppc, uar in drawn]
-        return {"corpus": corpus, "rows": rows}
+        rows = [
+            {"training set": name, "uar": uar, "low": 0.0, "high": 1.0, "head": "superb", "labels": "hard"}
+            | ({} if ppc is None else {"ppc": ppc})
+            for name, ppc, uar in drawn
+        ]
+        other = [
+            {**row, key: value, "uar": 0.7} for row in rows for key, value in (("head", "cnn"), ("labels", "soft"))
+        ]
+        return {"corpus": corpus, "rows": other + rows + other}
 
-    header, _, random, *_, whole = compared([table("one", 0.5), table("two", 0.6)]).splitlines()
-    assert header == "| training set | one, 10 ppc | one, 50 ppc | two, 10 ppc | two, 50 ppc |"
+    shown = compared([(table("one", 0.5), (10, 500)), (table("two", 0.6), (10,))])
+    header, _, random, *_, whole = shown.splitlines()
+    assert header == "| training set | one, 10 ppc | one, 500 ppc | two, 10 ppc |"
     spread = "[0.0, 100.0]"
-    assert random == f"| real, random | 30.0 {spread} | 40.0 {spread} | 30.0 {spread} | 40.0 {spread} |"
-    assert whole.startswith("| real, all of it | 50.0 [50.0, 50.0] | 50.0 [50.0, 50.0] | 60.0 ")
+    assert random == f"| real, random | 30.0 {spread} | 40.0 {spread} | 30.0 {spread} |", "all there are, repeated"
+    assert whole == f"| real, all of it | 50.0 {spread} | 50.0 {spread} | 60.0 {spread} |"
