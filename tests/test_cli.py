@@ -271,7 +271,11 @@ MISTAKES: dict[str, tuple[list[object], str]] = {
     "a bad config key": (["train", "--set", "training.epochs=3", "--out", "TMP/x"], "expected one of [updates"),
     "a bad config value": (["train", "--set", "training.batch=3", "--out", "TMP/x"], "training.batch"),
     "no config value": (["train", "--set", "training.batch", "--out", "TMP/x"], "expected key=value"),
-    "a bank alone": (["train", "--set", "bank=WORK/bank", "--out", "TMP/x"], "--set features=DIR --set bank=DIR"),
+    "a bank alone": (["train", "--set", "bank=WORK/bank", "--out", "TMP/x"], "a feature set: --set features=DIR"),
+    "a GAN of a bank alone": (
+        ["train", "--set", "bank=WORK/bank", "--set", "architecture.kind=gan-att", "--out", "TMP/x"],
+        "--set features=DIR --set bank=DIR",
+    ),
     "a run that is there": (["train", "--out", "WORK/gan"], "--resume continues it"),
     "no run to resume": (["train", "--out", "TMP/x", "--resume"], "holds no run to resume"),
     "another setting": (["train", "--out", "WORK/gan", "--resume", "--set", "training.seed=4"], "[training.seed]"),

@@ -131,7 +131,8 @@ def test_a_closed_form(work: Path, tmp_path: Path):
 
 def test_what_could_not_be_done_is_refused_as_it_would_be(work: Path, tmp_path: Path):
     for words, why in (
-        (("train", "--out", tmp_path / "gan"), "Training needs a feature set and a bank"),
+        (("train", "--out", tmp_path / "gan"), "Training needs a feature set: --set features=DIR"),
+        (("train", *GAN, "--out", tmp_path / "gan"), "Training needs a feature set and a bank"),
         (("bank", work / "nothing"), "No feature set at"),
         (("bank", work / "features", "--out", work / "features"), "holds a gandistill feature set"),
         (("extract", work / "manifest.csv", "--out", work / "bank"), "holds a gandistill bank"),

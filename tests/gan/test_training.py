@@ -454,9 +454,9 @@ class TestFrames:
         assert untrained(config).generator.architecture.frames == expected
         assert with_frames(with_frames(config)) == with_frames(config)
 
-    @pytest.mark.parametrize(("said", "frames"), [("frames=112", 112), ("preset=paper", 256)])
-    def test_who_says_it_is_heard(self, settings: list[str], said: str, frames: int):
-        config = GanConfig.load(None, [*settings, f"architecture.{said}"])
+    @pytest.mark.parametrize(("said", "frames"), [(["frames=112"], 112), (["kind=gan-att", "preset=paper"], 256)])
+    def test_who_says_it_is_heard(self, settings: list[str], said: list[str], frames: int):
+        config = GanConfig.load(None, [*settings, *(f"architecture.{setting}" for setting in said)])
         assert with_frames(config).architecture.frames == frames
 
     def test_a_run_keeps_what_it_took(self, settings: list[str], tmp_path: Path):
