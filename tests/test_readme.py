@@ -342,7 +342,7 @@ BROKEN = [
     ("extract work/manifest.csv", "extract work/manifests.csv"),
     ("evaluate work/mtt work", "evaluate work/mttt work"),
     ("--set features=work/logmel", "--set feature=work/logmel"),
-    ("--ppc 100 --balanced", "--ppc 0 --balanced"),
+    ("--total 40 --balanced", "--total 0 --balanced"),
     ("--config ravdess/gan_att ", "--config ravdess/gan "),
     ("predict work/head my.wav", "predict work/head mine.wav"),
     ("train-head work/distilled", "train-head work/distil"),
