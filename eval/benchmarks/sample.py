@@ -58,7 +58,9 @@ def fresh(sampler: Sampler, architecture: Architecture, classes: int, dims: int)
     torch.manual_seed(0)
     generator = Generator(architecture, classes, dims).eval()
     facts = sampler.facts | {"labels": [str(number) for number in range(classes)]}
-    return replace(sampler, generator=generator, mean=torch.zeros(dims), deviation=torch.ones(dims), facts=facts)
+    return replace(
+        sampler, generator=generator, mean=torch.zeros(dims), deviation=torch.ones(dims), facts=facts, design=None
+    )
 
 
 def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float) -> Row:
