@@ -5,6 +5,7 @@ import json
 import runpy
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.gan.files import said_by
 from gandistill.experiments.gan.tables import TABLES as TABLES_OF_KIND
+from gandistill.experiments.names import REAL
 from gandistill.experiments.selfdistill import figures as exit_figures
 from gandistill.experiments.trajectory import figures as trajectory_figures
 
@@ -103,3 +105,17 @@ def check_same_figures(folder: Path, drawn: Path) -> None:
     kept = {path.name: path.read_text() for path in folder.glob("*.svg")}
     assert kept
     assert {path.name: path.read_text() for path in drawn.iterdir()} == kept
+
+
+def test_readme_says_what_five_hundred_points_are_worth():
+    gaps = dict[tuple[str, str], dict[str, Any]]()
+    for plan in ("whisper_many", "nemo_whisper_many"):
+        for row in json.loads((RESULTS / plan / "table2.json").read_text())["rows"]:
+            if (row.get("generator"), row["labels"], row.get("ppc")) == ("class-Gaussian", "hard", 500):
+                gaps[plan, row["head"]] = row["differences"][REAL]
+    assert len(gaps) == 6, "three heads on two corpora"
+    assert all(gap["interval"][0] < 0 < gap["interval"][1] for gap in gaps.values()), "none is shown to learn less"
+    seeing_time = [100 * gap["uar_difference"] for (_, head), gap in gaps.items() if head != "superb"]
+    said = f"from {-min(seeing_time):.1f} points below all real clips to {max(seeing_time):.1f} above, with 0 in"
+    assert said in " ".join((ROOT / "README.md").read_text().split())
+    assert sum(gap["equivalence"]["equivalent"] for gap in gaps.values()) == 1, "on par: one head alone, on one corpus"
