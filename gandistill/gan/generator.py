@@ -40,9 +40,9 @@ class Architecture(Config):
 
     kind: Literal["gan-cnn", "gan-att", "gan-time", "flow", "class-gaussian"] = "class-gaussian"
     """class-gaussian: no network but a Gaussian for each class, of ``noise`` components, fitted in closed form;
-    gan-cnn, the paper's: convolutions alone; gan-att, the paper's too: dilated ones and one self-attention over time after the
-    4th; gan-time: as gan-att, with dims as channels, many times as fast on wide features; flow: a rectified flow from
-    such a Gaussian to clips."""
+    gan-cnn, the paper's: convolutions alone; gan-att, the paper's too: dilated ones and one self-attention over time
+    after the 4th; gan-time: as gan-att, with dims as channels, many times as fast on wide features; flow: a rectified
+    flow from such a Gaussian to clips."""
     preset: Literal["small", "paper"] = "small"
     """Where the other fields' values come from unless given: small suits a CPU, paper comes near Table 1's bytes."""
     start: Literal["random", "closed-form"] = "random"
