@@ -15,7 +15,7 @@ from torch import Tensor
 from gandistill import artifacts
 from gandistill.console import say, track
 from gandistill.controls import gaussian, subsets
-from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, fitted_design, moved
+from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, fitted_design, moved
 from gandistill.errors import InputError, choices
 from gandistill.features.counts import counts_per_class
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, scale, write_feature_set
@@ -70,17 +70,16 @@ def select(
     wanted = counts_per_class(train.labels, train.class_counts, counts=counts)
     made_by = _made_by(method, wanted, seed, bank)
     if method in SUBSETS:
-        rows = _subset(train, method, wanted, seed)
-        points, drawn = _real(train, rows), train.rows(rows).class_counts
-        points = _recentred(points, train, rows) if method == RECENTRED else points
+        rows = subset(train, method, wanted, seed)
+        points, drawn = real_points(train, method, rows, seed), train.rows(rows).class_counts
     else:
         fitted, units = fitted_once(train.folder, train.fingerprint, method == MEAN, None, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
         points, drawn = _sampled(fitted, units, wanted, seed), wanted
+        if draws != INDEPENDENT:
+            points = _designed(points, train, seed)
     if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
-        design = fitted_design(train.folder, train.fingerprint)
-        made_by |= {"draws": DESIGNED, "share": design.share}
-        points = _designed(points, design, train.labels, seed)
+        made_by |= {"draws": DESIGNED, "share": fitted_design(train.folder, train.fingerprint).share}
     for label, count in drawn.items():
         if count < wanted[label]:
             say(f"{label}: {count} points, all that the train part has (asked for {wanted[label]})")
@@ -96,11 +95,11 @@ def select_within(features: FeatureSet, most: int, seed: int, out: Path, *, bank
     InputError as ``select`` does, or if not even one point of each class fits.
     """
     train = _train_part(features, seed, out, bank)
-    rows = _subset(train, POOLED, train.class_counts, seed)
+    rows = subset(train, POOLED, train.class_counts, seed)
     turns = np.concatenate([np.arange(count) for count in train.class_counts.values()])
     dealt, least = np.argsort(turns, kind="stable"), int((turns == 0).sum())
     possible = dealt[: max(least, most // (2 * train.dims))]  # frames alone take two bytes a value
-    pooled = _finished(_real(train, rows[possible]), POOLED, bank)
+    pooled = _finished(real_points(train, POOLED, rows[possible], seed), POOLED, bank)
     points = dict(zip(possible, track(pooled, "pooling", len(possible), unit="utterances"), strict=True))
 
     def written(folder: Path, number: int) -> FeatureSet:
@@ -153,8 +152,8 @@ def _made_by(method: str, counts: dict[str, int], seed: int, bank: Bank | None) 
     return {"command": "select", "method": method, "counts": counts, "seed": seed, "labels": labels}
 
 
-def _subset(train: FeatureSet, method: str, counts: dict[str, int], seed: int) -> subsets.Rows:
-    """Rows of the train part, class by class."""
+def subset(train: FeatureSet, method: str, counts: dict[str, int], seed: int) -> subsets.Rows:
+    """Rows of the real utterances of a train part that a method of ``SUBSETS`` takes, class by class, in its order."""
     choose = SUBSETS[method]
     points = np.empty((len(train), 0)) if choose in BLIND else subsets.embedding(train)
     chosen = []
@@ -162,6 +161,14 @@ def _subset(train: FeatureSet, method: str, counts: dict[str, int], seed: int) -
         rows = np.flatnonzero(train.targets == number)
         chosen.append(rows[choose(points[rows], count, keyed(seed, number))])
     return np.concatenate(chosen)
+
+
+def real_points(train: FeatureSet, method: str, rows: subsets.Rows, seed: int) -> Iterator[Utterance]:
+    """The utterances that a method of ``SUBSETS`` took, moved as it moves them."""
+    points = _real(train, rows)
+    if method == RECENTRED:
+        return _recentred(points, train, rows)
+    return _designed(points, train, seed) if method == REAL_DESIGNED else points
 
 
 def _real(train: FeatureSet, rows: subsets.Rows) -> Iterator[Utterance]:
@@ -192,11 +199,11 @@ def _recentred(points: Iterable[Utterance], train: FeatureSet, rows: subsets.Row
         yield replace(point, frames=(point.frames + moves[point.label]).float())
 
 
-def _designed(points: Iterable[Utterance], design: Design, labels: list[str], seed: int) -> Iterator[Utterance]:
+def _designed(points: Iterable[Utterance], train: FeatureSet, seed: int) -> Iterator[Utterance]:
     """Points of each class moved to its designed means, in the order they come."""
-    made = dict.fromkeys(labels, 0)
+    design, made = fitted_design(train.folder, train.fingerprint), dict.fromkeys(train.labels, 0)
     for point in points:
-        mean = design.means(labels.index(point.label), made[point.label], 1, seed)[0]
+        mean = design.means(train.labels.index(point.label), made[point.label], 1, seed)[0]
         made[point.label] += 1
         yield replace(point, frames=moved(point.frames, mean))
 

@@ -36,6 +36,12 @@ def parser_of(script: str, what: str | None, checkout: Checkout, prefix: str = "
     return parser
 
 
+def with_settings(parser: Parser) -> Parser:
+    """It, taking settings of the extraction."""
+    parser.add_argument("--set", action="append", default=[], help="of the extraction, such as whisper.model=FOLDER")
+    return parser
+
+
 def carry_out(options: argparse.Namespace, make: Make) -> None:
     """Let ``make`` write a plan's files; what it gives goes to the document that has a place for it, unless
     ``--out`` says where the files go.

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from gandistill import artifacts, processes
 from gandistill.console import muted, say, track
-from gandistill.controls.subsets import random
+from gandistill.controls.select import real_points, subset
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
 from gandistill.heads.head import check_match
 from gandistill.heads.training import batches
-from gandistill.numerics import generator_for, keyed, no_tf32
+from gandistill.numerics import generator_for, no_tf32
 from gandistill.run import METRICS, Run, check_folder, stop_asked
 from gandistill.trajectory.evaluation import judged
 from gandistill.trajectory.matching import METHODS, Gradients, Network
@@ -111,7 +111,8 @@ class Distillation:
         self.device = torch.device(processes.place().device or "cpu")
         self.networks = [Network(teachers.head().to(self.device).model) for teachers in self.pool]
         self.rows = real_start(self.features, settings)
-        frames, _ = self.features.padded(self.rows)
+        points = real_points(self.features, settings.start, self.rows, settings.seed)
+        frames = torch.stack([point.frames for point in points])
         clips = ((frames - self.pool[0].mean) / self.pool[0].deviation).to(self.device)
         classes = torch.from_numpy(self.features.targets[self.rows]).to(self.device)
         self.set = SyntheticSet(clips, classes, len(self.features.labels), settings)
@@ -220,17 +221,14 @@ def _check(
 
 
 def real_start(features: FeatureSet, settings: DistilConfig) -> NDArray[np.int64]:
-    """Rows of the real clips that a set starts as [N], class by class: those that ``select --method random`` takes.
+    """Rows of the real clips that a set starts as [N], class by class: those that ``select`` takes.
 
     Raises InputError naming a class that has too few.
     """
-    chosen = []
-    for number, (label, count) in enumerate(features.class_counts.items()):
+    for label, count in features.class_counts.items():
         if count < settings.ppc:
             raise InputError(f"{features.folder} has {count} clips of {label!r}, fewer than distil.ppc {settings.ppc}")
-        rows = np.flatnonzero(features.targets == number)
-        chosen.append(rows[random(np.empty((count, 0)), settings.ppc, keyed(settings.seed, number))])
-    return np.concatenate(chosen)
+    return subset(features, settings.start, dict.fromkeys(features.labels, settings.ppc), settings.seed)
 
 
 def sane(gradients: Gradients) -> bool:
@@ -325,12 +323,13 @@ def utterances(distillation: Distillation) -> Iterator[Utterance]:
 
 
 def _card(distillation: Distillation, facts: dict[str, Any]) -> str:
-    kinds, ppc = ", ".join(f"`{teachers.kind}`" for teachers in distillation.pool), distillation.config.distil.ppc
+    kinds = ", ".join(f"`{teachers.kind}`" for teachers in distillation.pool)
+    start, ppc = distillation.config.distil.start, distillation.config.distil.ppc
     what = (
-        f"Clips distilled by trajectory matching, {distillation.step} steps from a random choice of real ones, against "
+        f"Clips distilled by trajectory matching, {distillation.step} steps from real ones (`{start}`), against "
         f"{kinds}."
         if distillation.step
-        else "Real clips, chosen at random: the start of a distillation by trajectory matching, and its control."
+        else f"Real clips (`{start}`): the start of a distillation by trajectory matching, and its control."
     )
     return f"""# Distilled feature set
 

@@ -17,6 +17,10 @@ class DistilConfig(Config):
 
     ppc: PositiveInt = 10
     """Clips of each class, the paper's IPC; they start as real ones."""
+    start: Literal["random", "real-recentred", "real-designed"] = Field(
+        default="random", exclude_if=lambda start: start == "random"
+    )
+    """Which real clips, named as ``gandistill select --method`` names them. The paper's are random ones."""
     steps: PositiveInt = 60
     """Distillation steps."""
     updates: PositiveInt = 20

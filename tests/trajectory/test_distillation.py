@@ -75,13 +75,15 @@ class TestWhatIsKept:
         assert torch.equal(frames(distilled / "distilled"), frames(distilled / "distilled-0006"))
         assert not torch.equal(frames(distilled / "distilled-0003"), frames(distilled / "distilled-0006"))
 
-    def test_step_0_is_the_random_control(self, distilled: Path, clips: FeatureSet, tmp_path: Path):
-        """To the bit, under the same seed: what distillation adds is the difference to it."""
-        control = select(clips, "random", dict.fromkeys(LABELS, 2), 0, tmp_path / "random")
-        assert torch.equal(frames(distilled / "distilled-0000"), frames(control.folder))
-        start = FeatureSet.open(distilled / "distilled-0000")
+    @pytest.mark.parametrize("method", ["random", "real-recentred", "real-designed"])
+    def test_step_0_is_the_control(self, method: str, configured: Any, clips: FeatureSet, tmp_path: Path):
+        """As half floats to the bit, under the same seed: what distillation adds is the difference to it."""
+        distil(configured(distil={"start": method, "steps": 1}), tmp_path / "run")
+        control = select(clips, method, dict.fromkeys(LABELS, 2), 0, tmp_path / method)
+        start = FeatureSet.open(tmp_path / "run" / "distilled-0000")
+        assert torch.equal(frames(start.folder), frames(control.folder))
         assert start.config["distilled_by"]["started_from"] == control.index["id"].tolist()
-        assert "Real clips, chosen at random" in (start.folder / artifacts.CARD).read_text()
+        assert f"Real clips (`{method}`)" in (start.folder / artifacts.CARD).read_text()
 
     def test_metrics_and_the_learned_rate(self, distilled: Path):
         lines = metrics(distilled)

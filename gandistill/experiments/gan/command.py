@@ -8,7 +8,7 @@ from gandistill.console import say
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.experiments.checkout import Checkout
-from gandistill.experiments.command import Parser, parser_of
+from gandistill.experiments.command import Parser, parser_of, with_settings
 from gandistill.experiments.gan.files import write
 from gandistill.experiments.gan.plan import Plan
 from gandistill.experiments.gan.rows import BOTH, Fold, Rows
@@ -23,10 +23,9 @@ from gandistill.heads.bank import BankConfig
 
 def parser(what: str | None, checkout: Checkout) -> Parser:
     """The options of ``make``; ``what`` it does."""
-    taken = parser_of("tables", what, checkout)
+    taken = with_settings(parser_of("tables", what, checkout))
     taken.add_argument("--table", type=int, choices=(*TABLES,), required=True)
     taken.add_argument("--speakers", type=Path, help="where the corpus of speakers lies, if the plan names one")
-    taken.add_argument("--set", action="append", default=[], help="of the extraction, such as whisper.model=FOLDER")
     taken.add_argument("--shard", default="1/1", help="i/n: only the i-th of n parts of the work")
     return taken
 

@@ -65,7 +65,7 @@ class TrajectoryPlan(CorpusPlan):
     extract: Path
     """YAML of ``gandistill extract``: clips of one length."""
     bank: Path
-    """YAML of ``gandistill bank``: it trains generators and gives soft labels to controls."""
+    """YAML of ``gandistill bank``; built where generators are trained, or controls have soft labels."""
     recipe: Path
     """YAML of ``gandistill trajectory``: teachers of every kind, distillation, and the students' schedule."""
     settings: tuple[str, ...] = ()
@@ -157,6 +157,11 @@ class TrajectoryPlan(CorpusPlan):
             },
         }
         return self.model_dump(mode="json") | contents
+
+    @property
+    def needs_bank(self) -> bool:
+        """Whether any row has something to do with the bank."""
+        return bool(self.generators or self.soft_controls)
 
     @property
     def guides(self) -> list[str]:

@@ -45,14 +45,14 @@ REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
 
 
-def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
-    """Manifest, clips and bank of the plan's fold, in ``work``.
+def inputs_of(plan: TrajectoryPlan, root: Path, work: Path, settings: Sequence[str] = ()) -> Inputs:
+    """Manifest, clips and bank of the plan's fold, in ``work``; ``settings`` are of the extraction, as ``--set``'s.
 
     Raises InputError, before any long work, for points per class that a class does not have, and for generators whose
     samples are not as long as the clips.
     """
     prepare(plan.corpus, root, work / MANIFEST, protocol=plan.protocol, fold=plan.fold, merge_dev=plan.merge_dev)
-    entries, extracting = read_manifest(work / MANIFEST), ExtractConfig.load(plan.extract)
+    entries, extracting = read_manifest(work / MANIFEST), ExtractConfig.load(plan.extract, settings)
     trained = [entry.emotion for entry in entries if entry.split == "train"]
     fewest = min(sorted({entry.emotion for entry in entries}), key=trained.count)
     if max(plan.ppc) > trained.count(fewest):
@@ -63,7 +63,7 @@ def inputs_of(plan: TrajectoryPlan, root: Path, work: Path) -> Inputs:
         made = plan.generator_config(name, 0).architecture.frames
         if made != frames:
             raise InputError(f"generator {name!r} makes {made} frames, clips have {frames}: set architecture.frames")
-    return inputs_in(work, extracting, BankConfig.load(plan.bank))
+    return inputs_in(work, extracting, BankConfig.load(plan.bank) if plan.needs_bank else None)
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class Rows:
                 yield self.row(DISTILLED, facts, sources, student, start)
 
     def at_step(self, name: str, ppc: int, seed: int, step: int) -> Source:
-        """A distilled set. That of hard labels before any step is, to the bit, the random control of its seed."""
+        """A distilled set. That of hard labels before any step is, to the bit, the control of its seed it starts as."""
         config = self.plan.matched_config(name, ppc, seed)
         if step == 0 and config.distil.labels == "hard":
-            return Source("control", ppc, seed, "random")
+            return Source("control", ppc, seed, config.distil.start)
         teaching = tuple(self.plan.teaching(kind) for kind in self.plan.matched[name].guides)
         return Source("distilled", ppc, seed, matched=config, teaching=teaching, step=step)
 

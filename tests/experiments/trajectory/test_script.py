@@ -189,6 +189,22 @@ def test_sets_distilled_again_from_train_and_dev_part(plan: Path, corpus: Path, 
         Bank.open(tmp_path / "again-work" / "bank").check_match(plain)
 
 
+def test_sets_from_recentred_clips_without_a_bank(plan: Path, corpus: Path, tmp_path: Path, script: Script):
+    """Step 0 is the recentred control, which is a rival; what nobody asks for is not built; ``--set`` is heard."""
+    way = {"guides": ["cnn"], "curve": False, "settings": ["distil.start=real-recentred"]}
+    less = {"generators": {}, "soft_controls": [], "starts": ["scratch"], "matched": {"cnn": way}}
+    plan.write_text(yaml.safe_dump(yaml.safe_load(plan.read_text()) | less | {"controls": ["real-recentred"]}))
+    script(plan, corpus, "--work", tmp_path / "work", "--out", tmp_path / "out", "--set", "logmel.bands=8")
+    assert not (tmp_path / "work" / "bank").exists()
+    assert FeatureSet.open(tmp_path / "work" / "features").dims == 8
+    rows = json.loads((tmp_path / "out" / "distilled.json").read_text())["rows"]
+    by_name = {(row["training set"], row.get("step")): row for row in rows}
+    recentred = by_name["real, recentred", None]
+    assert by_name["distilled, cnn", 0]["trials"] == recentred["trials"][:2]
+    assert "real, recentred" in by_name["distilled, cnn", 4]["differences"]
+    assert by_name["real, random", None]["trials"] != recentred["trials"]
+
+
 @pytest.mark.parametrize(
     ("plan", "shown"),
     [("demos", {"dev": {"accuracy": 74.8, "uar": 74.9}}), ("demos_again", {"test": {"accuracy": 65.1, "uar": 65.1}})],
