@@ -22,7 +22,7 @@ def parser(what: str | None, checkout: Checkout) -> Parser:
 def make(options: argparse.Namespace) -> str:
     """Write the tables; give what of them says most. Raises InputError for bad input, RunError for what failed."""
     plan = TrajectoryPlan.load(options.plan).rooted(options.checkout.recipes)
-    inputs, store = inputs_of(plan, options.corpus, options.work, options.set), Store(options.work)
+    inputs, store = inputs_of(plan, options.corpus, options.work, tuple(options.set)), Store(options.work)
     rows = Rows(plan, inputs).all()
     compute(jobs_of([trial for row in rows for students in row.trials for trial in students]), store, options.jobs)
     features = FeatureSet.open(inputs.features)

@@ -45,7 +45,7 @@ REPORTED = ("trained", "last", "chosen")
 """Facts by which a row is one that must beat others."""
 
 
-def inputs_of(plan: TrajectoryPlan, root: Path, work: Path, settings: Sequence[str] = ()) -> Inputs:
+def inputs_of(plan: TrajectoryPlan, root: Path, work: Path, settings: tuple[str, ...] = ()) -> Inputs:
     """Manifest, clips and bank of the plan's fold, in ``work``; ``settings`` are of the extraction, as ``--set``'s.
 
     Raises InputError, before any long work, for points per class that a class does not have, and for generators whose
