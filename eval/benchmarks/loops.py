@@ -14,21 +14,21 @@ from gandistill.gan.training import prepared
 
 @dataclass(frozen=True)
 class Loop:
-    """How one update is made, and by which settings beside those that all loops share."""
+    """How one update is made, of a GAN changed how, and by which settings beside those that all loops share."""
 
     settings: tuple[str, ...] = ()
     one_update: Callable[[Gan, int], object] = steps.one_update
-    plain: bool = False
+    change: Callable[[Gan], Gan] = lambda gan: gan
 
     def start(self, config: GanConfig) -> Gan:
         """A GAN that has made no update."""
         gan, _ = prepared(config)
         assert isinstance(gan, Gan)
-        return reference.make_plain(gan) if self.plain else gan
+        return self.change(gan)
 
 
 LOOPS = {
-    "reference": Loop(one_update=reference.one_update, plain=True),
+    "reference": Loop(one_update=reference.one_update, change=reference.make_plain),
     "ours": Loop(),
     "ours, bfloat16": Loop(("training.precision=bfloat16",)),
     "ours, penalty every 8": Loop(("training.penalty_every=8",)),
