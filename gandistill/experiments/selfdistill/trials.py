@@ -179,7 +179,7 @@ def scores_of(p: Mapping[str, Tensor], judged: Utterances) -> dict[str, Facts]:
 
 
 def jobs_of(trials: Iterable[Trial]) -> list[Trials[Trial]]:
-    """The jobs that these trials take, each trial once, in their order.
+    """The jobs that these trials take, each trial once, in their order, but layer-wise ones first: they take longest.
 
     A job trains one network by several seeds and for every part, and then asks further of it.
     """
@@ -188,4 +188,5 @@ def jobs_of(trials: Iterable[Trial]) -> list[Trials[Trial]]:
         config = trial.config.shareable()
         del config["training"]["seed"]
         groups.setdefault(digest(config), {})[trial.key] = trial
-    return [Trials(tuple(group.values())) for group in groups.values()]
+    jobs = [Trials(tuple(group.values())) for group in groups.values()]
+    return sorted(jobs, key=lambda job: job.trials[0].config.layerwise is None)

@@ -28,6 +28,8 @@ def test_the_papers_networks_are_trained_once_each(inputs: ExitInputs):
     assert len(named) == len(series)
     assert "fine-tuning of 3 layers, seed 0, judged on dev" in named
     assert "layer-wise distillation gru, seed 0, judged on dev" in named
+    layerwise = [one.trials[0].config.layerwise is not None for one in series]
+    assert layerwise == [True] * 3 + [False] * (len(series) - 3), "what takes longest is not left to the end"
     taken = [(row.facts["similarity"], row.answer) for row in of(rows, NETWORKS)[-4:]]
     assert taken == [("l1", "3"), ("l1", "8"), ("l1", "10"), ("l2+cosine", "12")]
 
