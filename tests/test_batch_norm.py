@@ -1,4 +1,4 @@
-"""TODO."""
+"""Batch norm: torch's own in one process, that of the whole batch in several."""
 
 from pathlib import Path
 
@@ -9,17 +9,16 @@ from safetensors.torch import load_file
 from gandistill.batch_norm import BatchNorm
 
 
-class TestBatchNorm:
-    def test_it_is_torchs(self):
-        ours, torchs = BatchNorm(3), torch.nn.BatchNorm2d(3)
-        for _ in range(2):
-            maps = 2 + 3 * torch.randn(5, 3, 4, 2)
-            assert torch.equal(ours(maps), torchs(maps))
-        ours.counting = False
-        ours(maps)
-        assert torch.equal(ours.running_mean, torchs.running_mean)
-        assert torch.equal(ours.running_var, torchs.running_var)
-        assert torch.equal(ours.eval()(maps), torchs.eval()(maps))
+def test_it_is_torchs_and_counts_no_batch_that_is_merely_repeated():
+    ours, torchs = BatchNorm(3), torch.nn.BatchNorm2d(3)
+    for _ in range(2):
+        maps = 2 + 3 * torch.randn(5, 3, 4, 2)
+        assert torch.equal(ours(maps), torchs(maps))
+    ours.counting = False
+    ours(maps)
+    assert torch.equal(ours.running_mean, torchs.running_mean)
+    assert torch.equal(ours.running_var, torchs.running_var)
+    assert torch.equal(ours.eval()(maps), torchs.eval()(maps))
 
 
 @pytest.mark.parametrize("cut", [4, 3])

@@ -1,13 +1,18 @@
 """The generator that the paper describes, held layer by layer, and the settings of its shape."""
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from gandistill.batch_norm import BatchNorm
 from gandistill.errors import InputError
 from gandistill.gan.generator import Architecture, Generator, TimeAttention
+from gandistill.numerics import seeded
 from tests.gan.conftest import FLOW, KINDS, modules, small
 
 
@@ -144,3 +149,46 @@ def test_a_kind_that_is_none_is_an_input_error_whatever_its_type():
 def test_what_it_has_not_is_refused(configured: Any, architecture: dict[str, Any], problem: str):
     with pytest.raises(InputError, match=problem):
         configured(architecture=FLOW | architecture)
+
+
+@given(st.sampled_from(KINDS), st.integers(1, 200), st.integers(1, 40), st.integers(3, 6), st.sampled_from([1, 3, 5]))
+@settings(deadline=None, max_examples=25)
+def test_what_is_accepted_reads_back_as_itself_and_makes_samples_of_its_length(
+    kind: str, frames: int, dims: int, stages: int, kernel: int
+):
+    sizes = {"frames": frames, "channels": [4] * stages, "kernel": kernel}
+    if 2 ** (stages - 1) > max(2 * frames, 16):
+        with pytest.raises(InputError, match="double a map beyond"):
+            small(kind, **sizes)
+        return
+    architecture = small(kind, **sizes)
+    assert Architecture.build(architecture.to_dict(), "test") == architecture
+    with torch.device("meta"):
+        generator, labels = Generator(architecture, 3, dims), torch.zeros(2, dtype=torch.long)
+        assert generator.eval()(labels, torch.zeros(2, 6)).shape == (2, frames, dims)
+
+
+def test_the_same_shape_for_samples_of_another_length():
+    architecture = Architecture(kind="gan-att", noise=7)
+    other = architecture.lasting(33)
+    assert other.to_dict() == architecture.to_dict() | {"frames": 33}
+    assert "frames" in other.model_fields_set
+    with pytest.raises(InputError, match="samples of 3 frames: 6 channels double a map beyond 3 frames"):
+        small("gan-cnn", channels=[4] * 6).lasting(3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saving_memory_changes_neither_samples_nor_gradients_nor_statistics(kind: str):
+    """The forward pass that is repeated for the backward one does not count twice."""
+    with seeded(0):
+        plain = Generator(small(kind), 4, 7)
+    saving = deepcopy(plain)
+    saving.saving = True
+    for generator in (plain, saving):
+        drawn(generator).square().sum().backward()
+    torch.testing.assert_close(drawn(saving), drawn(plain))
+    for mine, theirs in zip(saving.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+    for mine, theirs in zip(saving.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert all(norm.counting for norm in modules(saving, BatchNorm))
