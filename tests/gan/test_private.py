@@ -26,12 +26,12 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
     return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")
 
 
-def private_config(epsilon: float = 4.0, **privacy: Any) -> GanConfig:
+@pytest.fixture
+def config() -> GanConfig:
     """Of a class-Gaussian that knows three public directions."""
-    values: dict[str, Any] = {"architecture": {"kind": "class-gaussian", "frames": 6, "noise": 4}}
-    return GanConfig.build(
-        values | {"privacy": {"epsilon": epsilon, "public": "theirs", "directions": 3} | privacy}, "test"
-    )
+    architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}
+    privacy = {"epsilon": 4.0, "public": "theirs", "directions": 3}
+    return GanConfig.build({"architecture": architecture, "privacy": privacy}, "test")
 
 
 def test_how_much_is_noise_is_rounded_down():
@@ -40,9 +40,11 @@ def test_how_much_is_noise_is_rounded_down():
     assert noisy(terms) == said
 
 
-def test_it_draws_what_was_released_and_moves_as_public_speech_does(speakers: FeatureSet, public: FeatureSet):
+def test_it_draws_what_was_released_and_moves_as_public_speech_does(
+    config: GanConfig, speakers: FeatureSet, public: FeatureSet
+):
     """With next to no noise its designed draws lie where the classes do."""
-    sampler = private_form(private_config(1e6), speakers.part("train"), public, 1e6)
+    sampler = private_form(config, speakers.part("train"), public, 1e6)
     train_part = speakers.part("train")
     drawn = torch.stack(list(sampler.samples(2, 8, 0)))
     assert drawn.shape == (8, 6, DIMS)
@@ -63,18 +65,18 @@ def test_it_draws_what_was_released_and_moves_as_public_speech_does(speakers: Fe
     ],
 )
 def test_public_features_of_another_kind_are_refused(
-    speakers: FeatureSet, public: FeatureSet, changes: dict[str, Any], words: str
+    config: GanConfig, speakers: FeatureSet, public: FeatureSet, changes: dict[str, Any], words: str
 ):
     other = replace(public, config=public.config | changes)
     with pytest.raises(InputError, match=words):
-        private_form(private_config(), speakers.part("train"), other, 4.0)
+        private_form(config, speakers.part("train"), other, 4.0)
 
 
-def test_public_features_of_other_dims_are_refused(speakers: FeatureSet, public: FeatureSet):
+def test_public_features_of_other_dims_are_refused(config: GanConfig, speakers: FeatureSet, public: FeatureSet):
     wider = [replace(each, frames=torch.cat([each.frames, each.frames], 1)) for each in public.utterances()]
     other = HeldSet.of("wider", wider, public.config | {"dims": 2 * DIMS}, "wider")
     with pytest.raises(InputError, match="must be another corpus, of as many dims, than"):
-        private_form(private_config(), speakers.part("train"), other, 4.0)
+        private_form(config, speakers.part("train"), other, 4.0)
 
 
 def test_the_generator_knows_of_the_corpus_what_was_released_alone(
