@@ -5,6 +5,7 @@ JSON, CSV, the card and its sums: nothing that could run code.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Self, TypeVar
 from gandistill import artifacts
 from gandistill.console import say
 from gandistill.errors import InputError
+from gandistill.guarantee import guaranteed
 
 T = TypeVar("T")
 REPOSITORIES = {"generator": "model", "head": "model", "bank": "model", "feature set": "dataset"}
@@ -44,7 +46,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
             f"{folder} is not shared, since the licence of its corpus is: {licence} (of a corpus of your own 'prepare "
             "tabular' takes --licence)"
         )
-    if "privacy" not in config and not artifacts.has_section(folder, ATTACKS):
+    if not guaranteed(config) and not artifacts.has_section(folder, ATTACKS):
         say(
             f"{folder}: what this {kind} tells of the people whose speech it was made from was not measured; "
             "'gandistill attack --card' measures it and writes it into the card"
@@ -67,22 +69,22 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     return _asked(upload, f"The Hub did not take {repository}", "run 'hf auth login' first, if you have not")
 
 
-class Shared:
+class Shared(ABC):
     """What can be saved, shared and loaded: a feature set, a generator, a bank, a recogniser."""
 
     @classmethod
+    @abstractmethod
     def load(cls, source: Path | str) -> Self:
         """Read it from a folder, or from the Hub. Raises InputError naming what is missing, altered or unknown."""
-        raise NotImplementedError
 
     @classmethod
     def from_pretrained(cls, source: Path | str, **options: Any) -> Self:
         """The same as ``load``, by the name that whoever knows transformers looks for."""
         return cls.load(source, **options)
 
+    @abstractmethod
     def save(self, folder: Path | str) -> None:
         """Write it to a folder."""
-        raise NotImplementedError
 
     def push_to_hub(self, repository: str, private: bool = False) -> str:
         """Upload it to a repository of the Hugging Face Hub, OWNER/NAME; gives its address. Raises as ``push``."""

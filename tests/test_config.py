@@ -1,13 +1,15 @@
 import re
 from pathlib import Path
+from typing import Self
 
 import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import model_validator
 
 from gandistill.config import Config
-from gandistill.errors import InputError, choices
+from gandistill.errors import InputError
 from gandistill.gan.settings import GanConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -104,6 +106,29 @@ def test_a_bad_value_is_named_with_its_key(tmp_path: Path) -> None:
     fails("for 'training.updates'", None, "training.updates=")
 
 
+def test_what_a_validator_says_is_said_in_its_own_words() -> None:
+    class Even(Config):
+        size: int = 0
+        """A size."""
+
+        @model_validator(mode="after")
+        def _even(self) -> Self:
+            if self.size % 2:
+                raise ValueError(f"size {self.size} is odd")
+            return self
+
+    class Box(Config):
+        inner: Even = Even()
+        """What is in it."""
+
+    with pytest.raises(InputError) as alone:
+        Even.build({"size": 3}, "test")
+    assert str(alone.value) == "test: size 3 is odd"
+    with pytest.raises(InputError) as within:
+        Box.build({"inner": {"size": 3}}, "test")
+    assert str(within.value) == "test: bad value {'size': 3} for 'inner': size 3 is odd"
+
+
 def test_every_bad_key_is_named_at_once() -> None:
     fails("--set training.updates=x: bad value 'x' for 'training.updates'", None, "training.updates=x", "oops=1")
     fails("; --set oops=1: unknown key 'oops'", None, "training.updates=x", "oops=1")
@@ -190,7 +215,3 @@ def test_a_config_is_frozen_and_a_field_carries_its_docstring() -> None:
         Recipe().features = "other"
     assert Training.model_fields["rate"].description == "Learning rate."
     assert yaml.safe_load(Recipe().to_yaml())["training"]["name"] is None
-
-
-def test_choices_names_the_bad_value_and_the_valid_ones() -> None:
-    assert str(choices("protocol", "x", ["a", "b"])) == "Bad protocol 'x', expected one of [a, b]"

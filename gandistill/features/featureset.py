@@ -581,19 +581,6 @@ def made_from(features: FeatureSet) -> dict[str, Any]:
     return {key: features.config[key] for key in keys if key in features.config} | {"source": source}
 
 
-def guaranteed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The guarantee of a private generator's samples, by their config or by what was made of them, and of nothing else:
-    whatever is computed from a release has it too."""
-    return {"privacy": facts["privacy"]} if "privacy" in facts else {}
-
-
-def guarantee_said(facts: Mapping[str, Any]) -> str:
-    """A sentence of a card, where there is a guarantee."""
-    if "privacy" not in facts:
-        return ""
-    return f" The generator's guarantee, epsilon {facts['privacy']['epsilon']:g}, covers it too."
-
-
 def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> None:
     """Refuse features of another kind than ``origin`` (a config, or what ``made_from`` gave) says ``what`` is for.
 

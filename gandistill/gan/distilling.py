@@ -5,6 +5,7 @@ Shapes: B batch, N utterances, T frames, D feature dims.
 
 import copy
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -38,7 +39,7 @@ Teacher = TypeVar("Teacher", Bank, Bank | None)
 
 
 @dataclass
-class Distilling(Generic[Network, Teacher]):
+class Distilling(ABC, Generic[Network, Teacher]):
     """A generator in training, and the training part of the features that it shall replace.
 
     Real samples are standardised: mean 0 and standard deviation 1 in each dimension over that part. Raises InputError
@@ -106,9 +107,9 @@ class Distilling(Generic[Network, Teacher]):
         return {"generator": self.generator, "average": self.average}
 
     @property
+    @abstractmethod
     def optimisers(self) -> dict[str, tuple[torch.optim.Optimizer, float]]:
         """Each with the learning rate of its first update."""
-        raise NotImplementedError
 
     def set_learning_rates(self, update: int) -> None:
         """Those of update 1, 2, ..."""

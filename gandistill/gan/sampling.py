@@ -26,8 +26,6 @@ from gandistill.features.featureset import (
     FeatureSet,
     HeldSet,
     Utterance,
-    guarantee_said,
-    guaranteed,
     labels_and_dims,
     made_from,
     write_feature_set,
@@ -36,6 +34,7 @@ from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.flow import Flow
 from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK, Architecture, Generator
 from gandistill.gan.settings import GanConfig
+from gandistill.guarantee import guarantee_said, guaranteed
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
 from gandistill.numerics import no_tf32, noise, one_thread

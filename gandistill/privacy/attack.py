@@ -20,6 +20,7 @@ from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
 from gandistill.gan.settings import FULL
+from gandistill.guarantee import guaranteed
 from gandistill.heads.bank import KIND as BANK
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import KIND as HEAD
@@ -307,7 +308,7 @@ def _attribute_lines(told_of: dict[str, Any] | None) -> Iterator[str]:
 def check_card(artifact: Path) -> None:
     """Raise InputError where an artifact's card may not say what an attack found: where it has a guarantee."""
     folder = generator_folder(artifact)
-    if "privacy" in artifacts.open_artifact(folder, artifacts.kind_of(folder, "attack", ATTACKED)):
+    if guaranteed(artifacts.open_artifact(folder, artifacts.kind_of(folder, "attack", ATTACKED))):
         raise InputError(
             f"{folder} has a guarantee, which would not cover what an attack found: that was computed from the very "
             "speech that is protected, so it stays out of the card"

@@ -67,7 +67,7 @@ def write_fold(folder: Path, fold: int) -> Inputs:
                 frames[:, 3 + speaker % 3] += 1.0
                 name = f"s{speaker}-{label}-{i}"
                 utterances.append(Utterance(name, label, frames, f"s{speaker}", "", split))
-    facts = artifacts.describe(KIND, {}, labels=labels, dims=DIMS, frame_rate=50.0, fold=fold)
+    facts = artifacts.describe(KIND, {}, corpus="toy", labels=labels, dims=DIMS, frame_rate=50.0, fold=fold)
     write_feature_set(folder / "features", utterances, facts, "# Test\n")
     build_bank(FeatureSet.open(folder / "features"), BANK, folder / "bank", {})
     return Inputs(folder / "features", folder / "bank", BANK)

@@ -1,18 +1,27 @@
 """A tiny feature set, its bank, and settings with which a GAN takes an update in milliseconds."""
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from gandistill import artifacts
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
+from gandistill.gan import training
+from gandistill.gan.flow import Flow, cosines
+from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig, build_bank
+from gandistill.numerics import seeded
+from gandistill.run import CHECKPOINTS, METRICS, STATE
 
 LABELS = ["neutral", "happy", "sad"]
 COUNTS = {"neutral": 9, "happy": 4, "sad": 6}
@@ -31,6 +40,17 @@ TINY = {
     }
     | {"evaluate_heads": ["superb"], "evaluate_ppc": 4},
 }
+KINDS = ("gan-cnn", "gan-att", "gan-time")
+FLOW = {"kind": "flow", "frames": 12, "noise": 4, "channels": (8, 8, 8)}
+
+
+def small(kind: str, **sizes: object) -> Architecture:
+    tiny = {"kind": kind, "frames": 20, "noise": 6, "channels": [8, 8, 8], "critic_channels": [4] * 8}
+    return Architecture.build(tiny | sizes, "test")
+
+
+def modules(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, kind)]
 
 
 def write_features(
@@ -106,3 +126,56 @@ def closed_form(configured: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def make_features() -> Any:
     return write_features
+
+
+def content(run: Path) -> dict[str, bytes]:
+    """Every file that a training leaves behind, but the config, which says where its inputs lie."""
+    files = (run / METRICS, last(run) / STATE, last(run) / artifacts.CONFIG, *sorted((run / "generator").iterdir()))
+    return {str(file.relative_to(run)): file.read_bytes() for file in files}
+
+
+def last(run: Path) -> Path:
+    """The newest checkpoint."""
+    return max((run / CHECKPOINTS).iterdir())
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """``interrupt(n)``: Ctrl-C comes during update n."""
+
+    def after(update: int) -> None:
+        made, whole = [0], training.one_update
+
+        def counted(gan: Any, number: int) -> dict[str, float]:
+            made[0] = number
+            return whole(gan, number)
+
+        @contextmanager
+        def stop_asked() -> Iterator[Callable[[], bool]]:
+            yield lambda: made[0] >= update
+
+        monkeypatch.setattr(training, "one_update", counted)
+        monkeypatch.setattr(training, "stop_asked", stop_asked)
+
+    return after
+
+
+@pytest.fixture
+def clips() -> tuple[torch.Tensor, torch.Tensor]:
+    """Standardised clips [60, 12, 6] with class numbers, slow and with a mean of their own class."""
+    generator, targets = torch.Generator().manual_seed(0), torch.arange(60) % len(LABELS)
+    slow = torch.randn(60, 3, DIMS, generator=generator)
+    slow[:, 0, 0] += targets
+    return torch.einsum("jt,njd->ntd", cosines(3, 12, slow), slow), targets
+
+
+@pytest.fixture
+def flow(clips: tuple[torch.Tensor, torch.Tensor]) -> Flow:
+    with seeded(0):
+        made = Flow(Architecture.build(FLOW, "test"), len(LABELS), DIMS)
+    made.fill(*clips)
+    return made

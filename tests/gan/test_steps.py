@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from gandistill.batch_norm import BatchNorm
 from gandistill.errors import InputError, RunError
 from gandistill.features import featureset
 from gandistill.features.featureset import FeatureSet, HeldSet
 from gandistill.gan import losses, steps
-from gandistill.gan.distilling import learning_rate_share
-from gandistill.gan.settings import Training
 from gandistill.gan.steps import critic_step, generator_step
-from gandistill.gan.training import one_update, prepared, untrained
+from gandistill.gan.training import one_update, prepared
 
 TERMS = {
     "gradient_penalty": ("critic/gradient_penalty",),
@@ -176,38 +173,6 @@ class TestBatches:
         assert all(7 <= len(window) <= 12 for window in read)
 
 
-class TestAverage:
-    def test_it_is_what_samples_are_drawn_from(self, configured: Any):
-        gan, _ = prepared(configured(training={"average": 0}))
-        one_update(gan, 1)
-        for name, tensor in gan.generator.state_dict().items():
-            torch.testing.assert_close(gan.average.state_dict()[name], tensor)
-        gan, _ = prepared(configured(training={"average": 0.5}))
-        weights = []
-        for update in (1, 2, 3):
-            one_update(gan, update)
-            weights.append(gan.generator.state_dict()["layers.0.weight"].clone())
-        # 1/4, 1/2 and 1 of the last, of 7/4: the decay asked for binds from the first update on
-        expected = (weights[0] + 2 * weights[1] + 4 * weights[2]) / 7
-        torch.testing.assert_close(gan.sampler(3).generator.state_dict()["layers.0.weight"], expected)
-        assert not gan.sampler(3).generator.training
-
-    def test_initial_weights_take_no_part(self, configured: Any):
-        gan, _ = prepared(configured(training={"average": 0.999}))
-        one_update(gan, 1)
-        for name, tensor in gan.generator.state_dict().items():
-            torch.testing.assert_close(gan.average.state_dict()[name], tensor)
-
-    def test_an_untrained_generator_has_the_initial_weights(self, configured: Any):
-        sampler = untrained(configured())
-        gan, _ = prepared(configured())
-        for name, tensor in gan.generator.state_dict().items():
-            assert torch.equal(sampler.generator.state_dict()[name], tensor)
-        assert sampler.facts["trained"]["updates"] == 0
-        one_update(gan, 1)
-        assert not torch.equal(gan.generator.leave.weight, sampler.generator.leave.weight)
-
-
 class TestMemory:
     """A batch in chunks: the same update, but for rounding, in less memory."""
 
@@ -321,31 +286,6 @@ class TestPrecision:
         assert values != expected
         assert {tensor.dtype for tensor in mixed.generator.parameters()} == {torch.float32}
         assert values["critic/gradient_penalty"] == pytest.approx(expected["critic/gradient_penalty"], rel=0.02)
-
-
-class TestBatchNorm:
-    def test_it_is_torchs(self):
-        ours, torchs = BatchNorm(3), torch.nn.BatchNorm2d(3)
-        for _ in range(2):
-            maps = 2 + 3 * torch.randn(5, 3, 4, 2)
-            assert torch.equal(ours(maps), torchs(maps))
-        ours.counting = False
-        ours(maps)
-        assert torch.equal(ours.running_mean, torchs.running_mean)
-        assert torch.equal(ours.running_var, torchs.running_var)
-        assert torch.equal(ours.eval()(maps), torchs.eval()(maps))
-
-
-class TestDecay:
-    def test_half_a_cosine_brings_both_rates_to_zero(self, configured: Any):
-        shares = [learning_rate_share(update, Training(updates=4, decay="cosine")) for update in (1, 2, 3, 4, 5)]
-        assert shares == pytest.approx([1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0])
-        assert learning_rate_share(9, Training(updates=4)) == 1.0
-        training = {"updates": 4, "decay": "cosine", "learning_rate": 0.3, "critic_learning_rate": 0.7}
-        gan, _ = prepared(configured(training=training))
-        one_update(gan, 3)
-        assert gan.generator_optimiser.param_groups[0]["lr"] == pytest.approx(0.15)
-        assert gan.critic_optimiser.param_groups[0]["lr"] == pytest.approx(0.35)
 
 
 class TestDiversityBound:

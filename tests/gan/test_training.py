@@ -1,9 +1,6 @@
 """Training a generator: exact repetition and resumption, what is kept, what is refused."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,42 +18,7 @@ from gandistill.gan.training import prepared, train, untrained, with_frames
 from gandistill.heads.bank import build_bank
 from gandistill.run import CHECKPOINTS, CONFIG, METRICS, STATE
 from gandistill.run import configured as load
-
-
-def content(run: Path) -> dict[str, bytes]:
-    """Every file that a training leaves behind, but the config, which says where its inputs lie."""
-    files = (run / METRICS, last(run) / STATE, last(run) / artifacts.CONFIG, *sorted((run / "generator").iterdir()))
-    return {str(file.relative_to(run)): file.read_bytes() for file in files}
-
-
-def last(run: Path) -> Path:
-    """The newest checkpoint."""
-    return max((run / CHECKPOINTS).iterdir())
-
-
-def metrics(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
-
-
-@pytest.fixture
-def interrupt(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """``interrupt(n)``: Ctrl-C comes during update n."""
-
-    def after(update: int) -> None:
-        made, whole = [0], training.one_update
-
-        def counted(gan: Any, number: int) -> dict[str, float]:
-            made[0] = number
-            return whole(gan, number)
-
-        @contextmanager
-        def stop_asked() -> Iterator[Callable[[], bool]]:
-            yield lambda: made[0] >= update
-
-        monkeypatch.setattr(training, "one_update", counted)
-        monkeypatch.setattr(training, "stop_asked", stop_asked)
-
-    return after
+from tests.gan.conftest import content, last, metrics
 
 
 class TestRepetition:
@@ -405,29 +367,10 @@ class TestInput:
             train(configured(bank=str(tmp_path / "dims")), tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
-    def test_a_class_nobody_trains(self, make_features: Any, configured: Any, tmp_path: Path):
-        features = make_features(tmp_path / "features", counts={"neutral": 3, "happy": 0, "sad": 2})
-        with pytest.raises(InputError, match=r"has no training utterance of \[happy\]"):
-            train(configured(features=str(features.folder)), tmp_path / "run")
-
     @pytest.mark.parametrize("missing", ["features", "bank"])
     def test_both_inputs_are_needed(self, configured: Any, tmp_path: Path, missing: str):
         with pytest.raises(InputError, match="needs a feature set and a bank"):
             train(configured(**{missing: None}), tmp_path / "run")
-
-    def test_settings_are_checked_before_work(self, tmp_path: Path):
-        for setting, message in (
-            ("training.batch=7", "training.batch"),
-            ("training.chunks=9", "chunks 9 are more than the 8 pairs of a batch"),
-            ("training.evaluate_heads=[superb, nobody]", r"expected some of \[superb, .*\]"),
-            ("training.evaluate_heads=[]", "evaluate_heads"),
-            ("training.average=1", "training.average"),
-            ("training.lr=1", r"unknown key 'training.lr', expected one of \[updates, critic_steps"),
-            ("losses.diversity=-1", "losses.diversity"),
-            ("architecture.kernel=4", "kernel 4 is even, expected an odd number"),
-        ):
-            with pytest.raises(InputError, match=message):
-                load(GanConfig, None, [setting], tmp_path / "run", resume=False)
 
     def test_a_batch_that_processes_cannot_share(self, configured: Any, monkeypatch: pytest.MonkeyPatch):
         import accelerate

@@ -8,6 +8,8 @@ import torch
 
 from gandistill import artifacts
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
+from gandistill.gan.settings import GanConfig
+from gandistill.gan.training import train
 
 LABELS = ["angry", "happy", "sad"]
 DIMS = 8
@@ -56,3 +58,18 @@ def genders_of(features: FeatureSet) -> dict[str, str]:
     """Of speakers that ``write_speakers`` wrote: named by a corpus of letters and their number."""
     names = features.index["speaker"].unique()
     return {name: "male" if int(name.lstrip("abcdefghijklmnopqrstuvwxyz")) % 2 else "female" for name in names}
+
+
+def train_private(features: FeatureSet, public: FeatureSet, out: Path, epsilon: float = 100.0) -> None:
+    """A class-Gaussian with a guarantee; by the epsilon, one that still tells something."""
+    settings = {"features": features.folder, "architecture": {"kind": "class-gaussian", "frames": 6, "noise": 4}}
+    privacy = {"epsilon": epsilon, "public": public.folder, "directions": 3}
+    train(GanConfig.model_validate(settings | {"privacy": privacy}), out)
+
+
+@pytest.fixture(scope="session")
+def private(speakers: FeatureSet, public: FeatureSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a generator with a guarantee."""
+    out = tmp_path_factory.mktemp("private") / "run"
+    train_private(speakers, public, out)
+    return out

@@ -8,6 +8,7 @@ import pytest
 
 from gandistill import Bank, Generator, Recogniser, artifacts
 from gandistill.controls.select import select
+from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.compression import compress
 from gandistill.gan.sampling import Sampler, shipped
@@ -16,7 +17,15 @@ from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.recogniser import train_recogniser
 from gandistill.hub import ATTACKS
-from gandistill.privacy.attack import NO_RELEASE, attack, attack_heads, attack_records, linkage, split_people
+from gandistill.privacy.attack import (
+    NO_RELEASE,
+    attack,
+    attack_heads,
+    attack_records,
+    attack_release,
+    linkage,
+    split_people,
+)
 from gandistill.privacy.membership import People, Records
 from gandistill.trajectory.distillation import distil
 from gandistill.trajectory.settings import TrajectoryConfig
@@ -215,3 +224,31 @@ def test_what_cannot_be_attacked(gaussian: Path, speakers: FeatureSet, public: F
         done = run("attack", *given)
         assert done.code == 2
         assert words in done.err
+
+
+def test_who_knows_how_it_was_made_attacks_the_release(
+    private: Path, speakers: FeatureSet, public: FeatureSet, tmp_path: Path
+):
+    """With next to no noise; the less there is, the more it tells."""
+    words = ("attack", private, speakers.folder, "--json")
+    found = run(*words, "--public", public.folder).json["membership"]["release"]
+    assert found["speaker"]["auc"] > 0.7
+    assert "release" not in run(*words).json["membership"]
+    other = write_speakers(tmp_path / "other", seed=5, corpus="theirs")
+    done = run(*words, "--public", other.folder)
+    assert done.code == 2
+    assert "was made with other public features than" in done.err
+    older = Sampler.open(private)
+    older.facts["privacy"]["mechanism"] = 1
+    with pytest.raises(InputError, match="was made by an earlier version"):
+        attack_release(older, *split_people(speakers), public, 0)
+
+
+def test_what_an_attack_found_stays_out_of_a_card_with_a_guarantee(private: Path, speakers: FeatureSet, tmp_path: Path):
+    """It was computed from the speech that is protected. Sets that are drawn have the guarantee too."""
+    assert run("sample", private, "--ppc", "4", "--out", tmp_path / "set").code == 0
+    for artifact in (private, tmp_path / "set"):
+        done = run("attack", artifact, speakers.folder, "--card")
+        assert done.code == 2
+        assert "has a guarantee, which would not cover what an attack found" in done.err
+    assert "The generator's guarantee, epsilon 100, covers it too." in (tmp_path / "set" / "README.md").read_text()

@@ -1,5 +1,6 @@
 """A tiny random wav2vec 2.0, a corpus whose emotions differ in pitch, and a network trained on it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
+from gandistill.run import METRICS
 from gandistill.selfdistill.backbone import backbone_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.model import Network, save_network
@@ -31,6 +33,12 @@ TINY: dict[str, Any] = {
     "num_conv_pos_embeddings": 8,
     "num_conv_pos_embedding_groups": 2,
 }
+LAYERWISE: dict[str, Any] = {
+    "network": {"exits": [], "depth": 2},
+    "layerwise": {"layers": [1, 3, 4], "epochs": 2},
+}
+UPDATES = 3
+"""Of an epoch: 29 utterances in batches of 10."""
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +118,7 @@ def trained(configured: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("trained") / "run"
     train(configured(), out)
     return out
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]

@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import signal
@@ -6,31 +5,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from gandistill.cli import main
-from gandistill.config import Config
 from gandistill.errors import InputError, RunError
 from gandistill.features.pretrained import load_pretrained
 from gandistill.run import CHECKPOINTS, METRICS, STATE, Run
 from gandistill.selfdistill import clips, training
 from gandistill.selfdistill.backbone import MODEL_TYPES, WaveBackbone, backbone_of
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.fitting import ahead, train_mode
-from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, prediction_loss
+from gandistill.selfdistill.fitting import train_mode
+from gandistill.selfdistill.layerwise import FOLDER
 from gandistill.selfdistill.model import NETWORK, load_network
 from gandistill.selfdistill.random_upstream import make_upstream
-from gandistill.selfdistill.settings import SelfDistilConfig
 from gandistill.selfdistill.training import dev_scores, prepared, train
-from tests.selfdistill.conftest import TINY
+from tests.selfdistill.conftest import LAYERWISE, TINY, UPDATES, metrics
 
-LAYERWISE: dict[str, Any] = {
-    "network": {"exits": [], "depth": 2},
-    "layerwise": {"layers": [1, 3, 4], "epochs": 2},
-}
 LEARNING = {
     "nothing": [True] * 4,
     "encoder": [True] * 4,
@@ -38,12 +29,6 @@ LEARNING = {
     "backbone": [False] * 4,
 }
 """Whether each layer learns, by what is frozen."""
-UPDATES = 3
-"""Of an epoch: 29 utterances in batches of 10."""
-
-
-def metrics(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / METRICS).read_text().splitlines()]
 
 
 def content(run: Path) -> dict[str, bytes]:
@@ -279,39 +264,6 @@ def test_clips_too_short_are_named_before_any_work(configured: Any, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
-def test_layerwise_needs_a_backbone_that_learns(configured: Any):
-    with pytest.raises(InputError, match=r"layerwise trains the backbone, which training\.freeze=backbone forbids"):
-        configured(**LAYERWISE, training={"freeze": "backbone"})
-
-
-@pytest.mark.parametrize(
-    ("setting", "words"),
-    [
-        ("network.exits=[8, 3]", "expected different layers in rising order"),
-        ("network.exits=[0]", "greater than 0"),
-        ("network.block=tree", "'cnn', 'lstm' or 'gru'"),
-        ("loss.similarity=l3", "'l1', 'l2'"),
-        ("layerwise.layers=[4, 4]", "expected different layers in rising order"),
-        ("layerwise.epochs=2", "layerwise distils a student of network.depth layers, such as 2, with network.exits"),
-        ("training.selekt=dev", "unknown key 'training.selekt', expected one of"),
-    ],
-)
-def test_bad_settings(setting: str, words: str):
-    with pytest.raises(InputError, match=words):
-        SelfDistilConfig.load(overrides=[setting])
-
-
-def test_every_setting_has_its_help():
-    def fields(kind: type[Config]) -> Any:
-        for name, field in kind.model_fields.items():
-            yield name, field.description
-            inner = field.annotation
-            if isinstance(inner, type) and issubclass(inner, Config):
-                yield from fields(inner)
-
-    assert all(help for _, help in fields(SelfDistilConfig))
-
-
 def test_divergence_is_said(configured: Any, tmp_path: Path):
     with pytest.raises(RunError, match="Training diverged at step"):
         train(configured(training={"learning_rate": 1e30}), tmp_path / "run")
@@ -325,65 +277,6 @@ def test_a_file_that_is_gone(configured: Any, manifest: Path, tmp_path: Path):
     gone.unlink()
     with pytest.raises(InputError, match=f"{gone}: no such file"):
         train(configured(manifest=str(tmp_path / "corpus" / "manifest.csv")), tmp_path / "run")
-
-
-def test_reading_ahead_keeps_order_and_errors():
-    def read(number: int) -> Any:
-        if number == 3:
-            raise InputError("bad")
-        return number
-
-    calls = [lambda number=number: read(number) for number in range(5)]
-    assert list(ahead(calls[:3])) == [0, 1, 2]
-    assert list(ahead([])) == []
-    found = ahead(calls)
-    assert [next(found) for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(InputError, match="bad"):
-        next(found)
-
-
-def test_layerwise_prediction_loss():
-    """Distance (1 + 1) / 2, cosine 24/25; one opposite vector has cosine -1."""
-    teacher, predicted = torch.tensor([[3.0, 4.0]]), torch.tensor([[4.0, 3.0]])
-    terms = prediction_loss(teacher, predicted, 0.5)
-    assert terms["l1"].item() == pytest.approx(1)
-    assert terms["cosine"].item() == pytest.approx(np.log(1 + np.exp(-24 / 25)))
-    assert terms["loss"].item() == pytest.approx(1 + 0.5 * np.log(1 + np.exp(-24 / 25)))
-    assert prediction_loss(teacher, -teacher, 1)["cosine"].item() == pytest.approx(np.log(1 + np.e))
-
-
-def test_layerwise_distillation(configured: Any, upstream: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Two layers of a model learn to predict deeper ones, and become a plain network; the teacher never moves."""
-    students = []
-
-    class Watched(LayerwiseStudent):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
-            students.append(self)
-
-    monkeypatch.setattr("gandistill.selfdistill.layerwise.LayerwiseStudent", Watched)
-    train(configured(**LAYERWISE | {"layerwise": {"layers": [1, 3, 4], "epochs": 12}}), tmp_path / "run")
-    lines = metrics(tmp_path / "run" / FOLDER)
-    assert lines[0].keys() == {"step", "loss", "l1", "cosine", "gradient_norm"}
-    first, last = (np.mean([line["loss"] for line in part]) for part in (lines[:UPDATES], lines[-UPDATES:]))
-    assert last < 0.7 * first
-    (student,) = students
-    assert sorted(student.blocks) == ["1", "3", "4"]
-    network = load_network(tmp_path / "run" / NETWORK)
-    assert (network.blocks, network.backbone.depth) == ({2: None}, 2)
-    assert metrics(tmp_path / "run")[0].keys() == {"step", "loss", "cross_entropy", "gradient_norm"}
-    learned = load_file(max((tmp_path / "run" / FOLDER / CHECKPOINTS).iterdir()) / STATE)
-    assert any(name.startswith("module/backbone.layers.1") for name in learned)
-
-
-def test_a_layerwise_students_first_stage_goes_into_the_second(configured: Any, tmp_path: Path):
-    changes = LAYERWISE | {"training": {"learning_rate": 1e-12, "epochs": 1}}
-    train(configured(**changes | {"layerwise": None}), tmp_path / "plain")
-    train(configured(**changes), tmp_path / "barely")
-    barely, plain = (metrics(tmp_path / run)[0]["loss"] for run in ("barely", "plain"))
-    assert barely == pytest.approx(plain, rel=1e-5), "a stage that hardly moves anything changes nothing"
-    train(configured(**LAYERWISE), tmp_path / "moved")
-    assert metrics(tmp_path / "moved")[0]["loss"] != pytest.approx(plain, rel=1e-5)
 
 
 def test_the_command(configured: Any, tmp_path: Path, trained: Path, capfd: pytest.CaptureFixture[str]):

@@ -258,10 +258,6 @@ def test_a_long_training_is_told_by_its_ends_and_extent(tmp_path: Path):
     assert Parsed(text).said("td") == ["critic/a", "1000", "499", "0", "500", "500"]
 
 
-def test_dims_that_tell_classes_apart_are_chosen(features: FeatureSet):
-    assert beside.telling_dims(features.training_part(), 3).tolist() == [0, 1, 2], "those that classes raise"
-
-
 def test_the_same_page_each_time(trained: Path, features: FeatureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(beside, "HeadConfig", quick)
     for name in ("a", "b"):

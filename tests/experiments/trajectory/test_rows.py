@@ -9,11 +9,9 @@ import pytest
 import torch
 
 from gandistill.controls.select import select
-from gandistill.errors import InputError
 from gandistill.experiments.differences import uar_difference
 from gandistill.experiments.inputs import Inputs
 from gandistill.experiments.store import Store
-from gandistill.experiments.trajectory.plan import TrajectoryPlan
 from gandistill.experiments.trajectory.rows import DISTILLED, RANDOM, STEP_0, Measured, Row, measured
 from gandistill.features.featureset import FeatureSet
 from gandistill.trajectory.distillation import distil
@@ -28,25 +26,6 @@ def of(rows: list[Row], **facts: Any) -> list[Row]:
 
 def shape(row: Row) -> tuple[int, ...]:
     return len(row.trials), *{len(some) for some in row.trials}
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "eval" / "plans" / "trajectory").glob("*.yaml")), ids=lambda p: p.stem)
-def test_plans_are_read_with_their_recipes(path: Path):
-    text = path.read_text()
-    assert text.startswith(f"# python eval/trajectory.py eval/plans/trajectory/{path.name} path/to/")
-    plan = TrajectoryPlan.load(path).rooted(ROOT / "recipes")
-    assert plan.note
-    frames = 373 if path.stem == "demos" else 112
-    for name in plan.generators:
-        assert plan.generator_config(name, 0).architecture.frames == frames
-
-
-def test_the_papers_settings():
-    plan = TrajectoryPlan.load(ROOT / "eval" / "plans" / "trajectory" / "demos.yaml").rooted(ROOT / "recipes")
-    assert plan.ppc == (1, 5, 10, 50, 100, 150)
-    assert plan.guides == [student.kind for student in plan.students] == ["cnn6", "resnet9", "vgg15"]
-    assert plan.steps("cnn6") == [0, 10, 20, 30, 40, 50, 60]
-    assert plan.whole.evaluate.epoch_updates is None, "the paper's 30 epochs are passes"
 
 
 class TestRows:
@@ -151,22 +130,3 @@ class TestMeasured:
         assert found["uar_difference"] == pytest.approx(0.3)
         assert found["high"] == pytest.approx(0.3 + 12.706204736 * 0.2)
         assert "bootstrap" not in uar_difference(mine, replace(start, results=results[0]), "dev", paired=True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"ppc": [2, 2]}, "ppc: 2 is named twice"),
-        ({"students": [{"kind": "cnn"}, {"kind": "cnn"}]}, "students: 'cnn' is named twice"),
-        ({"matched": {"a": {"guides": ["cnn"], "ppc": [9]}}}, "matched 'a': its ppc must be some of the plan's"),
-        ({"matched": {"a": {"guides": []}}}, "matched.a.guides"),
-        ({"controls": ["pooled"]}, "bad control 'pooled'"),
-        ({"starts": ["teacher"]}, "starts lack 'scratch'"),
-        ({"extract": "bank.yaml"}, "unknown key|has no 'clip'"),
-        ({"recipe": "none.yaml"}, "No config file"),
-        ({"generators": {"g": {"recipe": "mtt.yaml"}}}, "unknown key 'teach'"),
-    ],
-)
-def test_a_bad_plan_is_refused(changes: dict[str, Any], said: str, planned: Callable[..., TrajectoryPlan]):
-    with pytest.raises(InputError, match=said):
-        planned(**changes)

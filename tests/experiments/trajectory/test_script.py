@@ -13,9 +13,7 @@ import yaml
 from gandistill.corpora.synthetic import synthesise
 from gandistill.errors import InputError
 from gandistill.evaluate.predictions import Predictions
-from gandistill.experiments.checkout import Checkout
-from gandistill.experiments.trajectory import files, trials
-from gandistill.experiments.trajectory.plan import TrajectoryPlan
+from gandistill.experiments.trajectory import trials
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.bank import Bank
 from tests.experiments.conftest import Script, line_of_refusal, script_of
@@ -203,20 +201,6 @@ def test_sets_from_recentred_clips_without_a_bank(plan: Path, corpus: Path, tmp_
     assert by_name["distilled, cnn", 0]["trials"] == recentred["trials"][:2]
     assert "real, recentred" in by_name["distilled, cnn", 4]["differences"]
     assert by_name["real, random", None]["trials"] != recentred["trials"]
-
-
-@pytest.mark.parametrize(
-    ("plan", "shown"),
-    [("demos", {"dev": {"accuracy": 74.8, "uar": 74.9}}), ("demos_again", {"test": {"accuracy": 65.1, "uar": 65.1}})],
-)
-def test_the_papers_values_stand_beside_sets_distilled_from_the_same_parts(plan: str, shown: dict[str, Any]):
-    full, distilled = (Checkout(ROOT).reference(files.PAPER[table]) for table in ("full", "distilled"))
-    planned = TrajectoryPlan.load(EVAL / "plans" / "trajectory" / f"{plan}.yaml")
-    row = {"student": "cnn6", "guides": ["cnn6"], "ppc": 150, "step": 60, "start": "scratch", "labels": "hard"}
-    assert files.beside(row, "distilled", distilled, planned) == row | {"paper": shown}
-    other = row | {"step": 0}
-    assert files.beside(other, "distilled", distilled, planned) == other
-    assert set(files.beside({**row, "training set": "real"}, "full", full, planned)["paper"]) == {"dev", "test"}
 
 
 @pytest.mark.parametrize(

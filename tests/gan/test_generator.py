@@ -1,23 +1,19 @@
-"""The architecture that the paper describes, held layer by layer."""
+"""The generator that the paper describes, held layer by layer, and the settings of its shape."""
+
+from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from gandistill.batch_norm import BatchNorm
 from gandistill.errors import InputError
-from gandistill.gan.critic import Critic, LayerNorm
 from gandistill.gan.generator import Architecture, Generator, TimeAttention
-
-KINDS = ("gan-cnn", "gan-att", "gan-time")
-
-
-def small(kind: str, **sizes: object) -> Architecture:
-    tiny = {"kind": kind, "frames": 20, "noise": 6, "channels": [8, 8, 8], "critic_channels": [4] * 8}
-    return Architecture.build(tiny | sizes, "test")
-
-
-def modules(network: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
-    return [module for module in network.modules() if isinstance(module, kind)]
+from gandistill.numerics import seeded
+from tests.gan.conftest import FLOW, KINDS, modules, small
 
 
 def drawn(generator: Generator, rows: int = 3) -> torch.Tensor:
@@ -29,28 +25,7 @@ def drawn(generator: Generator, rows: int = 3) -> torch.Tensor:
 @pytest.mark.parametrize(("frames", "dims"), [(112, 64), (20, 7), (33, 5), (1, 1)])
 def test_any_frames_and_dims(kind: str, frames: int, dims: int):
     architecture = small(kind, frames=frames)
-    samples = drawn(Generator(architecture, 4, dims))
-    scores, classes, maps = Critic(architecture, 4, dims)(samples)
-    assert samples.shape == (3, frames, dims)
-    assert scores.shape == (3,)
-    assert classes.shape == (3, 4)
-    assert len(maps) == 8
-
-
-def test_critic_has_eight_convolutions_each_with_layer_norm_and_leaky_relu_then_two_linears():
-    critic = Critic(Architecture(kind="gan-att"), 4, 64)
-    assert len(modules(critic, nn.Conv2d)) == 8
-    for layer in critic.layers:
-        assert [type(module) for module in layer] == [nn.Conv2d, LayerNorm, nn.LeakyReLU]
-    linears = modules(critic, nn.Linear)
-    assert sorted(linear.out_features for linear in linears) == [1, 4]
-
-
-def test_layer_norm_normalises_each_sample_alone():
-    maps = 7 + 3 * torch.randn(5, 4, 6, 2)
-    normed = LayerNorm(4)(maps)
-    assert torch.allclose(normed.flatten(1).mean(1), torch.zeros(5), atol=1e-5)
-    assert torch.allclose(normed, torch.cat([LayerNorm(4)(row[None]) for row in maps]), atol=1e-6)
+    assert drawn(Generator(architecture, 4, dims)).shape == (3, frames, dims)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,16 +54,13 @@ def test_gan_att_has_one_attention_after_the_fourth_convolution_and_dilation():
 
 def test_gan_time_has_time_as_its_only_axis_and_dims_without_neighbours():
     architecture, order = small("gan-time"), torch.randperm(7, generator=torch.Generator().manual_seed(0))
-    generator, critic = Generator(architecture, 2, 7).eval(), Critic(architecture, 2, 7)
+    generator = Generator(architecture, 2, 7).eval()
     assert len(modules(generator, TimeAttention)) == 1
-    for convolution in modules(generator, nn.Conv2d) + modules(generator, nn.ConvTranspose2d) + [*critic.layers[0][:1]]:
+    for convolution in modules(generator, nn.Conv2d) + modules(generator, nn.ConvTranspose2d):
         assert convolution.kernel_size[1] == convolution.stride[1] == 1
     samples = drawn(generator)
     generator.leave.weight.data, generator.leave.bias.data = generator.leave.weight[order], generator.leave.bias[order]
     torch.testing.assert_close(drawn(generator), samples[..., order])
-    scores, classes, _ = critic(samples)
-    critic.layers[0][0].weight.data = critic.layers[0][0].weight[:, order]
-    torch.testing.assert_close(critic(samples[..., order])[:2], (scores, classes))
 
 
 def test_gan_time_has_channels_of_its_own_and_no_preset_of_the_paper():
@@ -164,3 +136,59 @@ def test_more_doublings_than_frames_need_are_refused():
 def test_a_kind_that_is_none_is_an_input_error_whatever_its_type():
     with pytest.raises(InputError, match="kind"):
         Architecture.build({"kind": ["a"], "preset": "paper"}, "test")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "problem"),
+    [
+        ({"start": "closed-form"}, "a flow starts from a Gaussian always"),
+        ({"preset": "paper"}, "preset 'paper' is of the paper's kinds"),
+        ({"channels": [8, 8, 4]}, "expected one width for all blocks"),
+    ],
+)
+def test_what_it_has_not_is_refused(configured: Any, architecture: dict[str, Any], problem: str):
+    with pytest.raises(InputError, match=problem):
+        configured(architecture=FLOW | architecture)
+
+
+@given(st.sampled_from(KINDS), st.integers(1, 200), st.integers(1, 40), st.integers(3, 6), st.sampled_from([1, 3, 5]))
+@settings(deadline=None, max_examples=25)
+def test_what_is_accepted_reads_back_as_itself_and_makes_samples_of_its_length(
+    kind: str, frames: int, dims: int, stages: int, kernel: int
+):
+    sizes = {"frames": frames, "channels": [4] * stages, "kernel": kernel}
+    if 2 ** (stages - 1) > max(2 * frames, 16):
+        with pytest.raises(InputError, match="double a map beyond"):
+            small(kind, **sizes)
+        return
+    architecture = small(kind, **sizes)
+    assert Architecture.build(architecture.to_dict(), "test") == architecture
+    with torch.device("meta"):
+        generator, labels = Generator(architecture, 3, dims), torch.zeros(2, dtype=torch.long)
+        assert generator.eval()(labels, torch.zeros(2, 6)).shape == (2, frames, dims)
+
+
+def test_the_same_shape_for_samples_of_another_length():
+    architecture = Architecture(kind="gan-att", noise=7)
+    other = architecture.lasting(33)
+    assert other.to_dict() == architecture.to_dict() | {"frames": 33}
+    assert "frames" in other.model_fields_set
+    with pytest.raises(InputError, match="samples of 3 frames: 6 channels double a map beyond 3 frames"):
+        small("gan-cnn", channels=[4] * 6).lasting(3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saving_memory_changes_neither_samples_nor_gradients_nor_statistics(kind: str):
+    """The forward pass that is repeated for the backward one does not count twice."""
+    with seeded(0):
+        plain = Generator(small(kind), 4, 7)
+    saving = deepcopy(plain)
+    saving.saving = True
+    for generator in (plain, saving):
+        drawn(generator).square().sum().backward()
+    torch.testing.assert_close(drawn(saving), drawn(plain))
+    for mine, theirs in zip(saving.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+    for mine, theirs in zip(saving.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    assert all(norm.counting for norm in modules(saving, BatchNorm))
