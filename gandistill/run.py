@@ -1,9 +1,10 @@
 """A run folder: what a long training leaves behind, and how it goes on after a stop.
 
 ``config.yaml`` (resolved), ``inputs.json`` (fingerprints of what it reads), ``metrics.jsonl`` (named scalars of the
-logged steps, a line each), ``checkpoints/NUMBER``: everything the next step depends on, the last two kept, and
-``seconds.json``: what the steps took until the last checkpoint, on what. All randomness is drawn from generators keyed by (seed, purpose, step), so a resumed run draws what the uninterrupted one
-would have. One training at a time writes a run: a lock, which ends with its process, keeps others out.
+logged steps, a line each), ``seconds.json`` (what its steps took until the last checkpoint, and on what) and
+``checkpoints/NUMBER``: everything the next step depends on, the last two kept. All randomness is drawn from generators
+keyed by (seed, purpose, step), so a resumed run draws what the uninterrupted one would have. One training at a time
+writes a run: a lock, which ends with its process, keeps others out.
 """
 
 import json
