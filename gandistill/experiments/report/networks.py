@@ -6,9 +6,8 @@ from pathlib import Path
 from gandistill import artifacts
 from gandistill.charts import Chart, Look, Point, Series, curves
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.corpora.manifest import SPLITS
 from gandistill.evaluate.markdown import percent
-from gandistill.evaluate.predictions import Predictions, file_name
+from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.significance import uar_interval
 from gandistill.experiments import canvas
 from gandistill.experiments.report import beside, known, page, training
@@ -24,18 +23,16 @@ from gandistill.selfdistill.model import KIND, PRECISION, Network, described_net
 from gandistill.selfdistill.prediction import AUTO
 from gandistill.selfdistill.work import Work
 
-PANELS = (
-    Panel("gradient_norm", "Norm of the gradient, before it is cut", "norm"),
-    Panel("", "Losses"),
-)
+PANELS = (Panel("", "Losses"), Panel("gradient_norm", "Norm of the gradient, before it is cut", "norm"))
 NOT = (
     "It learned from real speech, and nothing was measured here that shows it keeps speakers private. UAR says how "
     "well it names the emotions listed here, of the speakers judged here, and nothing of other corpora."
 )
 COSTS = (
-    "Parameters, bytes of the weights and million multiply-accumulates for a second that is heard are of all that is "
-    "loaded to answer there, what lies above is neither loaded nor run; seconds of one thread for a second that is "
-    "heard were measured while this page was made."
+    "UAR from predictions has the 95 % interval of a bootstrap by speakers, or by utterances where they are few. "
+    "Parameters, bytes of the weights and multiply-accumulates for a second that is heard are of all that is loaded to "
+    "answer there; what lies above is neither loaded nor run. Seconds of one thread for a second that is heard were "
+    "measured while this page was made."
 )
 UNJUDGED = (
     "UAR on dev, where it is said, was measured at the end of training; 'gandistill selfdistill evaluate' adds "
@@ -98,14 +95,13 @@ def trained(run: Path) -> str:
 
 
 def judged(folder: Path) -> dict[str, dict[str, Predictions]]:
-    """What was kept of judging a network."""
+    """What was kept of judging a network, by part and answer: exits, then fusion, then leaving early."""
     found: dict[str, dict[str, Predictions]] = {}
-    for split, path in ((split, path) for split in SPLITS for path in sorted(folder.glob("*.csv"))):
-        name = PREDICTIONS.fullmatch(path.name)
-        if name is not None and path.name.endswith(f"-{file_name(split)}"):
-            answer = str(int(name[1].removeprefix("exit-"))) if name[1].startswith("exit-") else name[1]
-            found.setdefault(split, {})[answer] = Predictions.read(path)
-    return found
+    for path in sorted(folder.glob("*.csv"), key=lambda path: (path.name.startswith(AUTO), path.name)):
+        if name := PREDICTIONS.fullmatch(path.name):
+            answer, split = name[1].removeprefix("exit-"), (name[2] or "-test")[1:]
+            found.setdefault(split, {})[answer.removeprefix("0")] = Predictions.read(path)
+    return dict(sorted(found.items()))
 
 
 def _answers(network: Network, folder: Path) -> str:
@@ -120,7 +116,7 @@ def _answers(network: Network, folder: Path) -> str:
     for name in [*answers, *([AUTO] if FACT in network.facts else [])]:
         row = {"answer": name if name in (FUSION, AUTO) else f"exit {name}"} | _uars(network, name, found)
         if name in answers:
-            costs = {"multiply-accumulates": f"{products[name]:,.1f}", "seconds": f"{seconds[name]:.4f}"}
+            costs = {"million multiply-accumulates": f"{products[name]:,.1f}", "seconds": f"{seconds[name]:.4f}"}
             row |= costs | (_size(network, int(name), precision) if name.isdecimal() else {})
         rows.append(row)
     charts = [_against(network, of, products, split) for split, of in found.items() if len(network.depths) > 1]

@@ -19,7 +19,7 @@ UAR = "UAR, %"
 
 @dataclass(frozen=True)
 class Panel:
-    """A chart of what is logged under names that begin with ``prefix``, if no panel before it has them."""
+    """A chart of what is logged under names that begin with ``prefix``, and with no longer one of another panel."""
 
     prefix: str
     title: str
@@ -35,9 +35,8 @@ def trained(run: Path, panels: Sequence[Panel], classes: int, unit: str, said: s
     logged = _logged(metrics)
     groups = {panel: {} for panel in panels}
     for name, line in logged.items():
-        panel = next((panel for panel in panels if name.startswith(panel.prefix)), None)
-        if panel is not None:
-            groups[panel][name] = line
+        if fitting := [panel for panel in panels if name.startswith(panel.prefix)]:
+            groups[max(fitting, key=lambda panel: len(panel.prefix))][name] = line
     drawn = [_curves(panel, lines, classes, unit) for panel, lines in groups.items() if lines]
     if not drawn:
         say(f"{run} has no log of its training: the report has no curves of it")
