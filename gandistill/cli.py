@@ -833,8 +833,9 @@ def push(
     """Share an artifact on the Hugging Face Hub; refused where its corpus states no licence, or one that forbids it."""
     from gandistill import hub
     from gandistill.gan.sampling import generator_folder
+    from gandistill.trajectory.distillation import set_folder
 
-    print(hub.push(generator_folder(artifact), repository, private))
+    print(hub.push(set_folder(generator_folder(artifact)), repository, private))
 
 
 @app.command()

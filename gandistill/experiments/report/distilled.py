@@ -51,7 +51,7 @@ def described(folder: Path) -> str:
     made = FeatureSet.open(inner)
     by = made.config["distilled_by"]
     counts, teachers = made.class_counts, ", ".join(f"{of['trajectories']} {of['head']}" for of in by["teachers"])
-    halved = f", rates halved {by['halvings']} times" if by["halvings"] else ""
+    halved = f", rates halved {by['halvings']} times" if by.get("halvings") else ""
     steps = f"{by['step']} ({by['config']['method']}){halved}"
     told = {
         "kind": "a distilled set, by trajectory matching",
