@@ -57,6 +57,8 @@ LINE = 14
 LETTER, BOLD = 6.2, 7.6
 """Width of a letter of text and of a title, more or less: no font is at hand to measure it."""
 MARGIN = 8
+LEAST = 0.7
+"""Of its size: smaller, its text cannot be read on a phone."""
 PLOT = 270
 """Width of what curves are drawn in."""
 SPREAD = 255
@@ -131,8 +133,9 @@ class Chart:
     body: str
 
     def inline(self) -> str:
-        """As part of a page that has ``STYLE``."""
-        return self._svg(f'style="width:{self.width + 2 * MARGIN:.0f}px"', self.body)
+        """As part of a page that has ``STYLE``, where it shrinks to ``LEAST`` of its size."""
+        width = self.width + 2 * MARGIN
+        return self._svg(f'style="width:{width:.0f}px;min-width:{LEAST * width:.0f}px"', self.body)
 
     def file(self) -> str:
         """As a file of its own."""

@@ -833,8 +833,9 @@ def push(
     """Share an artifact on the Hugging Face Hub; refused where its corpus states no licence, or one that forbids it."""
     from gandistill import hub
     from gandistill.gan.sampling import generator_folder
+    from gandistill.trajectory.distillation import set_folder
 
-    print(hub.push(generator_folder(artifact), repository, private))
+    print(hub.push(set_folder(generator_folder(artifact)), repository, private))
 
 
 @app.command()
@@ -893,18 +894,23 @@ def tables(context: typer.Context) -> None:
 @app.command()
 def report(
     sources: Annotated[
-        list[Path], typer.Argument(help="Generators, runs that trained one, or folders of tables.", metavar="SOURCE...")
+        list[Path],
+        typer.Argument(
+            help="Generators, distilled sets, networks with exits, runs that made one, or folders of tables.",
+            metavar="SOURCE...",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where to write the page.")] = Path("report.html"),
     features: Annotated[
-        Path | None, typer.Option(help="Feature set that a generator was made from, to stand beside its samples.")
+        Path | None, typer.Option(help="Feature set that a generator or a set was made from, to stand beside it.")
     ] = None,
     split: Annotated[str, typer.Option(help="Part of --features to judge on: train, dev or test.")] = "dev",
 ) -> None:
     """One page to look at: what was distilled, its training, samples beside real features, what tables say.
 
-    It stands alone: no script, and nothing is fetched by whoever opens it. With --features quick heads are trained on
-    samples and on as many real clips, within a minute or so.
+    Of the run of any of the three systems; of a network with exits what each costs and is worth. It stands alone: no
+    script, and nothing is fetched by whoever opens it. With --features quick heads are trained on samples, or on the
+    distilled clips, and on as many real clips, within a minute or so.
     """
     from gandistill.experiments.report import command
 

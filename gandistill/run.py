@@ -1,9 +1,10 @@
 """A run folder: what a long training leaves behind, and how it goes on after a stop.
 
 ``config.yaml`` (resolved), ``inputs.json`` (fingerprints of what it reads), ``metrics.jsonl`` (named scalars of the
-logged steps, a line each) and ``checkpoints/NUMBER``: everything the next step depends on, the last two kept. All
-randomness is drawn from generators keyed by (seed, purpose, step), so a resumed run draws what the uninterrupted one
-would have. One training at a time writes a run: a lock, which ends with its process, keeps others out.
+logged steps, a line each), ``seconds.json`` (what its steps took until the last checkpoint, and on what) and
+``checkpoints/NUMBER``: everything the next step depends on, the last two kept. All randomness is drawn from generators
+keyed by (seed, purpose, step), so a resumed run draws what the uninterrupted one would have. One training at a time
+writes a run: a lock, which ends with its process, keeps others out.
 """
 
 import json
@@ -12,8 +13,9 @@ import os
 import shutil
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -31,6 +33,7 @@ C = TypeVar("C", bound=Config)
 CONFIG = "config.yaml"
 INPUTS = "inputs.json"
 METRICS = "metrics.jsonl"
+SECONDS = "seconds.json"
 CHECKPOINTS = "checkpoints"
 LOCK, HOLDER = "run.lock", "holder.json"
 BEFORE = (LOCK, HOLDER, INPUTS)
@@ -69,6 +72,7 @@ class Run:
         self.random = {"seed": seed}  # all the state there is: draws are keyed by the seed, the purpose and the step
         self.step, self.best = 0, None
         self.state: dict[str, Tensor] = {}
+        self._since = time.monotonic()
         self.writes = processes.place().is_main_process
         # Where the file system has no locks, filelock would fall back on files that outlive a killed process.
         self._lock = FileLock(folder / LOCK, fallback_to_soft=False)
@@ -181,6 +185,7 @@ class Run:
         ``state()`` is saved after every ``every``-th step, after the last, and after one in which any process was asked
         to ``stop``; then KeyboardInterrupt is raised, if steps are left. ``unit`` is what steps are called.
         """
+        self._since = time.monotonic()  # what came before is not theirs
         for step in range(self.step + 1, until + 1):
             yield step
             stopping = processes.any_of(stop())
@@ -200,6 +205,36 @@ class Run:
             artifacts.write_json(folder / artifacts.CONFIG, artifacts.describe(KIND, {"command": "train"}, **facts))
         for old in _numbered(checkpoints)[:-KEPT]:
             shutil.rmtree(old)
+        self._spend(step - self.step)
+
+    def _spend(self, steps: int) -> None:
+        """Add what these steps took to the file of seconds: beside checkpoints, which are the same bits each time."""
+        now = time.monotonic()
+        parts = []
+        with suppress(InputError):  # a damaged record stops no run
+            parts = spent(self.folder)
+        last = parts.pop() if parts and parts[-1].items() >= arithmetic().items() else {"seconds": 0.0, "steps": 0}
+        more = {"seconds": last["seconds"] + now - self._since, "steps": last["steps"] + steps}
+        artifacts.write_json(self.folder / SECONDS, {"parts": [*parts, more | arithmetic()]})
+        self._since = now
+
+
+def spent(folder: Path) -> list[dict[str, Any]]:
+    """What the steps of a run took: ``seconds`` by the clock and ``steps``, for each ``arithmetic`` in turn.
+
+    Steps that were made again count again; those behind the last checkpoint do not yet. Empty where nothing is kept, as
+    of an earlier version's run. Raises InputError for a damaged file.
+    """
+    path = folder / SECONDS
+    parts = artifacts.read_json(path).get("parts") if path.is_file() else []
+    if not isinstance(parts, list) or not all(map(_is_part, parts)):
+        raise InputError(f"{path}: 'parts' is missing or bad")
+    return parts
+
+
+def _is_part(part: Any) -> bool:
+    known = {"seconds": float, "steps": int, "threads": int, "processes": int, "device": str}
+    return isinstance(part, dict) and all(type(part.get(name)) is kind for name, kind in known.items())
 
 
 def arithmetic() -> dict[str, Any]:

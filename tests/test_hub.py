@@ -101,6 +101,12 @@ def test_another_licence_than_allowed(server: Hub, features: FeatureSet, tmp_pat
         Generator.load(licences=["cc-by-4.0"])
 
 
+def test_of_a_run_what_it_made_goes_up(server: Hub, tmp_path: Path):
+    made = write_features(tmp_path / "run" / "distilled", licence="CC BY 4.0")
+    assert run("push", tmp_path / "run", OWNED).code == 0
+    assert FeatureSet.from_pretrained(OWNED).fingerprint == made.fingerprint
+
+
 def test_what_was_not_measured_is_said_and_what_was_goes_up(server: Hub, tmp_path: Path):
     folk = write_speakers(tmp_path / "features", licence="CC BY 4.0")
     architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}

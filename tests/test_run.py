@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,12 +22,15 @@ from gandistill.run import (
     INPUTS,
     LOCK,
     METRICS,
+    SECONDS,
     STATE,
     Run,
+    arithmetic,
     check_finite,
     configured,
     load_optimiser_state,
     optimiser_state,
+    spent,
     stop_asked,
 )
 
@@ -114,6 +118,47 @@ def test_two_checkpoints_are_kept(tmp_path: Path):
         for step in (5, 10, 100):
             run.checkpoint(step, {"weights": torch.full((1,), float(step))})
     assert sorted(path.name for path in (tmp_path / CHECKPOINTS).iterdir()) == ["000000010", "000000100"]
+
+
+def clock(monkeypatch: pytest.MonkeyPatch, *times: float) -> None:
+    """What a clock says each time that it is asked."""
+    left = iter(times)
+    monkeypatch.setattr("gandistill.run.time", SimpleNamespace(monotonic=lambda: next(left)))
+
+
+def test_seconds_of_its_steps_are_summed_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of the steps alone, until each checkpoint; a change of what they are computed with is another part."""
+
+    def state() -> dict[str, torch.Tensor]:
+        return {"weights": torch.zeros(1)}
+
+    clock(monkeypatch, 0, 50, 53, 60)
+    with Run(tmp_path, Settings(), resume=False) as begun:
+        assert spent(tmp_path) == [], "nothing is done yet"
+        assert list(begun.steps(5, "step", state, 3, lambda: False)) == [1, 2, 3, 4, 5]
+    (part,) = spent(tmp_path)
+    assert part == {"seconds": 10.0, "steps": 5} | arithmetic()
+    clock(monkeypatch, 100, 100, 104)
+    with Run(tmp_path, Settings(), resume=True) as again:
+        assert list(again.steps(7, "step", state, 9, lambda: False)) == [6, 7]
+    assert spent(tmp_path) == [{"seconds": 14.0, "steps": 7} | arithmetic()]
+    clock(monkeypatch, 200, 201)
+    other = arithmetic() | {"threads": 99}
+    monkeypatch.setattr("gandistill.run.arithmetic", lambda: other)
+    with Run(tmp_path, Settings(), resume=True, inexact=True) as again:
+        again.checkpoint(8, state())
+    assert spent(tmp_path) == [part | {"seconds": 14.0, "steps": 7}, {"seconds": 1.0, "steps": 1} | other]
+
+
+@pytest.mark.parametrize("damaged", ["{", '{"parts": 1}', '{"parts": [{"seconds": "1"}]}'])
+def test_a_damaged_record_of_seconds_stops_no_run(tmp_path: Path, damaged: str):
+    with Run(tmp_path, Settings(), resume=False) as begun:
+        begun.checkpoint(1, {"weights": torch.zeros(1)})
+        (tmp_path / SECONDS).write_text(damaged)
+        with pytest.raises(InputError, match=SECONDS):
+            spent(tmp_path)
+        begun.checkpoint(2, {"weights": torch.zeros(1)})
+    assert [part["steps"] for part in spent(tmp_path)] == [1]
 
 
 def test_without_a_checkpoint_it_begins_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

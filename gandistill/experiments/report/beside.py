@@ -1,4 +1,4 @@
-"""Real and generated features side by side: how they look, where they lie, how they agree, what they teach.
+"""Real features beside generated or distilled ones: how they look, where they lie, how they agree, what they teach.
 
 N utterances, T frames, D dims, C classes.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,21 +38,27 @@ MOST_DIMS = 64
 """That are drawn of a sample."""
 DEVIATIONS = 2.5
 """At which the colours of what is drawn end."""
-SAMPLES = "samples"
+SAMPLES, RANDOM = "samples", "random real clips"
 
 
 @dataclass(frozen=True)
-class Sets:
-    """All of a training part, and for each of ``SEEDS`` as many random real clips of it and samples."""
+class Beside:
+    """Real utterances beside made ones, in the units of ``whole``, all that is known of real ones.
+
+    ``are`` says what made ones are in a word, ``which`` and ``what`` which real ones, and what made ones these are.
+    """
 
     whole: FeatureSet
-    random: Sequence[FeatureSet]
-    made: Sequence[FeatureSet]
+    real: FeatureSet
+    made: FeatureSet
+    are: str = "generated"
+    which: str = RANDOM
+    what: str = SAMPLES
 
     @property
-    def ppc(self) -> int:
-        """Points of the class that has the most."""
-        return max(self.made[0].class_counts.values())
+    def both(self) -> str:
+        """How many there are of each, in words."""
+        return f"{len(self.real)} {self.which} and of {len(self.made)} {self.what}"
 
 
 def compared(sampler: Sampler, features: FeatureSet, split: str) -> str:
@@ -63,47 +70,52 @@ def compared(sampler: Sampler, features: FeatureSet, split: str) -> str:
     whole, part = features.training_part(), features.part(split).held()
     counts = {label: min(PPC, *filter(None, whole.class_counts.values())) for label in whole.labels}
     say(f"Comparing {max(counts.values())} samples of each class with as many real clips")
-    with TemporaryDirectory() as scratch, one_thread():
-        random = [select(features, "random", counts, seed, Path(scratch) / str(seed)).held() for seed in SEEDS]
+    with one_thread():
+        random = drawn(features, counts)
         made = [sampled(sampler.drawing(None), counts, seed) for seed in SEEDS]
-        sets = Sets(whole, random, made)
-        return looks(sets) + lies(sets) + agreement(sets) + teaches(sets, part, _remark(sampler, features, part, split))
+        shown = Beside(whole, random[0], made[0])
+        taught = {SAMPLES: made, DRAWN["random"]: random, REAL: [whole.held()]}
+        chosen = split == "dev" and bool(sampler.facts["trained"].get("dev_uar"))
+        said = remark(sampler.facts, features, part, chosen)
+        return looks(shown) + lies(shown) + agreement(shown, random[0]) + teaches(taught, part, said)
 
 
-def _remark(sampler: Sampler, features: FeatureSet, part: FeatureSet, split: str) -> str:
-    """What is to be known of the comparison."""
-    same = sampler.facts.get("source", {}).get("fingerprint") in features.fingerprints
-    lacking = uar_without(part.targets, part.labels).values()
-    chosen = split == "dev" and bool(sampler.facts["trained"].get("dev_uar"))
-    return "".join(
-        (
-            "" if same else "These features are not known to be those that the generator was made from. ",
-            "The generator was chosen by its UAR on this part, which flatters it. " if chosen else "",
-            *(f"No utterance of it is [{', '.join(absent)}]: UAR is over the other classes. " for absent in lacking),
-        )
-    )
+def drawn(features: FeatureSet, counts: dict[str, int]) -> list[FeatureSet]:
+    """For each of ``SEEDS`` as many random real clips of each class."""
+    with TemporaryDirectory() as scratch:
+        return [select(features, "random", counts, seed, Path(scratch) / str(seed)).held() for seed in SEEDS]
 
 
-def looks(sets: Sets) -> str:
+def remark(facts: Mapping[str, Any], features: FeatureSet, part: FeatureSet, chosen: bool) -> str:
+    """What is to be known of a comparison of what has these ``facts``, and may be ``chosen`` by its UAR on the part."""
+    same = facts.get("source", {}).get("fingerprint") in features.fingerprints
+    said = "" if same else "These features are not known to be those that it was made from. "
+    said += "It was chosen by its UAR on this part, which flatters it. " if chosen else ""
+    for absent in uar_without(part.targets, part.labels).values():
+        said += f"No utterance of the part is [{', '.join(absent)}]: UAR is over the other classes. "
+    return said
+
+
+def looks(shown: Beside) -> str:
     """A few of each class as images on one scale of colours."""
-    mean, deviation = sets.whole.moments()
-    dims = telling_dims(sets.whole)
-    frames = int(sets.made[0].lengths[0])
+    mean, deviation = shown.whole.moments()
+    dims = telling_dims(shown.whole)
+    frames = int(shown.made.lengths[0])
 
-    def drawn(features: FeatureSet, label: int) -> list[NDArray[np.float64]]:
+    def seen(features: FeatureSet, label: int) -> list[NDArray[np.float64]]:
         rows = np.flatnonzero(features.targets == label)[:SHOWN].tolist()
         return [_image((features.frames(row)[:frames] - mean) / scale(deviation), dims, frames) for row in rows]
 
     rows = [
-        (label, drawn(sets.random[0], number) + drawn(sets.made[0], number))
-        for number, label in enumerate(sets.whole.labels)
+        (label, seen(shown.real, number) + seen(shown.made, number)) for number, label in enumerate(shown.whole.labels)
     ]
-    chart = images("Real and generated features", rows, ["real"] * SHOWN + ["generated"] * SHOWN)
-    every, some = "all dims", f"the {len(dims)} of {sets.whole.dims} dims whose means differ most by class"
-    which = every if len(dims) == sets.whole.dims else some
+    chart = images(f"Real and {shown.are} features", rows, ["real"] * SHOWN + [shown.are] * SHOWN)
+    every, some = "all dims", f"the {len(dims)} of {shown.whole.dims} dims whose means differ most by class"
+    which = every if len(dims) == shown.whole.dims else some
     caption = (
-        f"Two random real clips and two samples of each class: {frames} frames to the right, {which} upwards, each "
-        f"standardised by the training part; blue is {DEVIATIONS:g} deviations below the mean, red as many above."
+        f"Of each class {SHOWN} {shown.which} and {SHOWN} {shown.what}: {frames} frames to the right, {which} upwards, "
+        f"each standardised by {len(shown.whole)} real clips; blue is {DEVIATIONS:g} deviations below the mean, red as "
+        "many above."
     )
     return page.part("Side by side", page.figure([chart], caption))
 
@@ -123,30 +135,29 @@ def telling_dims(features: FeatureSet, most: int = MOST_DIMS) -> NDArray[np.int6
     return np.sort(np.argsort(-between / np.maximum(within, 1e-12), kind="stable")[:most])
 
 
-def lies(sets: Sets) -> str:
-    """A map of utterance means by class, real beside generated."""
-    whole = sets.whole.means().double()
+def lies(shown: Beside) -> str:
+    """A map of utterance means by class, real beside made."""
+    whole = shown.whole.means().double()
     mean, deviation = whole.mean(0), scale(whole.std(0, correction=0))
     standard = (whole - mean) / deviation
     _, values, axes = torch.linalg.svd(standard, full_matrices=False)
     explained = float(values[:2].square().sum() / values.square().sum())
-    placed = [((of.means().double() - mean) / deviation @ axes[:2].T).numpy() for of in (sets.random[0], sets.made[0])]
+    placed = [((of.means().double() - mean) / deviation @ axes[:2].T).numpy() for of in (shown.real, shown.made)]
     both = np.concatenate(placed)
     low, high = both.min(axis=0), both.max(axis=0)
     box = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
-    drawn = [
+    maps = [
         cloud(f"{name}: utterance means", _by_class(of, points, hollow), box)
         for name, of, points, hollow in (
-            ("Real", sets.random[0], placed[0], False),
-            ("Generated", sets.made[0], placed[1], True),
+            ("Real", shown.real, placed[0], False),
+            (shown.are.capitalize(), shown.made, placed[1], True),
         )
     ]
     caption = (
-        f"Means over time of {len(sets.random[0])} random real clips and of {len(sets.made[0])} samples, on the first "
-        f"two principal components of the {len(whole)} real training means, which have {percent(explained)} % of their "
-        "variance. Both maps have the same axes."
+        f"Means over time of {shown.both}, on the first two principal components of the means of {len(whole)} real "
+        f"clips, which have {percent(explained)} % of their variance. Both maps have the same axes."
     )
-    return page.part("A map of both", page.figure(drawn, caption))
+    return page.part("A map of both", page.figure(maps, caption))
 
 
 def _by_class(
@@ -159,13 +170,13 @@ def _by_class(
     ]
 
 
-def agreement(sets: Sets) -> str:
-    """How far the moments of samples, and of as many random real clips, are from those of all real data, by class."""
+def agreement(shown: Beside, random: FeatureSet) -> str:
+    """How far the moments of made ones, and of as many random real clips, are from those of all real data, by class."""
     rows = []
-    for number, label in enumerate(sets.whole.labels):
-        if sets.whole.class_counts[label]:
-            for name, features in ((SAMPLES, sets.made[0]), (DRAWN["random"], sets.random[0])):
-                rows.append({"class": label, "points": name} | apart(sets.whole, features, number))
+    for number, label in enumerate(shown.whole.labels):
+        if shown.whole.class_counts[label]:
+            for name, features in ((shown.what, shown.made), (DRAWN["random"], random)):
+                rows.append({"class": label, "points": name} | apart(shown.whole, features, number))
     note = (
         "Beside all real clips of the class: how far its mean is off, in deviations of utterance means (root mean "
         "square over dims, 0 is none); how wide utterance means and frames spread, as a share of the real (median of "
@@ -188,20 +199,21 @@ def apart(whole: FeatureSet, features: FeatureSet, number: int) -> dict[str, str
     }
 
 
-def teaches(sets: Sets, part: FeatureSet, remark: str) -> str:
-    """What heads reach that learned from samples alone, from as many random real clips, from all real data."""
-    taught = {SAMPLES: sets.made, DRAWN["random"]: sets.random, REAL: [sets.whole.held()] * len(SEEDS)}
-    jobs = [(name, of, seed) for name, each in taught.items() for of, seed in zip(each, SEEDS, strict=True)]
+def teaches(taught: Mapping[str, Sequence[FeatureSet]], part: FeatureSet, remark: str) -> str:
+    """What heads reach that learned from each of these alone: from a set for each of ``SEEDS``, or from one by all."""
+    jobs = [(name, of[n % len(of)], seed) for name, of in taught.items() for n, seed in enumerate(SEEDS)]
     said: dict[str, list[NDArray[np.int64]]] = {}
     for name, of, seed in track(jobs, "judging", len(jobs), unit="heads"):
-        head = train_head(of, HeadConfig(seed=seed))
+        head = train_head(of, HeadConfig(seed=seed, labels="hard" if of.soft is None else "soft"))
         said.setdefault(name, []).append(posteriors(head, part).argmax(1).numpy())
     scores = {name: [class_scores(part.targets, one, part.labels) for one in each] for name, each in said.items()}
     rows = [
         {"trained on": name, "utterances": len(taught[name][0]), "UAR, %": percent(*interval([s["uar"] for s in of]))}
         for name, of in scores.items()
     ]
-    drawn = [_confusion(f"{row['trained on']}: UAR {row['UAR, %']} %", scores[row["trained on"]], part) for row in rows]
+    charts = [
+        confusion(f"{row['trained on']}: UAR {row['UAR, %']} %", scores[row["trained on"]], part.labels) for row in rows
+    ]
     speakers = len({*part.index["speaker"]} - {""})
     caption = (
         f"Heads of the kind {HeadConfig().head}, {len(SEEDS)} seeds of each, on {len(part)} real utterances of "
@@ -209,9 +221,10 @@ def teaches(sets: Sets, part: FeatureSet, remark: str) -> str:
         f"chance is {percent(1 / len(part.labels))} %; per cent of each class. {remark}"
         "Measured while this page was made."
     )
-    return page.part("What it teaches", page.table(rows), page.figure(drawn, caption.strip()))
+    return page.part("What it teaches", page.table(rows), page.figure(charts, caption.strip()))
 
 
-def _confusion(title: str, scores: Sequence[Mapping[str, NDArray[np.int64]]], part: FeatureSet) -> Chart:
+def confusion(title: str, scores: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> Chart:
+    """The mean of some confusions [C, C], as ``class_scores`` has them, in per cent of each class."""
     counts = np.mean([score["confusion"] for score in scores], axis=0)
-    return shares(title, part.labels, 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1))
+    return shares(title, labels, 100 * counts / counts.sum(axis=1, keepdims=True).clip(min=1))

@@ -7,41 +7,54 @@ from gandistill import artifacts
 from gandistill.console import say
 from gandistill.corpora.manifest import SPLITS
 from gandistill.errors import InputError, choices
-from gandistill.experiments.report import beside, generators, papers, tables
+from gandistill.experiments.report import beside, distilled, generators, networks, papers, tables
 from gandistill.experiments.report.page import page
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.sampling import Sampler, generator_folder, is_generator, named
-from gandistill.run import METRICS
+from gandistill.run import CONFIG
+from gandistill.selfdistill.model import network_folder
+from gandistill.trajectory.distillation import set_folder
 
 TITLE = "What was distilled, and what it is worth"
 LEAD = (
-    "Labelled speech features, and a generator that replaces them: UAR is the mean recall of the classes on real "
-    "speech. Every number comes from the files named beside it, or was measured while this page was made."
+    "Labelled speech, and what replaces it or learned from it: UAR is the mean recall of the classes on real speech. "
+    "Every number comes from the files named beside it, or was measured while this page was made."
 )
+KNOWN = (is_generator, distilled.is_distilled, networks.is_network, tables.kept, papers.kept)
+"""What tells whether there is something to say of a folder."""
 
 
 def report(sources: Sequence[Path], features: Path | None, split: str, out: Path) -> None:
-    """Write a page about generators, runs and folders of tables; beside ``features`` of the corpus where given.
+    """Write a page about generators, distilled sets, networks with exits, their runs, and folders of tables; of the
+    first two beside ``features`` of the corpus, where given.
 
-    Raises InputError for a source that is none of them, or features without a generator or of another kind.
+    Raises InputError for a source that is none of them, or features of another kind or with nothing to stand beside.
     """
     if split not in SPLITS:
         raise choices("split", split, SPLITS)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file, such as --out report.html")
     folders = [named(source) for source in sources]
-    of_generators = [generator_folder(folder) for folder in folders if is_generator(folder)]
     for folder in folders:
-        if not (is_generator(folder) or tables.kept(folder) or papers.kept(folder)):
-            raise InputError(
-                f"{folder} is neither a generator, nor a run that has one, nor a folder that 'gandistill tables' wrote"
-            )
-    if features is not None and not of_generators:
-        raise InputError(f"--features {features} has no generator to stand beside: name one before it")
+        _check(folder)
+    if features is not None and not any(is_generator(folder) or distilled.is_distilled(folder) for folder in folders):
+        raise InputError(f"--features {features} has no generator or distilled set to stand beside: name one before it")
     real = None if features is None else FeatureSet.open(features)
     sections = [(str(source), _section(folder, real, split)) for source, folder in zip(sources, folders, strict=True)]
     artifacts.write_text(out, page(TITLE, LEAD, sections))
     say(f"Report: {out}")
+
+
+def _check(folder: Path) -> None:
+    """Raise InputError for a folder that there is nothing to say of."""
+    if any(is_known(folder) for is_known in KNOWN):
+        return
+    if (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is a run that has made nothing yet: go on with it by --resume")
+    raise InputError(
+        f"{folder} is neither a generator, a distilled set or a network with exits, nor a run that has one, nor a "
+        "folder that 'gandistill tables' wrote"
+    )
 
 
 def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
@@ -50,6 +63,13 @@ def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
     if is_generator(folder):
         sampler, inner = Sampler.open(folder), generator_folder(folder)
         said = generators.described(sampler, inner)
-        said += generators.trained(folder / METRICS, len(sampler.labels)) if inner != folder else ""
+        said += generators.trained(folder, len(sampler.labels)) if inner != folder else ""
         said += "" if real is None else beside.compared(sampler, real, split)
+    elif distilled.is_distilled(folder):
+        said = distilled.described(folder)
+        said += distilled.trained(folder) if set_folder(folder) != folder else ""
+        said += distilled.compared(folder, real, split)
+    elif networks.is_network(folder):
+        said = networks.described(folder)
+        said += networks.trained(folder) if network_folder(folder) != folder else ""
     return said + tables.described(tables.kept(folder)) + papers.described(folder)

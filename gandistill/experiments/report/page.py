@@ -14,7 +14,7 @@ h1{font-size:1.5rem;line-height:1.25;margin:.5rem 0}h2{font-size:1.25rem;margin:
 border-top:2px solid var(--rule);overflow-wrap:anywhere}h3{font-size:1.05rem;margin:1.75rem 0 .25rem}
 p,figcaption{max-width:44rem}figcaption,footer{color:var(--faint);font-size:.875rem}figure{margin:.75rem 0 1.25rem}
 .charts{display:flex;flex-wrap:wrap;gap:.5rem 2rem}.charts>div{max-width:100%;overflow-x:auto}
-svg.chart{display:block;height:auto;max-width:max(100%,25rem)}
+svg.chart{display:block;height:auto;max-width:100%}
 dl{display:grid;grid-template-columns:minmax(6rem,max-content) 1fr;gap:.25rem 1rem;margin:.75rem 0}
 dt{color:var(--faint)}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.8125rem;font-variant-numeric:tabular-nums}
@@ -52,8 +52,9 @@ def paragraph(said: str) -> str:
 
 
 def facts(named: Mapping[str, Any]) -> str:
-    """What is known, by name."""
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(str(said))}</dd>' for name, said in named.items())}</dl>"
+    """What is known, by name; what is not known is left out."""
+    told = {name: str(said) for name, said in named.items() if said}
+    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(said)}</dd>' for name, said in told.items())}</dl>"
 
 
 def figure(charts: Sequence[Chart], caption: str, rows: Sequence[Mapping[str, Any]] = ()) -> str:

@@ -6,8 +6,6 @@ A browser, where there is one, finds no error in it.
 import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
 
@@ -17,24 +15,19 @@ from gandistill.api import Generator
 from gandistill.evaluate.markdown import percent
 from gandistill.evaluate.predict import class_scores
 from gandistill.experiments.printed import uar_of
-from gandistill.experiments.report import beside, generators, papers
+from gandistill.experiments.report import beside, generators, papers, training
 from gandistill.experiments.report.command import report
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import posteriors
-from gandistill.heads.training import HeadConfig, train_head
+from gandistill.heads.training import train_head
 from tests.commands import run
+from tests.experiments.report.pages import Parsed, browsed, quick, stands_alone, told
 from tests.gan.conftest import write_features
 
 ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / "eval" / "results"
 LABELS = ['<&"b>', "happy", "sad"]
 COUNTS = dict(zip(LABELS, (9, 4, 6), strict=True))
-VOID = {"meta", "link"}
-
-
-def quick(seed: int = 0) -> HeadConfig:
-    """In the place of ``HeadConfig``: heads that are trained in no time."""
-    return HeadConfig(updates=4, batch=4, seed=seed)
 
 
 METRICS = [
@@ -42,37 +35,6 @@ METRICS = [
     {"step": 2, "critic/adversarial": -0.75, "generator/adversarial": 0.5},
     {"step": 2, "dev/superb": 0.625},
 ]
-
-
-class Parsed(HTMLParser):
-    """A page taken apart: tags that are open, headings, words, and the attributes of every element by its tag."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.found: dict[str, list[dict[str, str | None]]] = {}
-        self.words: list[tuple[str, str]] = []
-        self.feed(text)
-        self.close()
-        assert self.open == [], "every tag that is opened is closed"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.setdefault(tag, []).append(dict(attrs))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.setdefault(tag, []).append(dict(attrs))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.words.append((self.open[-1], data))
-
-    def said(self, tag: str) -> list[str]:
-        return [data for within, data in self.words if within == tag]
 
 
 @pytest.fixture(scope="module")
@@ -101,31 +63,11 @@ def everything(features: FeatureSet, trained: Path) -> str:
 
 
 def test_it_is_whole_html_that_asks_nothing_of_anyone(everything: str):
-    page = Parsed(everything)
-    assert "script" not in page.found
-    asked = [
-        value
-        for elements in page.found.values()
-        for element in elements
-        for name, value in element.items()
-        if name in ("src", "href", "xlink:href", "srcset", "action", "data")
-    ]
-    assert asked
-    assert all(value is not None and value.startswith(("data:", "#")) for value in asked)
-    assert not re.search(r"@import|url\(|https?://", everything)
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.found["meta"]
-    assert "prefers-color-scheme:dark" in everything
+    stands_alone(everything)
 
 
 def test_every_figure_says_in_words_what_it_shows(everything: str):
-    page = Parsed(everything)
-    figures = page.found["svg"]
-    assert len(figures) == 22
-    for figure in figures:
-        assert figure["role"] == "img"
-        assert len(figure["aria-label"] or "") > 40
-    assert len(page.said("figcaption")) == len(page.found["figure"])
-    assert len({figure["aria-label"] for figure in figures}) == len(figures), "no two say the same"
+    assert len(told(everything)) == 22
 
 
 def test_a_label_is_text_and_nothing_else(everything: str):
@@ -252,9 +194,9 @@ def test_curves_of_a_training_are_its_log(everything: str):
 def test_a_long_training_is_told_by_its_ends_and_extent(tmp_path: Path):
     lines = [json.dumps({"step": step, "critic/a": abs(step - 500)}) for step in range(1, 1001)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    text = generators.trained(tmp_path / "metrics.jsonl", 4)
+    text = generators.trained(tmp_path, 4)
     assert "a: 499 to 500, between 1 and 500." in text
-    assert max(path.count("L") for path in re.findall(r' d="(M[^"]*)"', text)) < generators.MOST_POINTS
+    assert max(path.count("L") for path in re.findall(r' d="(M[^"]*)"', text)) < training.MOST_POINTS
     assert Parsed(text).said("td") == ["critic/a", "1000", "499", "0", "500", "500"]
 
 
@@ -281,11 +223,13 @@ def test_bad_input_is_one_line(trained: Path, features: FeatureSet, tmp_path: Pa
         assert done.err.count("\n") == 1
         return done.err
 
-    neither = "is neither a generator, nor a run that has one, nor a folder that 'gandistill tables' wrote"
+    neither = "is neither a generator, a distilled set or a network with exits, nor a run that has one, nor a folder"
     assert f"{tmp_path} {neither}" in line(tmp_path)
     assert f"{features.folder} {neither}" in line(features.folder)
     assert "No generator nowhere: no such folder, and none of those that ship" in line("nowhere")
-    assert "has no generator to stand beside" in line(RESULTS / "whisper", "--features", features.folder)
+    assert "has no generator or distilled set to stand beside" in line(
+        RESULTS / "whisper", "--features", features.folder
+    )
     assert "Bad split 'all', expected one of [train, dev, test]" in line(trained, "--split", "all")
     fewer = write_features(tmp_path / "fewer", LABELS[:2], splits=("train",), counts=COUNTS)
     assert "has labels" in line(trained, "--features", fewer.folder)
@@ -304,46 +248,4 @@ def test_a_generator_that_ships_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_a_browser_finds_no_error_and_a_text_alternative_of_every_figure(everything: str, tmp_path: Path, width: int):
-    """A script of the test's own says what the browser made of the page: widths, and images that it could read."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    browser = next(filter(None, map(shutil.which, names)), None)
-    if browser is None:
-        pytest.skip(f"no browser on PATH: one of {', '.join(names)}, such as Debian's package chromium")
-    frame = f'<iframe src="page.html" style="width:{width}px;height:800px;border:0"></iframe>'
-    asking = """<script>onload = () => {
-        const seen = frames[0].document, root = seen.documentElement;
-        document.title = JSON.stringify({
-            sideways: root.scrollWidth - root.clientWidth,
-            figures: [...seen.querySelectorAll("svg[role=img]")].map(svg => svg.getBoundingClientRect().width),
-            named: [...seen.querySelectorAll("svg[role=img]")].filter(svg => svg.getAttribute("aria-label")).length,
-            images: [...seen.querySelectorAll("image")].filter(image => image.getBBox().width > 0).length,
-            requests: frames[0].performance.getEntriesByType("resource").map(entry => entry.name)
-                .filter(name => !name.startsWith("data:")),
-        });
-    }</script>"""
-    (tmp_path / "page.html").write_text(everything, encoding="utf-8")
-    (tmp_path / "frame.html").write_text(f"<!DOCTYPE html><title></title>{frame}{asking}", encoding="utf-8")
-    options = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
-    alone = [
-        "--disable-component-update",
-        "--disable-quic",
-        "--enable-logging=stderr",
-        "--allow-file-access-from-files",
-    ]
-    command = [browser, *options.split(), *alone, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,900"]
-    done = subprocess.run(
-        [*command, "--dump-dom", (tmp_path / "frame.html").as_uri()],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
-    title = re.search(r"<title>(.*?)</title>", done.stdout)
-    assert title is not None, done.stderr
-    seen = json.loads(title[1])
-    assert seen["sideways"] <= 0, "a page that scrolls to the side cannot be read on a phone"
-    assert len(seen["figures"]) == seen["named"] == len(Parsed(everything).found["svg"])
-    assert min(seen["figures"]) > 200
-    assert seen["images"] == 12
-    assert seen["requests"] == []
+    assert browsed(everything, tmp_path, width) == 12, "images"
