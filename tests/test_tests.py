@@ -14,6 +14,10 @@ ELSEWHERE = {
     "experiments/report/command.py": ("experiments/report/test_report.py", "the command is the whole page"),
     "experiments/report/generators.py": ("experiments/report/test_report.py", "read off the page that it is part of"),
     "experiments/report/papers.py": ("experiments/report/test_report.py", "read off the page that it is part of"),
+    "experiments/report/distilled.py": ("experiments/report/test_runs.py", "read off the page of such a run"),
+    "experiments/report/networks.py": ("experiments/report/test_runs.py", "read off the page of such a run"),
+    "experiments/report/training.py": ("experiments/report/test_runs.py", "read off the pages of both"),
+    "experiments/report/known.py": ("experiments/report/test_runs.py", "read off the pages of both"),
 }
 """Modules whose tests have another name, and why."""
 
