@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gandistill.experiments.names import DRAWN
-from gandistill.experiments.report.beside import SAMPLES, Sets, agreement, apart, telling_dims
+from gandistill.experiments.report.beside import SAMPLES, Beside, agreement, apart, telling_dims
 from gandistill.features.featureset import FeatureSet, HeldSet, Utterance
 
 FACTS: dict[str, Any] = {"labels": ["a", "b"], "dims": 2}
@@ -54,14 +54,12 @@ def test_movement_is_in_the_spread_of_frames_alone():
 def test_each_class_has_samples_beside_as_many_real_clips():
     """A class without real clips has nothing to be compared with."""
     whole, far = held(WHOLE), held({"a": [[[4.0, 40.0]]], "b": [[[0.0, 0.0]]]})
-    sets = Sets(whole, [whole], [far])
-    assert sets.ppc == 1
-    text = agreement(sets)
+    text = agreement(Beside(whole, whole, far), whole)
     assert text.index(f"<td>{SAMPLES}</td>") < text.index(f"<td>{DRAWN['random']}</td>")
     assert text.count(f"<td>{SAMPLES}</td>") == 2
     assert '<td class="number">2.000</td>' in text
-    alone = Sets(whole.rows(np.array([0, 1])), [whole], [far])
-    assert agreement(alone).count(f"<td>{SAMPLES}</td>") == 1
+    alone = Beside(whole.rows(np.array([0, 1])), whole, far)
+    assert agreement(alone, whole).count(f"<td>{SAMPLES}</td>") == 1
 
 
 def test_dims_are_chosen_that_tell_classes_apart_for_how_they_vary_within():
