@@ -22,8 +22,9 @@ from gandistill.features.featureset import FeatureSet
 from gandistill.gan.export import export
 from gandistill.gan.generator import Architecture
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import Sampler, generator_folder, named, sampled
+from gandistill.gan.sampling import Sampler, generator_folder, sampled
 from gandistill.gan.settings import GanConfig
+from gandistill.gan.shipped import named
 from gandistill.gan.training import card, closed_form
 from gandistill.heads.bank import Bank
 from gandistill.heads.soft import are_soft

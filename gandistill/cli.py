@@ -401,9 +401,10 @@ def sample(
     from gandistill import processes
     from gandistill.console import say
     from gandistill.gan import sampling
+    from gandistill.gan.shipped import named
     from gandistill.heads.soft import are_soft
 
-    sampler = sampling.Sampler.open(sampling.named(generator)).drawing(draws).to(processes.device(device))
+    sampler = sampling.Sampler.open(named(generator)).drawing(draws).to(processes.device(device))
     original = sampler.facts["class_counts"]
     class_counts = _points(
         sampler.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
@@ -808,7 +809,7 @@ def attack(
     do better.
     """
     from gandistill.features.featureset import FeatureSet
-    from gandistill.gan.sampling import named
+    from gandistill.gan.shipped import named
     from gandistill.privacy.attack import Knowledge, attack, check_card, lines, write_card
     from gandistill.privacy.attributes import read_genders
 
@@ -858,9 +859,9 @@ def pull(
 @app.command()
 def generators(as_json: Json = False) -> None:
     """List the generators that ship, which 'sample' takes by name, and where each came from."""
-    from gandistill.gan.sampling import catalogue
+    from gandistill.gan import shipped
 
-    result = {"generators": catalogue()}
+    result = {"generators": shipped.generators()}
     for each in [] if as_json else result.pop("generators"):
         labels, size = ", ".join(each["labels"]), f"{each['bytes'] / 1e6:.1f} MB"
         what = f"{each['kind']} of {each['corpus']} ({labels}) on {each['upstream']}, {each['dims']} dims"

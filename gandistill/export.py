@@ -7,7 +7,8 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.gan import export as generators
 from gandistill.gan.sampling import KIND as GENERATOR
-from gandistill.gan.sampling import Sampler, generator_folder, named
+from gandistill.gan.sampling import Sampler, generator_folder
+from gandistill.gan.shipped import named
 from gandistill.heads import export as heads
 from gandistill.heads.head import KIND as HEAD
 from gandistill.heads.head import load_head

@@ -10,7 +10,7 @@ import torch
 from gandistill import Generator, Recogniser
 from gandistill.export import export
 from gandistill.features.logmel import LogMel, LogMelConfig
-from gandistill.gan.sampling import shipped
+from gandistill.gan.shipped import shipped
 from gandistill.heads.head import Head
 from gandistill.numerics import noise, seeded
 from tests.commands import run, succeed

@@ -24,7 +24,8 @@ from gandistill.artifacts import describe
 from gandistill.corpora.prepare import prepare
 from gandistill.features.extract import ExtractConfig, extract
 from gandistill.features.featureset import KIND, FeatureSet, Utterance, write_feature_set
-from gandistill.gan.sampling import Sampler, sample, shipped
+from gandistill.gan.sampling import Sampler, sample
+from gandistill.gan.shipped import shipped
 from gandistill.heads.head import Head, posteriors
 from gandistill.heads.superb import Superb
 from gandistill.heads.training import HeadConfig, batches, target_distributions, train_head, untrained

@@ -27,7 +27,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import Row, parser, seconds, write
 from gandistill.gan.generator import Architecture, Generator
-from gandistill.gan.sampling import Sampler, shipped
+from gandistill.gan.sampling import Sampler
+from gandistill.gan.shipped import shipped
 
 SMALL, PAPER = Architecture(kind="gan-att"), Architecture(kind="gan-att", preset="paper")
 FRESH = {"small": (SMALL, 8, 64), "paper": (PAPER, 4, 768)}

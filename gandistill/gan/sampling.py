@@ -38,10 +38,8 @@ from gandistill.guarantee import guarantee_said, guaranteed
 from gandistill.heads.bank import TENSORS as BANK
 from gandistill.heads.bank import Bank, heads_config, load_heads, save_heads
 from gandistill.numerics import no_tf32, noise, one_thread
-from gandistill.shipped import folder_of
 
 KIND = "generator"
-SHIPPED = "ravdess-gan-att"
 WEIGHTS = "generator.safetensors"
 SCALE = ("feature_mean", "feature_deviation")
 COMPRESSED = "compressed"
@@ -258,40 +256,6 @@ def _check_facts(facts: dict[str, Any], where: Path) -> tuple[list[str], int]:
     if sorted(counts) != sorted(labels) or not valid or not any(counts.values()):
         raise InputError(f"{where}: bad 'class_counts', expected for each of the labels a whole number, not all 0")
     return labels, dims
-
-
-def shipped(name: str = SHIPPED) -> Path:
-    """A generator that comes with the package. Raises InputError if this installation lacks it."""
-    return folder_of("checkpoints") / name
-
-
-def named(source: Path | str | None) -> Path:
-    """The folder that a source names: itself, or where there is none, the generator of that name that ships.
-
-    None is ``SHIPPED``. Raises InputError if there is neither, or this installation lacks its own.
-    """
-    if source is None:
-        return shipped()
-    if artifacts.present(Path(source)):
-        return Path(source)
-    ours = [path.parent.name for path in sorted(folder_of("checkpoints").glob(f"*/{artifacts.CONFIG}"))]
-    if str(source) in ours:
-        return shipped(str(source))
-    if Path(source).name == str(source):
-        raise InputError(f"No generator {source}: no such folder, and none of those that ship, [{', '.join(ours)}]")
-    return Path(source)
-
-
-def catalogue() -> list[dict[str, Any]]:
-    """Of each generator that ships its ``name``, ``kind``, ``corpus``, ``licence``, ``labels``, ``upstream`` (what its
-    features come from), ``dims``, ``bytes`` and ``path``."""
-    described = []
-    for path in sorted(folder_of("checkpoints").glob(f"*/{artifacts.CONFIG}")):
-        facts, folder = artifacts.read_json(path), path.parent
-        told = {key: facts[key] for key in ("corpus", "licence", "labels", "dims")}
-        told |= {"upstream": facts["upstream"]["name"], "kind": facts["architecture"]["kind"]}
-        described.append({"name": folder.name} | told | {"bytes": artifacts.bytes_on_disk(folder), "path": str(folder)})
-    return described
 
 
 def sample(sampler: Sampler, counts: dict[str, int], seed: int, out: Path, soft: bool = False) -> None:

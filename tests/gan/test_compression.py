@@ -14,7 +14,8 @@ from gandistill.controls.draws import FILE as STATISTICS
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.compression import compress
-from gandistill.gan.sampling import BANK, WEIGHTS, Sampler, sample, shipped
+from gandistill.gan.sampling import BANK, WEIGHTS, Sampler, sample
+from gandistill.gan.shipped import shipped
 from gandistill.precision import REDUCED, STEP
 
 

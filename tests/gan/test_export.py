@@ -10,7 +10,8 @@ import torch
 from gandistill.controls.draws import Design
 from gandistill.gan.export import export
 from gandistill.gan.generator import Architecture
-from gandistill.gan.sampling import Sampler, named, network
+from gandistill.gan.sampling import Sampler, network
+from gandistill.gan.shipped import named
 from gandistill.numerics import noise, seeded
 from gandistill.onnx import OPSET, TOLERANCE
 

@@ -23,11 +23,8 @@ from gandistill.gan.sampling import (
     BANK,
     WEIGHTS,
     Sampler,
-    catalogue,
-    named,
     sample,
     sampled,
-    shipped,
 )
 from gandistill.heads.bank import Bank, load_heads
 from gandistill.heads.training import HeadConfig, train_head
@@ -493,42 +490,3 @@ def test_its_bank_is_the_converged_heads(folder: Path, bank: Path):
     for mine, theirs in zip(kept, converged, strict=True):
         for name, tensor in theirs.state_dict().items():
             assert torch.equal(mine.state_dict()[name], tensor)
-
-
-def test_the_shipped_generator(monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path):
-    """From a checkout and from an installed package; a plain sentence where it is absent."""
-    shutil.copytree(trained / "generator", tmp_path / "checkpoints" / "ravdess-gan-att")
-    monkeypatch.setattr("gandistill.shipped.PACKAGE", tmp_path / "gandistill")
-    assert shipped() == tmp_path / "checkpoints" / "ravdess-gan-att"
-    shutil.move(tmp_path / "checkpoints", tmp_path / "gandistill" / "checkpoints")
-    assert shipped() == tmp_path / "gandistill" / "checkpoints" / "ravdess-gan-att"
-    shutil.rmtree(tmp_path / "gandistill")
-    with pytest.raises(InputError, match="has no checkpoints of its own: install it anew, or name a path"):
-        shipped()
-
-
-@pytest.mark.parametrize("facts", catalogue(), ids=lambda facts: facts["name"])
-def test_what_ships_draws_by_its_name(facts: dict, tmp_path: Path):
-    """Each whole, small, with the statistics of designed draws and a bank, and under a licence that is said."""
-    artifacts.open_artifact(Path(facts["path"]), "generator", verify=True)
-    sampler = Sampler.open(named(facts["name"]))
-    assert facts["bytes"] < 16e6
-    assert facts["licence"] == "CC BY-NC-SA 4.0"
-    assert sampler.design is not None
-    drawn = sampled(sampler, dict.fromkeys(facts["labels"], 2), 0, soft=True)
-    assert drawn.dims == facts["dims"]
-    assert drawn.config["upstream"]["name"] == facts["upstream"]
-    assert drawn.soft is not None
-
-
-def test_a_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    assert named("ravdess-whisper") == shipped("ravdess-whisper")
-    (tmp_path / "ravdess-whisper").mkdir()
-    assert named("ravdess-whisper") == Path("ravdess-whisper")
-    assert named(Path("some/where")) == Path("some/where")
-    with pytest.raises(
-        InputError, match=r"No generator ravdess: .* none of those that ship, \[ravdess-gan-att, ravdess-wh"
-    ):
-        named("ravdess")
-    assert named(None) == shipped()

@@ -92,7 +92,7 @@ def test_what_cannot_be_judged(generator: Path, features: FeatureSet, tmp_path: 
 @pytest.mark.parametrize("name", ["ravdess-gan-att", "ravdess-whisper"])
 def test_those_that_ship_say_what_they_teach(name: str):
     """In their card's header, as the file beside it has it, by heads whose seeds their bank lacks; under 16 MB."""
-    from gandistill.gan.sampling import shipped
+    from gandistill.gan.shipped import shipped
 
     folder = shipped(name)
     found = json.loads((folder / artifacts.SCORES).read_text())

@@ -11,8 +11,9 @@ from gandistill.controls.select import select
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.gan.compression import compress
-from gandistill.gan.sampling import Sampler, shipped
+from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
+from gandistill.gan.shipped import shipped
 from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig, build_bank
 from gandistill.heads.recogniser import train_recogniser

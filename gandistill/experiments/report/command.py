@@ -10,7 +10,8 @@ from gandistill.errors import InputError, choices
 from gandistill.experiments.report import beside, distilled, generators, networks, papers, tables
 from gandistill.experiments.report.page import page
 from gandistill.features.featureset import FeatureSet
-from gandistill.gan.sampling import Sampler, generator_folder, is_generator, named
+from gandistill.gan.sampling import Sampler, generator_folder, is_generator
+from gandistill.gan.shipped import named
 from gandistill.run import CONFIG
 from gandistill.selfdistill.model import network_folder
 from gandistill.trajectory.distillation import set_folder
