@@ -178,7 +178,9 @@ def _versus(row: Facts) -> Facts:
     named = {key: row[key] for key in ("training set", "head", "labels", "ppc", "balance") if row.get(key) is not None}
     gaps = {f"beyond {rival}": _gap(difference) for rival, difference in row["differences"].items()}
     on_par = row["differences"].get(REAL, {}).get("equivalence", {}).get("equivalent")
-    kept = {"updates kept": ", ".join(map(str, row["updates_kept"]))} if "updates_kept" in row else {}
+    updates = row.get("updates_kept", [])
+    alike = updates[1:] == updates[:-1]
+    kept = {"updates kept": ", ".join(map(str, updates[:1] if alike else updates))} if updates else {}
     by = {"intervals by": next(iter(row["differences"].values()))["bootstrap"]}
     return named | kept | gaps | by | {"on par": {True: "yes", False: "not shown", None: ""}[on_par]}
 
