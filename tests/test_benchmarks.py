@@ -156,6 +156,7 @@ def test_every_benchmark_is_tried():
         "extract",
         "head",
         "heads",
+        "levers",
         "sample",
         "scale",
         "time_to_quality",
