@@ -94,8 +94,8 @@ def rows(options: argparse.Namespace, work: Path, scratch: Path) -> Iterator[Row
     settings = inputs(options, work)
     whole = FeatureSet.open(work / "features")
     updates, generators, ppc = (1, (0,), 2) if options.quick else (UPDATES, GENERATORS, PPC)
-    counts, quickly = dict.fromkeys(whole.labels, ppc), {"updates": 2} if options.quick else {}
-    heads, dev = [HeadConfig(head=HEAD, seed=seed, **quickly) for seed in SEEDS], whole.part("dev")
+    counts, taught = dict.fromkeys(whole.labels, ppc), 2 if options.quick else HeadConfig().updates
+    heads, dev = [HeadConfig(head=HEAD, seed=seed, updates=taught) for seed in SEEDS], whole.part("dev")
 
     def judged(training: FeatureSet) -> float:
         return fmean(score(train_head(training, config), dev)["uar"] for config in heads)
