@@ -34,6 +34,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 KINDS = {
     "logmel": ExtractConfig,
     "mtt_logmel": ExtractConfig,
+    "mtt_whisper": ExtractConfig,
     "hubert": ExtractConfig,
     "whisper": ExtractConfig,
     "bank": BankConfig,
