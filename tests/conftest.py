@@ -11,7 +11,9 @@ import pytest
 import torch
 from hypothesis import settings
 
+from gandistill.features.featureset import FeatureSet
 from tests.installed import Installed, built, install
+from tests.privacy.conftest import write_speakers
 
 settings.register_profile("ci", derandomize=True)  # a landing must not hang on the luck of a draw
 if os.environ.get("CI"):
@@ -35,6 +37,18 @@ def soak() -> bool:
 def _one_thread() -> None:
     """Threads that wait for each other on a busy machine cost far more than they bring to arrays this small."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def speakers(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    """Who is to be protected."""
+    return write_speakers(tmp_path_factory.mktemp("speakers") / "features")
+
+
+@pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
+    """Another corpus, which speaks beforehand."""
+    return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")
 
 
 @pytest.fixture(scope="session")

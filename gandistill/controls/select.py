@@ -69,6 +69,7 @@ def select(
     train = _train_part(features, seed, out, bank)
     wanted = counts_per_class(train.labels, train.class_counts, counts=counts)
     made_by = _made_by(method, wanted, seed, bank)
+    designed = method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT)
     if method in SUBSETS:
         rows = subset(train, method, wanted, seed)
         points, drawn = real_points(train, method, rows, seed), train.rows(rows).class_counts
@@ -76,9 +77,8 @@ def select(
         fitted, units = fitted_once(train.folder, train.fingerprint, method == MEAN, None, components, seed)
         made_by |= {"frames": fitted.frames, "components": fitted.components, "explained": round(fitted.explained, 4)}
         points, drawn = _sampled(fitted, units, wanted, seed), wanted
-        if draws != INDEPENDENT:
-            points = _designed(points, train, seed)
-    if method == REAL_DESIGNED or (method in CLOSED_FORMS and draws != INDEPENDENT):
+        points = _designed(points, train, seed) if designed else points
+    if designed:
         made_by |= {"draws": DESIGNED, "share": fitted_design(train.folder, train.fingerprint).share}
     for label, count in drawn.items():
         if count < wanted[label]:

@@ -31,16 +31,6 @@ from gandistill.features.featureset import FeatureSet
 from tests.privacy.conftest import DIMS, write_speakers
 
 
-@pytest.fixture(scope="module")
-def speakers(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("speakers") / "features")
-
-
-@pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")
-
-
 @pytest.fixture(scope="module", params=[False, True], ids=["diagonal", "full"])
 def known(request: pytest.FixtureRequest, public: FeatureSet) -> Public:
     return Public.of(public, 3, request.param)

@@ -13,17 +13,7 @@ from gandistill.gan.private import noisy, private_form
 from gandistill.gan.sampling import Sampler
 from gandistill.gan.settings import GanConfig
 from tests.commands import run
-from tests.privacy.conftest import DIMS, LABELS, train_private, write_speakers
-
-
-@pytest.fixture(scope="module")
-def speakers(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("speakers") / "features")
-
-
-@pytest.fixture(scope="module")
-def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")
+from tests.privacy.conftest import DIMS, LABELS, train_private
 
 
 @pytest.fixture

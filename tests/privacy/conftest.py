@@ -44,16 +44,6 @@ def write_speakers(
     return FeatureSet.open(folder)
 
 
-@pytest.fixture(scope="session")
-def speakers(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("speakers") / "features")
-
-
-@pytest.fixture(scope="session")
-def public(tmp_path_factory: pytest.TempPathFactory) -> FeatureSet:
-    return write_speakers(tmp_path_factory.mktemp("public") / "features", seed=1, corpus="theirs")
-
-
 def genders_of(features: FeatureSet) -> dict[str, str]:
     """Of speakers that ``write_speakers`` wrote: named by a corpus of letters and their number."""
     names = features.index["speaker"].unique()
