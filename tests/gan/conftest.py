@@ -165,6 +165,23 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture
+def resumed(interrupt: Any, tmp_path: Path) -> Callable[[GanConfig], Path]:
+    """``resumed(config)``: a run that was stopped in update 3 and gone on with, seen to equal one that never was."""
+
+    def run(config: GanConfig) -> Path:
+        train(config, tmp_path / "whole")
+        interrupt(3)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run")
+        interrupt(100)
+        train(config, tmp_path / "run", resume=True)
+        assert content(tmp_path / "run") == content(tmp_path / "whole")
+        return tmp_path / "run"
+
+    return run
+
+
+@pytest.fixture
 def clips() -> tuple[torch.Tensor, torch.Tensor]:
     """Standardised clips [60, 12, 6] with class numbers, slow and with a mean of their own class."""
     generator, targets = torch.Generator().manual_seed(0), torch.arange(60) % len(LABELS)
