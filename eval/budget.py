@@ -3,7 +3,7 @@
     python eval/budget.py work/nemo/whisper work/nemo/manifest.csv
 
 FEATURES of a corpus with women and men, and its manifest, which says who is which. All choices are judged and kept,
-the best first; the best is what ``gandistill/controls/private.py`` and ``gandistill/gan/settings.py`` have.
+the best first; the best is what ``gandistill/controls/private.py`` has.
 """
 
 import argparse

@@ -4,13 +4,13 @@ from typing import Any
 
 from gandistill.console import say
 from gandistill.controls.gaussian import ClassGaussian
-from gandistill.controls.private import Public, movement, release
+from gandistill.controls.private import movement, release
 from gandistill.controls.select import fitted_once
 from gandistill.errors import InputError
 from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.sampling import Sampler, described
-from gandistill.gan.settings import FULL, GanConfig
+from gandistill.gan.settings import GanConfig
 
 COUNT = 100
 """Of every class, what ``--as-original`` draws: the corpus's own counts would tell of its speakers."""
@@ -36,12 +36,11 @@ def private_form(config: GanConfig, features: FeatureSet, public: FeatureSet, ep
         raise InputError(
             f"privacy.public {public.folder} must be another corpus, of as many dims, than {features.folder}"
         )
-    privacy, shape = config.privacy, config.architecture
-    known = Public.of(public.training_part(), privacy.directions, privacy.covariance == FULL)
-    released = release(features, known, epsilon)
+    shape = config.architecture
+    released = release(features, public.training_part(), epsilon)
     if released.terms["noise"] > NOISY:
         say(f"{noisy(released.terms)}: a larger epsilon, or more speakers, would leave more of them")
-    design = released.design(known)
+    design = released.design
     how = False, shape.frames, shape.noise, config.training.seed
     gaussian, (centre, unit) = fitted_once(public.folder, public.fingerprint, *how)
     mean, basis, scales = movement(gaussian.basis, gaussian.scale, (design.mean - centre) / unit, shape.frames)

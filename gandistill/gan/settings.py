@@ -11,8 +11,6 @@ from gandistill.gan.losses import LossWeights
 from gandistill.heads.head import MODELS
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-FULL = "full"
-"""Covariance that is released whole."""
 
 
 class Training(Config):
@@ -84,10 +82,6 @@ class Privacy(Config):
     public: Path | None = None
     """Feature set of another corpus, by the same upstream, whose training part says beforehand how speech lies and
     moves. It is not protected."""
-    directions: PositiveInt = 16
-    """Directions of the public features in which something is released; elsewhere the public corpus speaks."""
-    covariance: Literal["diagonal", "full"] = "diagonal"
-    """What is released in these directions of how utterances vary: a variance in each, or their whole covariance."""
 
 
 class GanConfig(Config):

@@ -19,7 +19,6 @@ from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import FeatureSet, check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
-from gandistill.gan.settings import FULL
 from gandistill.guarantee import guaranteed
 from gandistill.heads.bank import KIND as BANK
 from gandistill.heads.bank import Bank
@@ -145,8 +144,7 @@ def attack_release(
         raise InputError(f"The generator's release was made with other public features than {public.folder}")
     if terms.get("mechanism") != MECHANISM:
         raise InputError("The generator's release was made by an earlier version, whose constants are not known here")
-    told = sampler.facts["trained"]["config"]["privacy"]
-    known = Public.of(public.training_part(), told["directions"], told["covariance"] == FULL)
+    known = Public.of(public.training_part(), terms["sigma"])
     return released(sampler.design, terms, known, features, members, seed)
 
 

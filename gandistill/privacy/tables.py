@@ -51,7 +51,6 @@ class Question:
     draws: int
     samples: int
     genders: Mapping[str, str] | None = None
-    directions: int = 16
 
     def rows(self) -> Iterator[Row]:
         """By epsilon, from the least to none, and a generator that was planted: it gives its training part away."""
@@ -119,9 +118,7 @@ class Question:
         config = GanConfig(architecture=Architecture(kind="class-gaussian", frames=self.frames))
         if epsilon is None:
             return closed_form(config, training, None, Design.fit(training))
-        config = config.model_copy(
-            update={"privacy": Privacy(epsilon=epsilon, public=self.public.folder, directions=self.directions)}
-        )
+        config = config.model_copy(update={"privacy": Privacy(epsilon=epsilon, public=self.public.folder)})
         return private_form(config, training, self.public, epsilon)
 
     def _facts(self) -> Row:

@@ -18,9 +18,8 @@ from tests.privacy.conftest import DIMS, LABELS, train_private
 
 @pytest.fixture
 def config() -> GanConfig:
-    """Of a class-Gaussian that knows three public directions."""
     architecture = {"kind": "class-gaussian", "frames": 6, "noise": 4}
-    privacy = {"epsilon": 4.0, "public": "theirs", "directions": 3}
+    privacy = {"epsilon": 4.0, "public": "theirs"}
     return GanConfig.build({"architecture": architecture, "privacy": privacy}, "test")
 
 
@@ -94,7 +93,7 @@ def test_the_generator_knows_of_the_corpus_what_was_released_alone(
 def test_an_epsilon_that_leaves_only_noise_is_computed_and_said(
     speakers: FeatureSet, public: FeatureSet, tmp_path: Path
 ):
-    given_ = [f"features={speakers.folder}", f"privacy.public={public.folder}", "privacy.directions=3"]
+    given_ = [f"features={speakers.folder}", f"privacy.public={public.folder}"]
     given_ += ["architecture.kind=class-gaussian", "architecture.frames=6"]
     for epsilon, said in ((0.5, True), (1000, False)):
         words = [word for each in [*given_, f"privacy.epsilon={epsilon}"] for word in ("--set", each)]
@@ -103,13 +102,3 @@ def test_an_epsilon_that_leaves_only_noise_is_computed_and_said(
         assert ("of what tells classes apart is noise: a larger epsilon" in done.err) == said
         card = (tmp_path / str(epsilon) / "generator" / "README.md").read_text()
         assert ("of what tells classes apart is noise." in card) == said
-
-
-def test_more_directions_than_public_speech_has_are_refused_in_one_line(
-    speakers: FeatureSet, public: FeatureSet, tmp_path: Path
-):
-    told = [f"features={speakers.folder}", "architecture.kind=class-gaussian", "privacy.epsilon=4"]
-    told += [f"privacy.public={public.folder}", "privacy.directions=9"]
-    done = run("train", *(word for each in told for word in ("--set", each)), "--out", tmp_path / "run")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "of 8 dims, too few for 9 directions" in done.err

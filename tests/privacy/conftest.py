@@ -53,7 +53,7 @@ def genders_of(features: FeatureSet) -> dict[str, str]:
 def train_private(features: FeatureSet, public: FeatureSet, out: Path, epsilon: float = 100.0) -> None:
     """A class-Gaussian with a guarantee; by the epsilon, one that still tells something."""
     settings = {"features": features.folder, "architecture": {"kind": "class-gaussian", "frames": 6, "noise": 4}}
-    privacy = {"epsilon": epsilon, "public": public.folder, "directions": 3}
+    privacy = {"epsilon": epsilon, "public": public.folder}
     train(GanConfig.model_validate(settings | {"privacy": privacy}), out)
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gandistill.controls.private import LEVEL, WEIGHTS
+from gandistill.controls.private import AFAR, ROUGH, WEIGHTS
 from gandistill.features.featureset import FeatureSet
 from gandistill.files import read_json
-from gandistill.gan.settings import Privacy
 from gandistill.privacy import budget
 from tests.privacy.conftest import genders_of
 
@@ -15,25 +14,22 @@ CHOICES = Path(__file__).parents[2] / "eval" / "results" / "budget" / "choices.j
 
 
 def test_every_choice_is_judged_and_the_best_comes_first(speakers: FeatureSet, monkeypatch: pytest.MonkeyPatch):
-    for name, few in {"COVARIANCES": (("diagonal", 2), ("full", 3)), "SPEAKERS": (60,), "SHIFTS": (0.0, 1.0)}.items():
-        monkeypatch.setattr(budget, name, few)
-    monkeypatch.setattr(budget, "STRANGERS", 10)
-    monkeypatch.setattr(budget, "LEVELS", (1.0, 1000.0))
+    few = {"SPEAKERS": (60,), "SHIFTS": (0.0, 1.0), "STRANGERS": 10, "FAR": (1.0, 1000.0), "NOISE": (0.1, 0.5)}
+    for name, values in few.items():
+        monkeypatch.setattr(budget, name, values)
     found = budget.rows(speakers, genders_of(speakers))
     assert len(found) == 2 * len(budget.SHARES) * 2
     uars = [row["uar"] for row in found]
     assert uars == sorted(uars, reverse=True)
-    by_level = {level: max(row["uar"] for row in found if row["level"] == level) for level in (1.0, 1000.0)}
-    assert by_level[1.0] > by_level[1000.0] + 0.1, "a norm that nobody reaches buys noise"
+    by_reach = {far: max(row["uar"] for row in found if row["afar"] == far) for far in (1.0, 1000.0)}
+    assert by_reach[1.0] > by_reach[1000.0] + 0.1, "a norm that nobody reaches buys noise"
     assert found == budget.rows(speakers, genders_of(speakers))
     shown = budget.listed(found)
-    assert "| level | 1000.0 |" in shown
-    assert "| covariance | full |" in shown
+    assert "| afar | 1000.0 |" in shown
+    assert "| rough | 0.1 |" in shown
 
 
 def test_the_package_has_what_was_chosen():
     """By ``eval/budget.py``; whoever judges anew writes the constants anew."""
     best = read_json(CHOICES)["rows"][0]
-    assert best["level"] == LEVEL
-    assert best["weights"] == list(WEIGHTS.values())
-    assert (best["covariance"], best["directions"]) == (Privacy().covariance, Privacy().directions)
+    assert (best["afar"], best["rough"], best["weights"]) == (AFAR, ROUGH, list(WEIGHTS.values()))

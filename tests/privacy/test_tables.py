@@ -14,7 +14,7 @@ from tests.privacy.conftest import genders_of, write_speakers
 @pytest.fixture(scope="module")
 def question(tmp_path_factory: pytest.TempPathFactory, public: FeatureSet) -> Question:
     folk = write_speakers(tmp_path_factory.mktemp("table") / "features", each=2, gendered=3.0)
-    return Question(folk, public, 6, 2, 8, genders_of(folk), 3)
+    return Question(folk, public, 6, 2, 8, genders_of(folk))
 
 
 def row(**facts: object) -> Row:
