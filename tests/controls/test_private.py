@@ -36,14 +36,14 @@ from gandistill.features.featureset import FeatureSet
 from tests.privacy.conftest import DIMS, write_speakers
 
 
-@pytest.fixture(scope="module", params=[0.05, 0.001], ids=["some directions", "all"])
+@pytest.fixture(scope="module", params=[0.015, 0.001], ids=["some directions", "all"])
 def known(request: pytest.FixtureRequest, public: FeatureSet) -> Public:
     return Public.of(public, request.param)
 
 
 def test_the_less_noise_the_more_is_asked(public: FeatureSet):
     """Of a covariance, in more directions; of the level, further away."""
-    loud, quiet = (Public.of(public, sigma) for sigma in (0.05, 0.001))
+    loud, quiet = (Public.of(public, sigma) for sigma in (0.015, 0.001))
     assert (len(loud.factor), len(quiet.factor)) == (3, DIMS)
     assert loud.most < quiet.most < AFAR
     for known in (loud, quiet):
@@ -62,7 +62,7 @@ def test_the_reach_errs_least():
 
 def test_a_covariance_is_as_rough_as_is_taken():
     """The largest eigenvalue that noise alone has, in as many directions as that noise lets be told; one at least."""
-    sigma, rng = 0.004, np.random.default_rng(0)
+    sigma, rng = 0.002, np.random.default_rng(0)
     count = directions(sigma, ROUGH, WEIGHTS["covariance"])
     assert 20 < count < MOST
     known = Public(*(np.ones(count), np.ones(count), np.eye(count), np.zeros((0, count)), 1.0, sigma, 1.0))
@@ -75,7 +75,7 @@ def test_a_covariance_is_as_rough_as_is_taken():
     for _ in range(20):
         factor = known.covariance(mixed([told, told], known, rng)["covariance"])
         largest.append(np.linalg.eigvalsh(factor.T @ factor).max() - 1)
-    assert np.mean(largest) == pytest.approx(ROUGH, rel=0.1)
+    assert np.mean(largest) == pytest.approx(ROUGH, rel=0.15)
     assert directions(100.0, ROUGH, 0.25) == 1
     assert directions(1e-9, ROUGH, 0.25) == MOST
 
