@@ -381,7 +381,7 @@ def train(
 @app.command()
 def sample(
     generator: Annotated[
-        Path | None, typer.Argument(help="Folder, or name that 'gandistill generators' lists; none: ravdess-gan-att.")
+        Path | None, typer.Argument(help="Folder, or name that 'gandistill generators' lists; none: ravdess-logmel.")
     ] = None,
     out: Out = Path("distilled"),
     ppc: Ppc = None,

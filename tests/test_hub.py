@@ -97,7 +97,7 @@ def test_another_licence_than_allowed(server: Hub, features: FeatureSet, tmp_pat
             FeatureSet.load(source, licences=["cc0-1.0", "cc-by-sa-4.0"])
         assert len(FeatureSet.load(source, licences=["CC-BY-4.0"])) == len(features)
     assert run("pull", OWNED, "--allow-licence", "cc-by-4.0", "--out", tmp_path / "pulled").code == 0
-    with pytest.raises(InputError, match="ravdess-gan-att: its licence is CC BY-NC-SA 4"):
+    with pytest.raises(InputError, match="ravdess-logmel: its licence is CC BY-NC-SA 4"):
         Generator.load(licences=["cc-by-4.0"])
 
 
@@ -118,11 +118,7 @@ def test_what_was_not_measured_is_said_and_what_was_goes_up(server: Hub, tmp_pat
     assert b"- likelihood ratio, speaker: " in server.repositories["models", OWNED]["README.md"]
     assert run("pull", OWNED, "--out", tmp_path / "pulled").code == 0
     assert artifacts.has_section(tmp_path / "pulled", hub.ATTACKS)
-    privacy = {
-        "epsilon": 4.0,
-        "public": write_speakers(tmp_path / "p", seed=1, corpus="theirs").folder,
-        "directions": 3,
-    }
+    privacy = {"epsilon": 4.0, "public": write_speakers(tmp_path / "p", seed=1, corpus="theirs").folder}
     guaranteed = {"features": folk.folder, "architecture": architecture, "privacy": privacy}
     train(GanConfig.model_validate(guaranteed), tmp_path / "private")
     assert run("push", tmp_path / "private", OWNED).err == "", "its card says the guarantee"

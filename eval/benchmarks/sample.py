@@ -3,9 +3,10 @@
     python eval/benchmarks/sample.py
 
 The floor counts the multiply-adds of one sample and divides them by the rate of a large float32 matrix product, or of
-a wide convolution if that is higher, in the same run and in one thread, as samples are computed. Generators: the one
-that ships, and fresh ones of preset small at (112, 64) and paper at (256, 768). ``CLI`` is ``gandistill sample --ppc
-1`` of the shipped generator in a fresh process; ``import torch`` is what of it nothing here can change.
+a wide convolution if that is higher, in the same run and in one thread, as samples are computed. Generators: the
+class-Gaussian that ships, and fresh ones of GAN-ATT, of preset small at (112, 64), with the former's bank and designed
+draws, and paper at (256, 768). ``CLI`` is ``gandistill sample --ppc 1`` of the shipped generator in a fresh process;
+``import torch`` is what of it nothing here can change.
 
 Rows: ``generator``, ``frames``, ``dims``, ``labels`` (hard, or soft: with the bank's mean posterior), ``samples``
 (drawn for the rate), ``samples_per_second``, ``first_sample_seconds``, ``multiply_adds`` of one sample, a soft label's
@@ -31,37 +32,34 @@ from gandistill.gan.sampling import Sampler
 from gandistill.gan.shipped import shipped
 
 SMALL, PAPER = Architecture(kind="gan-att"), Architecture(kind="gan-att", preset="paper")
-FRESH = {"small": (SMALL, 8, 64), "paper": (PAPER, 4, 768)}
-"""Architecture, C and D: RAVDESS's log-Mels; IEMOCAP's classes in HuBERT's features."""
+PAPER_DIMS = 768
+"""HuBERT's features."""
 
 
 def main() -> None:
     options = parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    samplers = {"shipped": Sampler.open(shipped())}
-    if options.quick:
-        del FRESH["paper"]
-    samplers |= {name: fresh(samplers["shipped"], *sizes) for name, sizes in FRESH.items()}
+    ours = Sampler.open(shipped())
+    samplers = {"shipped": ours, "small": fresh(ours, SMALL)}
+    if not options.quick:
+        wide = {"mean": torch.zeros(PAPER_DIMS), "deviation": torch.ones(PAPER_DIMS), "bank": None, "design": None}
+        samplers["paper"] = fresh(replace(ours, **wide), PAPER)
     rounds = 1 if options.quick else 5
     rate = matrix_rate(256 if options.quick else 2048, rounds)
     rows: list[Row] = []
     for name, sampler in samplers.items():
         count = sampler.chunk * (2 if name == "paper" or options.quick else 16)
-        for labels in ("hard", "soft") if name == "shipped" else ("hard",):
+        for labels in ("hard",) if sampler.bank is None else ("hard", "soft"):
             rows.append({"generator": name} | measured(sampler, labels == "soft", count, rounds, rate))
     for name, taken in cold_starts(rounds).items():
         rows.append({"generator": name, "first_sample_seconds": taken})
     write("sample", rows, options)
 
 
-def fresh(sampler: Sampler, architecture: Architecture, classes: int, dims: int) -> Sampler:
-    """A sampler whose generator has its initial weights."""
+def fresh(sampler: Sampler, architecture: Architecture) -> Sampler:
+    """The same with a generator that has its initial weights."""
     torch.manual_seed(0)
-    generator = Generator(architecture, classes, dims).eval()
-    facts = sampler.facts | {"labels": [str(number) for number in range(classes)]}
-    return replace(
-        sampler, generator=generator, mean=torch.zeros(dims), deviation=torch.ones(dims), facts=facts, design=None
-    )
+    return replace(sampler, generator=Generator(architecture, len(sampler.labels), len(sampler.mean)).eval())
 
 
 def measured(sampler: Sampler, soft: bool, count: int, rounds: int, rate: float) -> Row:

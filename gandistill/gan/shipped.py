@@ -7,7 +7,7 @@ from gandistill import artifacts
 from gandistill.errors import InputError
 from gandistill.shipped import folder_of
 
-SHIPPED = "ravdess-gan-att"
+SHIPPED = "ravdess-logmel"
 """What is drawn from where no generator is named."""
 
 

@@ -15,11 +15,11 @@ from gandistill.gan.shipped import generators, named, shipped
 
 def test_the_shipped_generator(monkeypatch: pytest.MonkeyPatch, trained: Path, tmp_path: Path):
     """From a checkout and from an installed package; a plain sentence where it is absent."""
-    shutil.copytree(trained / "generator", tmp_path / "checkpoints" / "ravdess-gan-att")
+    shutil.copytree(trained / "generator", tmp_path / "checkpoints" / "ravdess-logmel")
     monkeypatch.setattr("gandistill.shipped.PACKAGE", tmp_path / "gandistill")
-    assert shipped() == tmp_path / "checkpoints" / "ravdess-gan-att"
+    assert shipped() == tmp_path / "checkpoints" / "ravdess-logmel"
     shutil.move(tmp_path / "checkpoints", tmp_path / "gandistill" / "checkpoints")
-    assert shipped() == tmp_path / "gandistill" / "checkpoints" / "ravdess-gan-att"
+    assert shipped() == tmp_path / "gandistill" / "checkpoints" / "ravdess-logmel"
     shutil.rmtree(tmp_path / "gandistill")
     with pytest.raises(InputError, match="has no checkpoints of its own: install it anew, or name a path"):
         shipped()
@@ -46,7 +46,7 @@ def test_a_folder_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert named("ravdess-whisper") == Path("ravdess-whisper")
     assert named(Path("some/where")) == Path("some/where")
     with pytest.raises(
-        InputError, match=r"No generator ravdess: .* none of those that ship, \[ravdess-gan-att, ravdess-wh"
+        InputError, match=r"No generator ravdess: .* none of those that ship, \[ravdess-logmel, ravdess-wh"
     ):
         named("ravdess")
     assert named(None) == shipped()
