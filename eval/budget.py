@@ -1,8 +1,9 @@
 """Constants of the private kind, chosen by public speech that no table of its price judges: ``eval/results/budget/``.
 
-    python eval/budget.py work/nemo/whisper work/nemo/manifest.csv
+    python eval/budget.py work/nemo/whisper work/nemo/manifest.csv work/ravdess/whisper
 
-FEATURES of a corpus with women and men, and its manifest, which says who is which. All choices are judged and kept,
+FEATURES of a corpus with women and men, and its manifest, which says who is which; OTHER features by the same upstream,
+whose train part is public speech alone. All choices are judged and kept,
 the best first; the best is what ``gandistill/controls/private.py`` has.
 """
 
@@ -25,9 +26,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", type=Path)
     parser.add_argument("manifest", type=Path)
+    parser.add_argument("other", type=Path)
     options = parser.parse_args()
     features = FeatureSet.open(options.features)
-    found = rows(features, read_genders(options.manifest))
+    found = rows(features, read_genders(options.manifest), FeatureSet.open(options.other))
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     write_json(KEPT, {"corpus": features.config.get("corpus"), "rows": found})
     CHECKOUT.put("eval/budget.py", table())

@@ -1,23 +1,26 @@
 """A class-Gaussian with a guarantee: differential privacy of whole speakers, by a single noisy release.
 
 Each of the S training speakers says three things in the units of public data, another corpus: where their speech lies
-(``level`` [D]), where each class lies from there (``contrasts`` [C, D]), and how it varies around its class in K
-directions, in each of which public speech has variance 1 (``covariance`` [V], less the usual one: the V = K (K + 1) / 2
-values of the symmetric matrix, those off its diagonal times the root of 2, so that its length is the matrix's). Each is
-shortened to a norm that was fixed beforehand, and divided by it; of their mean over speakers, noise and all,
+(``level`` [D]), where each class lies from there (``contrasts`` [C, D]), and how it varies around its class
+(``covariance`` [V], the V = D (D + 1) / 2 values of the symmetric matrix, those off its diagonal times the root of 2,
+so that its length is the matrix's). Each is shortened to a norm that was fixed beforehand, and divided by it; of their
+mean over speakers, noise and all,
 
     y = 1/S sum_s [w_1 level_s / n_1, w_2 contrasts_s / n_2, w_3 covariance_s / n_3] + sigma e,    sum_i w_i^2 = 1,
 
 everything else is computed, so that it costs nothing more. Replacing one speaker moves the mean by at most 2 / S;
 sigma is calibrated to that for (epsilon, delta), delta = 1 / (10 S), by a library. Labels, their order, T and S count
-as public, and so do sigma and all that public data say: centre and unit, directions, norms, how speech moves. The less
-noise there is, the more is asked: the level's norm and K follow from sigma.
+as public, and so do sigma and all that public data say: centre and unit, norms, how speech moves.
 
-Shapes: N utterances, D feature dims, K directions, V values of a covariance, C classes, S speakers.
+Of the covariance only the directions are taken in which there is more than noise alone would have: a few, but those
+that another corpus has not, and that heads learn from first. Elsewhere the public one stands.
+
+Shapes: N utterances, D feature dims, V values of a covariance, K directions taken of it, C classes, S speakers.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,25 +28,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gandistill.controls.draws import DIRECTIONS as MOST
-from gandistill.controls.draws import Design
+from gandistill.controls.draws import DIRECTIONS, Design
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 
 WEIGHTS = {"level": 0.25, "contrasts": 0.65, "covariance": 0.1}
 """w_i^2: what the classes are told apart by gets most of the budget."""
 AFAR = 2.0
-"""How far from public speech another corpus is taken to lie: standard deviations, in root mean square over dims."""
-ROUGH = 0.25
-"""How much noise a covariance may have, as the largest eigenvalue that noise alone has, where public speech has 1.
+"""How far from public speech another corpus is taken to lie: standard deviations, in root mean square over dims.
 
-This, ``AFAR`` and the weights are the best that ``eval/budget.py`` finds on nEMO alone, which no table of the price
-judges. That there are these three blocks was decided with RAVDESS in sight.
+This and the weights are the best that ``eval/budget.py`` finds for nEMO's speakers, whom no table of the price judges.
+That there are these three blocks was decided with RAVDESS in sight.
 """
-MECHANISM = 3
+MECHANISM = 4
 """Raised when a release of the same speakers would be another: tables know by it what older constants computed."""
-LEAST_VARIANCE = 0.05
-"""Of a direction, as a share of the public one: noise can make a variance negative."""
 Floats = NDArray[np.float64]
 Said = dict[str, Floats]
 """``level`` [D], ``contrasts`` [C, D] and ``covariance`` [V], of a speaker or as they were released."""
@@ -53,17 +51,16 @@ Said = dict[str, Floats]
 class Public:
     """What another corpus tells beforehand, for a release with noise ``sigma``.
 
-    ``centre`` and ``unit`` [D] are of utterance means. In these units ``factor`` [K, D] has the directions in which a
-    speaker's utterances of a class vary most, each as long as their standard deviation there, and ``rest`` [L, D] all
-    others; ``contrast`` is its median speaker's, in root mean square over classes and dims, and ``most`` the level's
-    norm, the same over dims. ``weights`` are w_i^2.
+    ``centre`` and ``unit`` [D] are of utterance means. In these units ``factor`` [L, D] says how a speaker's utterances
+    of a class vary; ``contrast``, in root mean square over classes and dims, and ``spread``, the length of a covariance,
+    are those of its median speaker. ``most`` is the level's norm, in root mean square over dims; ``weights`` are w_i^2.
     """
 
     centre: Floats
     unit: Floats
     factor: Floats
-    rest: Floats
     contrast: float
+    spread: float
     sigma: float
     most: float
     weights: Mapping[str, float] = field(default_factory=lambda: WEIGHTS)
@@ -74,7 +71,6 @@ class Public:
         features: FeatureSet,
         sigma: float,
         afar: float = AFAR,
-        rough: float = ROUGH,
         weights: Mapping[str, float] = WEIGHTS,
     ) -> "Public":
         """For a release with so much noise. Raises InputError if an utterance names no speaker, or nothing varies."""
@@ -82,47 +78,62 @@ class Public:
         centre, unit = means.mean(0), means.std(0)
         unit = np.where(unit > 1e-9, unit, 1.0)
         points, classes = (means - centre) / unit, len(features.labels)
-        around, contrasts = [], []
+        around, contrasts, spreads = [], [], []
         for who in np.unique(speakers):
             _, contrast, residual = parts(points[speakers == who], features.targets[speakers == who], classes)
             around.append(residual)
             contrasts.append(np.square(contrast).mean() ** 0.5)
+            spreads.append(np.linalg.norm(residual.T @ residual / len(residual)))
         residuals = np.concatenate(around)
         _, sizes, vectors = np.linalg.svd(residuals / len(residuals) ** 0.5, full_matrices=False)
-        rows = (sizes[:, None] * vectors)[sizes > 1e-6 * max(sizes[0], 1e-12)]
-        if not len(rows) or not np.median(contrasts) > 0:
+        contrast, spread = float(np.median(contrasts)), float(np.median(spreads))
+        if not min(contrast, spread) > 0:
             raise InputError(
                 f"privacy.public {features.folder} must have speakers who say several classes, each more than once, to "
                 "tell how speech varies"
             )
-        told = directions(sigma, rough, weights["covariance"])
-        most = reach(sigma, afar, weights["level"], features.dims)
-        return cls(centre, unit, rows[:told], rows[told:], float(np.median(contrasts)), sigma, most, weights)
+        factor = (sizes[:, None] * vectors)[sizes > 1e-6 * sizes[0]]
+        return cls(
+            centre, unit, factor, contrast, spread, sigma, reach(sigma, afar, weights["level"], len(unit)), weights
+        )
 
     def norms(self, classes: int) -> dict[str, float]:
         """n_1 to n_3: what each thing that a speaker says is shortened to."""
         dims = len(self.centre)
-        lengths = self.most * dims**0.5, self.contrast * (classes * dims) ** 0.5, len(self.factor) ** 0.5
+        lengths = self.most * dims**0.5, self.contrast * (classes * dims) ** 0.5, self.spread
         return dict(zip(WEIGHTS, lengths, strict=True))
 
-    def said(self, means: Floats, targets: NDArray[np.int64], classes: int) -> Said:
-        """What one speaker says by utterance means [n, D] of class numbers [n]."""
+    @property
+    def edge(self) -> float:
+        """The largest eigenvalue of a covariance of noise alone, about: 2 s D^(1/2), with s off the diagonal (Wigner)."""
+        return self.sigma * self.spread * (2 * len(self.unit) / self.weights["covariance"]) ** 0.5
+
+    def said(self, means: Floats, targets: NDArray[np.int64], classes: int, directions: Floats | None = None) -> Said:
+        """What one speaker says by utterance means [n, D] of class numbers [n].
+
+        With orthonormal ``directions`` [K, D], of the covariance, shortened as a whole, only what lies in them [K, K].
+        """
         level, contrasts, around = parts((means - self.centre) / self.unit, targets, classes)
-        return {"level": level, "contrasts": contrasts, "covariance": self.beyond(around / len(around) ** 0.5)}
+        matrix = _shortened(around.T @ around / len(around), self.spread)
+        seen = matrix if directions is None else directions @ matrix @ directions.T
+        return {"level": level, "contrasts": contrasts, "covariance": values_of(seen)}
 
-    def beyond(self, factor: Floats) -> Floats:
-        """By how much a covariance, given by its ``factor`` [n, D], differs from the usual one [V]."""
-        places = factor @ (self.factor / np.square(self.factor).sum(1, keepdims=True)).T
-        differ = places.T @ places - np.eye(len(self.factor))
-        return np.concatenate([differ.diagonal(), 2**0.5 * differ[np.triu_indices(len(differ), 1)]])
 
-    def covariance(self, beyond: Floats) -> Floats:
-        """Undo ``beyond``: a factor [K, D], no direction of which has less than ``LEAST_VARIANCE`` of the usual."""
-        told = len(self.factor)
-        above = np.zeros((told, told))
-        above[np.triu_indices(told, 1)] = beyond[told:] / 2**0.5
-        powers, vectors = np.linalg.eigh(np.eye(told) + np.diag(beyond[:told]) + above + above.T)
-        return (np.sqrt(np.maximum(powers, LEAST_VARIANCE)) * vectors).T @ self.factor
+def values_of(matrix: Floats) -> Floats:
+    """A symmetric matrix [D, D] as a vector [V] of its length: see above."""
+    return np.concatenate([matrix.diagonal(), 2**0.5 * matrix[_above(len(matrix))]])
+
+
+def matrix_of(values: Floats, dims: int) -> Floats:
+    """Undo ``values_of``."""
+    above = np.zeros((dims, dims))
+    above[_above(dims)] = values[dims:] / 2**0.5
+    return np.diag(values[:dims]) + above + above.T
+
+
+@lru_cache(maxsize=2)
+def _above(dims: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return np.triu_indices(dims, 1)
 
 
 def reach(sigma: float, afar: float, weight: float, dims: int) -> float:
@@ -133,15 +144,6 @@ def reach(sigma: float, afar: float, weight: float, dims: int) -> float:
     return afar / (1 + sigma**2 * dims / weight)
 
 
-def directions(sigma: float, rough: float, weight: float) -> int:
-    """In how many directions K a covariance is told so that its noise stays below ``rough``, at least in one.
-
-    Its norm being K^(1/2), a value off the diagonal has noise s = sigma (K / 2 w)^(1/2), and a symmetric matrix of such
-    noise 2 s K^(1/2) as its largest eigenvalue, about (Wigner).
-    """
-    return int(np.clip(rough * weight**0.5 / (2**0.5 * sigma), 1, MOST))
-
-
 @dataclass(frozen=True)
 class Release:
     """What left the data, noise and all, under which ``terms``, in terms of what was ``known`` beforehand."""
@@ -150,22 +152,39 @@ class Release:
     terms: dict[str, Any]
     known: Public
 
+    @cached_property
+    def leading(self) -> tuple[Floats, Floats]:
+        """Directions [K, D] in which the covariance has more than noise alone, and the variances [K] there.
+
+        Noise turns a variance v into an eigenvalue v + (edge / 2)^2 / v, if there are few such (Benaych-Georges &
+        Nadakuditi 2011): that is undone.
+        """
+        edge = self.known.edge
+        powers, vectors = np.linalg.eigh(matrix_of(self.said["covariance"], len(self.known.unit)))
+        powers, vectors = powers[::-1][:DIRECTIONS], vectors.T[::-1][:DIRECTIONS]
+        seen = powers > edge
+        return vectors[seen], (powers[seen] + np.sqrt(np.square(powers[seen]) - edge**2)) / 2
+
     @property
     def design(self) -> Design:
-        """Draws from it: class means [C, D], and a factor of the released covariance and the public one elsewhere."""
+        """Draws from it: class means [C, D], and a factor of the covariance: released directions, then public ones."""
+        known, (directions, variances) = self.known, self.leading
         contrasts = self.said["contrasts"] - self.said["contrasts"].mean(0)
-        means = self.known.centre + self.known.unit * (self.said["level"] + contrasts)
-        rows = np.concatenate([self.known.covariance(self.said["covariance"]), self.known.rest]) * self.known.unit
-        rows = rows[np.argsort(-np.square(rows).sum(1))][:MOST]
+        means = known.centre + known.unit * (self.said["level"] + contrasts)
+        rest = (known.factor - known.factor @ directions.T @ directions) * known.unit
+        rest = rest[np.argsort(-np.square(rest).sum(1))]
+        rows = np.concatenate([np.sqrt(variances)[:, None] * directions * known.unit, rest])[:DIRECTIONS]
         return Design(torch.from_numpy(means).float(), torch.from_numpy(rows).float(), 0.0)
 
 
-def stored(design: Design, known: Public) -> Said:
-    """Undo ``Release.design``: what was released, by what an artifact stores of it. The mean of the contrasts over
-    classes is not in it, nor how far a variance was below ``LEAST_VARIANCE``."""
+def stored(design: Design, known: Public, count: int) -> tuple[Said, Floats]:
+    """Undo ``Release.design``: what was released, by what an artifact stores of it, and the ``count`` directions [K, D]
+    in which its covariance is told. The mean of the contrasts over classes is not in it."""
     points = (design.mean.double().numpy() - known.centre) / known.unit
-    level, rows = points.mean(0), design.factor.double().numpy() / known.unit
-    return {"level": level, "contrasts": points - level, "covariance": known.beyond(rows)}
+    rows = design.factor[:count].double().numpy() / known.unit
+    variances, level = np.square(rows).sum(1), points.mean(0)
+    said = {"level": level, "contrasts": points - level, "covariance": values_of(np.diag(variances))}
+    return said, rows / np.sqrt(variances)[:, None]
 
 
 def release(train: FeatureSet, public: FeatureSet, epsilon: float, noise: np.random.Generator | None = None) -> Release:
@@ -179,19 +198,21 @@ def release(train: FeatureSet, public: FeatureSet, epsilon: float, noise: np.ran
         raise InputError(f"{train.folder} has {speakers} speaker in its train part: privacy is among several")
     sigma = sigma_for(epsilon, speakers)
     known, classes = Public.of(public, sigma), len(train.labels)
-    said = mixed(said_by(train, known)[1], known, np.random.default_rng() if noise is None else noise)
+    told = (said for _, said in said_by(train, known))
+    made = Release(mixed(told, known, np.random.default_rng() if noise is None else noise), {}, known)
     terms = {"epsilon": epsilon, "delta": delta(speakers), "adjacency": "replace one speaker", "speakers": speakers}
     terms |= {"mechanism": MECHANISM, "sigma": sigma, "norms": known.norms(classes), "weights": dict(known.weights)}
     terms |= {"noise": noise_share(sigma, known.weights["contrasts"], classes, train.dims)}
-    return Release(said, terms, known)
+    return replace(made, terms=terms | {"directions": len(made.leading[0])})
 
 
-def mixed(told: list[Said], known: Public, noise: np.random.Generator) -> Said:
-    """The noisy mean of what speakers have told."""
-    norms = known.norms(len(told[0]["contrasts"]))
-    bounded_mean = np.mean([bounded(said, norms, known.weights) for said in told], axis=0)
-    y = bounded_mean + known.sigma * noise.standard_normal(len(bounded_mean))
-    return unscaled(y, told[0], norms, known.weights)
+def mixed(told: Iterable[Said], known: Public, noise: np.random.Generator) -> Said:
+    """The noisy mean of what speakers have told; one at a time, since a covariance is long."""
+    like, total, speakers = dict[str, Floats](), np.zeros(1), 0
+    for like in told:
+        total, speakers = total + bounded(like, known.norms(len(like["contrasts"])), known.weights), speakers + 1
+    y = total / speakers + known.sigma * noise.standard_normal(len(total))
+    return unscaled(y, like, known.norms(len(like["contrasts"])), known.weights)
 
 
 def noise_share(sigma: float, weight: float, classes: int, dims: int) -> float:
@@ -203,11 +224,12 @@ def noise_share(sigma: float, weight: float, classes: int, dims: int) -> float:
     return noise / (noise + 1)
 
 
-def said_by(features: FeatureSet, public: Public) -> tuple[NDArray[np.str_], list[Said]]:
-    """The speakers [S], in order of their names, and what each says. Raises InputError if one is not named."""
+def said_by(features: FeatureSet, public: Public, directions: Floats | None = None) -> Iterator[tuple[str, Said]]:
+    """Each speaker, in order of their names, and what they say. Raises InputError if one is not named."""
     means, speakers = utterance_means(features)
-    names, classes = np.unique(speakers), len(features.labels)
-    return names, [public.said(means[speakers == who], features.targets[speakers == who], classes) for who in names]
+    for who in np.unique(speakers):
+        mine = speakers == who
+        yield str(who), public.said(means[mine], features.targets[mine], len(features.labels), directions)
 
 
 def parts(points: Floats, targets: NDArray[np.int64], classes: int) -> tuple[Floats, Floats, Floats]:

@@ -1,8 +1,7 @@
 """The private kind's constants, chosen by public speech alone: the rows of ``eval/budget.py``.
 
-Women of a public corpus play the public speakers and men the private ones, and the other way round. Who is private are
-crowds drawn from their statistics (``drawn.py``). Another corpus lies elsewhere and varies otherwise: public speech is
-moved and stretched, how far is assumed, one corpus cannot tell. A linear classifier that learns from designed points of
+Who is private are crowds drawn from the statistics of a corpus's women (``drawn.py``), with its men as public speakers,
+of its men with the women, and of all of it with another corpus. A linear classifier that learns from designed points of
 the release, noise and all, is judged on speakers of the same crowd whom it has not met.
 """
 
@@ -18,22 +17,18 @@ from numpy.typing import NDArray
 
 from gandistill.console import track
 from gandistill.controls.draws import Design, classified
-from gandistill.controls.private import WEIGHTS, Public, Release, Said, mixed, reach, said_by, sigma_for
+from gandistill.controls.private import WEIGHTS, Public, Release, Said, mixed, said_by, sigma_for
 from gandistill.evaluate.markdown import markdown, percent
 from gandistill.features.featureset import FeatureSet, scale
 from gandistill.metrics import scores
 from gandistill.numerics import keyed
 from gandistill.privacy.drawn import drawn
 
-CONSTANTS = "afar", "rough", "weights"
+CONSTANTS = "afar", "weights"
 FAR = (1.0, 2.0, 4.0)
-NOISE = (0.25, 0.5, 1.0)
-SHARES = ((0.25, 0.65, 0.1), (0.25, 0.5, 0.25), (0.1, 0.65, 0.25))
+SHARES = ((0.25, 0.65, 0.1), (0.2, 0.5, 0.3), (0.15, 0.35, 0.5))
 """Of level, contrasts and covariance in the budget."""
 SPEAKERS, STRANGERS, EACH = (200, 1000), 50, 6
-SHIFTS, STRETCH = (0.0, 1.0, 2.0), 0.25
-"""How far public speech is moved, in its standard deviations, in root mean square over dims; at 1 its dims are also
-stretched, by factors whose logarithm has a standard deviation of ``STRETCH``, at 2 of twice that."""
 EPSILON, DRAWS, PPC = 4.0, 2, (10, 50)
 Row = dict[str, Any]
 
@@ -48,13 +43,14 @@ class Crowd:
     targets: NDArray[np.int64]
 
 
-def crowds(features: FeatureSet, genders: Mapping[str, str]) -> Iterator[Crowd]:
-    """All that are judged by. Raises InputError as ``Public.of`` does."""
+def crowds(features: FeatureSet, genders: Mapping[str, str], other: FeatureSet) -> Iterator[Crowd]:
+    """All that are judged by."""
     of = np.array([genders[speaker] for speaker in features.index["speaker"]])
-    for private in np.unique(of):
-        public = _all_of(features, of != private)
+    private = {gender: _all_of(features, of == gender) for gender in np.unique(of)}
+    pairs = [*zip(private.values(), reversed(private.values()), strict=True)]
+    for mine, public in [*pairs, (_all_of(features, np.ones(len(of), bool)), other.training_part())]:
         for speakers in SPEAKERS:
-            crowd = drawn(_all_of(features, of == private), speakers, STRANGERS, speakers, EACH)
+            crowd = drawn(mine, speakers, STRANGERS, speakers, EACH)
             others = crowd.part("test")
             yield Crowd(public, crowd.part("train"), others.means().double(), others.targets)
 
@@ -64,27 +60,17 @@ def _all_of(features: FeatureSet, chosen: NDArray[np.bool_]) -> FeatureSet:
     return replace(part, index=part.index.assign(split="train"))
 
 
-def rows(features: FeatureSet, genders: Mapping[str, str]) -> list[Row]:
-    """Every choice with its mean UAR, the best first."""
+def rows(features: FeatureSet, genders: Mapping[str, str], other: FeatureSet) -> list[Row]:
+    """Every choice with its mean UAR, the best first. Raises InputError as ``Public.of`` does."""
     uars: dict[tuple[Any, ...], list[float]] = {}
-    rounds = [*product(crowds(features, genders), SHIFTS, NOISE, SHARES)]
-    for crowd, shift, rough, shares in track(rounds, "choosing", len(rounds), unit="rounds"):
+    rounds = [*product(crowds(features, genders, other), SHARES, FAR)]
+    for crowd, shares, afar in track(rounds, "choosing", len(rounds), unit="rounds"):
         sigma = sigma_for(EPSILON, len(set(crowd.train.index["speaker"])))
-        known = Public.of(crowd.public, sigma, rough=rough, weights=dict(zip(WEIGHTS, shares, strict=True)))
-        known = moved(known, shift)
-        said = said_by(crowd.train, known)[1]
-        for afar in FAR:
-            most = reach(sigma, afar, known.weights["level"], features.dims)
-            uars.setdefault((afar, rough, shares), []).extend(_uars(crowd, replace(known, most=most), said))
+        known = Public.of(crowd.public, sigma, afar, dict(zip(WEIGHTS, shares, strict=True)))
+        told = [said for _, said in said_by(crowd.train, known)]
+        uars.setdefault((afar, shares), []).extend(_uars(crowd, known, told))
     found = [dict(zip(CONSTANTS, key, strict=True)) | {"uar": fmean(values)} for key, values in uars.items()]
     return sorted(found, key=lambda row: -row["uar"])
-
-
-def moved(known: Public, shift: float) -> Public:
-    """As if public speech lay elsewhere, and varied otherwise."""
-    random = keyed(0, int(shift))
-    away, stretch = (shift * random.standard_normal(len(known.centre)) for _ in range(2))
-    return replace(known, centre=known.centre + known.unit * away, unit=known.unit * np.exp(STRETCH * stretch))
 
 
 def _uars(crowd: Crowd, known: Public, said: list[Said]) -> Iterator[float]:

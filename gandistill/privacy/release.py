@@ -1,6 +1,7 @@
 """The attack on a private release by who knows how it was made: which speakers does the noisy vector lean to?
 
-What was released (``controls/private.py``), y, is read from the class means and the factor that the artifact stores.
+What was released (``controls/private.py``), y, is read from the class means and the factor that the artifact stores; of
+the covariance, what lies in the directions that were taken.
 The attacker has the public features, since the artifact names them, and computes what any speaker says, a vector v.
 Were that one of the S speakers, y would be Gaussian around r + (v - r) / S, and else around r, the mean over the
 reference: of the two, by the noise, the log-likelihood ratio rises with
@@ -27,10 +28,10 @@ def released(
 
     ``features`` have their labels in the order of the design's class means.
     """
-    names, said = said_by(features, known)
+    y, directions = stored(design, known, terms["directions"])
+    names, said = map(np.array, zip(*said_by(features, known, directions), strict=True))
     mine = set(features.index["speaker"].to_numpy(str)[members])
     how = terms["norms"], terms["weights"]
-    y = scaled(stored(design, known), *how)
     vectors = np.stack([bounded(one, *how) for one in said])
     alone = np.zeros(len(names), np.int64)
     people = People(vectors, alone, names, np.array([name in mine for name in names]))
@@ -39,4 +40,4 @@ def released(
         away = judged.points - reference.points.mean(0)
         return tracing(records, judged, reference) - np.square(away).sum(1) / (2 * terms["speakers"])
 
-    return {"speaker": judge(leaning, Records(vectors[:0], alone[:0], y[None]), people, seed)["speaker"]}
+    return {"speaker": judge(leaning, Records(vectors[:0], alone[:0], scaled(y, *how)[None]), people, seed)["speaker"]}
