@@ -52,8 +52,8 @@ class Public:
     """What another corpus tells beforehand, for a release with noise ``sigma``.
 
     ``centre`` and ``unit`` [D] are of utterance means. In these units ``factor`` [L, D] says how a speaker's utterances
-    of a class vary; ``contrast``, in root mean square over classes and dims, and ``spread``, the length of a covariance,
-    are those of its median speaker. ``most`` is the level's norm, in root mean square over dims; ``weights`` are w_i^2.
+    of a class vary. ``contrast``, in root mean square over classes and dims, and ``spread``, a covariance's length, are
+    those of its median speaker. ``most`` is the level's norm, in root mean square over dims; ``weights`` are w_i^2.
     """
 
     centre: Floats
@@ -105,7 +105,7 @@ class Public:
 
     @property
     def edge(self) -> float:
-        """The largest eigenvalue of a covariance of noise alone, about: 2 s D^(1/2), with s off the diagonal (Wigner)."""
+        """The largest eigenvalue of a covariance of noise alone, about (Wigner): 2 s D^(1/2) by s off the diagonal."""
         return self.sigma * self.spread * (2 * len(self.unit) / self.weights["covariance"]) ** 0.5
 
     def said(self, means: Floats, targets: NDArray[np.int64], classes: int, directions: Floats | None = None) -> Said:

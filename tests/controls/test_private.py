@@ -12,15 +12,13 @@ from hypothesis import strategies as st
 
 from gandistill.controls.private import (
     AFAR,
-    LEAST_VARIANCE,
-    MOST,
-    ROUGH,
     WEIGHTS,
     Public,
     Release,
+    Said,
     bounded,
-    directions,
     gaussian_sigma,
+    matrix_of,
     mixed,
     movement,
     noise_share,
@@ -30,26 +28,16 @@ from gandistill.controls.private import (
     said_by,
     stored,
     unscaled,
+    values_of,
 )
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from tests.privacy.conftest import DIMS, write_speakers
 
 
-@pytest.fixture(scope="module", params=[0.015, 0.001], ids=["some directions", "all"])
-def known(request: pytest.FixtureRequest, public: FeatureSet) -> Public:
-    return Public.of(public, request.param)
-
-
-def test_the_less_noise_the_more_is_asked(public: FeatureSet):
-    """Of a covariance, in more directions; of the level, further away."""
-    loud, quiet = (Public.of(public, sigma) for sigma in (0.015, 0.001))
-    assert (len(loud.factor), len(quiet.factor)) == (3, DIMS)
-    assert loud.most < quiet.most < AFAR
-    for known in (loud, quiet):
-        rows = np.concatenate([known.factor, known.rest])
-        assert rows @ rows.T == pytest.approx(np.diag(np.square(rows).sum(1)), abs=1e-9)
-        assert len(rows) == DIMS
+@pytest.fixture(scope="module")
+def known(public: FeatureSet) -> Public:
+    return Public.of(public, 0.01)
 
 
 def test_the_reach_errs_least():
@@ -60,24 +48,54 @@ def test_the_reach_errs_least():
         assert (AFAR - m) ** 2 + (m * n) ** 2 <= errors.min() + 1e-12
 
 
-def test_a_covariance_is_as_rough_as_is_taken():
-    """The largest eigenvalue that noise alone has, in as many directions as that noise lets be told; one at least."""
-    sigma, rng = 0.002, np.random.default_rng(0)
-    count = directions(sigma, ROUGH, WEIGHTS["covariance"])
-    assert 20 < count < MOST
-    known = Public(*(np.ones(count), np.ones(count), np.eye(count), np.zeros((0, count)), 1.0, sigma, 1.0))
-    told = {
-        "level": np.zeros(count),
-        "contrasts": np.zeros((2, count)),
-        "covariance": np.zeros(count * (count + 1) // 2),
-    }
-    largest = []
+def test_less_noise_reaches_further(public: FeatureSet):
+    assert Public.of(public, 0.05).most < Public.of(public, 0.001).most < AFAR
+
+
+@given(seed=st.integers(0, 1000), dims=st.integers(1, 6))
+def test_a_symmetric_matrix_is_told_in_its_own_length_and_comes_back(seed: int, dims: int):
+    matrix = np.random.default_rng(seed).normal(size=(dims, dims))
+    matrix = matrix + matrix.T
+    values = values_of(matrix)
+    assert len(values) == dims * (dims + 1) / 2
+    assert np.linalg.norm(values) == pytest.approx(np.linalg.norm(matrix))
+    assert matrix_of(values, dims) == pytest.approx(matrix)
+
+
+def whitened(dims: int, sigma: float) -> Public:
+    """Public speech that varies by 1 in every dim, with a covariance of length 1."""
+    return Public(np.zeros(dims), np.ones(dims), np.eye(dims), 1.0, 1.0, sigma, 1.0)
+
+
+def silent(covariance: np.ndarray) -> Said:
+    dims = len(covariance)
+    return {"level": np.zeros(dims), "contrasts": np.zeros((2, dims)), "covariance": values_of(covariance)}
+
+
+def test_of_noise_alone_no_direction_is_taken():
+    """Its largest eigenvalue is at the edge: a little above, or below, of few dims; far above half of it."""
+    known, rng, largest = whitened(60, 0.004), np.random.default_rng(0), []
     for _ in range(20):
-        factor = known.covariance(mixed([told, told], known, rng)["covariance"])
-        largest.append(np.linalg.eigvalsh(factor.T @ factor).max() - 1)
-    assert np.mean(largest) == pytest.approx(ROUGH, rel=0.15)
-    assert directions(100.0, ROUGH, 0.25) == 1
-    assert directions(1e-9, ROUGH, 0.25) == MOST
+        made = Release(mixed([silent(np.zeros((60, 60)))], known, rng), {}, known)
+        largest.append(np.linalg.eigvalsh(matrix_of(made.said["covariance"], 60)).max() / known.edge)
+        assert len(made.leading[0]) <= 1
+    assert np.mean(largest) == pytest.approx(0.95, abs=0.05)
+
+
+def test_a_direction_that_stands_out_is_taken_with_its_variance():
+    """The noise around it turns the direction and adds to the variance; the mean over noises has it back."""
+    dims, variance, known, rng, found = 60, 0.9, whitened(60, 0.008), np.random.default_rng(0), []
+    direction = np.eye(dims)[7]
+    for _ in range(20):
+        made = Release(mixed([silent(variance * np.outer(direction, direction))], known, rng), {}, known)
+        directions, variances = made.leading
+        assert abs(directions[0] @ direction) > 0.8
+        found.append(variances[0])
+        factor = made.design.factor.double().numpy()
+        assert np.square(factor @ directions[0]).sum() == pytest.approx(variances[0], rel=1e-5)
+        across = np.linalg.svd(directions)[2][-1]
+        assert np.square(factor @ across).sum() == pytest.approx(1, rel=1e-5)
+    assert np.mean(found) == pytest.approx(variance, rel=0.05)
 
 
 @given(scale=st.floats(0, 1e6), seed=st.integers(0, 1000), n=st.integers(1, 9))
@@ -133,7 +151,7 @@ def test_the_noise_is_enough_and_no_more(epsilon: float, speakers: int):
 
 def test_without_noise_or_shortening_the_class_means_come_back(speakers: FeatureSet, public: FeatureSet):
     known, train_part = replace(Public.of(public, 0.05), contrast=100.0, most=100.0), speakers.part("train")
-    said = mixed(said_by(train_part, known)[1], known, Silence())  # type: ignore[arg-type]
+    said = mixed((said for _, said in said_by(train_part, known)), known, Silence())  # type: ignore[arg-type]
     design = Release(said, {}, known).design
     for c in range(3):
         expected = train_part.means()[train_part.targets == c].mean(0)  # speakers have as many utterances each
@@ -149,24 +167,14 @@ def test_what_is_bounded_comes_back(known: Public):
         assert back[name] == pytest.approx(value)
 
 
-@given(seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=40)
-def test_a_covariance_is_told_in_its_own_length_and_comes_back(known: Public, seed: int):
-    """Of factors near the public one: the vector is as long as the matrix that it tells, where public speech has 1."""
-    count = len(known.factor)
-    factor = (np.eye(count) + 0.05 * np.random.default_rng(seed).normal(size=(count, count))) @ known.factor
-    told = known.beyond(factor)
-    places = factor @ np.linalg.pinv(known.factor)
-    assert np.linalg.norm(told) == pytest.approx(np.linalg.norm(places.T @ places - np.eye(len(places))))
-    assert known.beyond(known.covariance(told)) == pytest.approx(told, abs=1e-9)
-    assert known.beyond(known.factor) == pytest.approx(0, abs=1e-9)
-
-
-def test_noise_leaves_no_direction_without_variance(known: Public):
-    """Nor with a negative one: at least a share of the public one stays."""
-    factor = known.covariance(np.full_like(known.beyond(known.factor), -10.0))
-    left = np.square(np.linalg.svd(factor @ np.linalg.pinv(known.factor), compute_uv=False))
-    assert left.min() == pytest.approx(LEAST_VARIANCE)
+def test_a_covariance_is_shortened_as_a_whole_before_directions_are_taken(known: Public):
+    """So that what an attacker looks at is what was bounded."""
+    rng = np.random.default_rng(0)
+    means, targets, directions = 9 * rng.normal(size=(12, DIMS)), np.arange(12) % 3, np.eye(DIMS)[[2, 5]]
+    whole = matrix_of(known.said(means, targets, 3)["covariance"], DIMS)
+    assert np.linalg.norm(whole) == pytest.approx(known.spread)
+    seen = known.said(means, targets, 3, directions)["covariance"]
+    assert matrix_of(seen, 2) == pytest.approx(whole[np.ix_([2, 5], [2, 5])])
 
 
 def test_parts_by_hand():
@@ -177,10 +185,10 @@ def test_parts_by_hand():
 
 def test_what_each_speaker_says_is_in_the_order_of_their_names(known: Public, speakers: FeatureSet):
     """Whatever the order of utterances."""
-    names, told = said_by(speakers, known)
-    assert names.tolist() == sorted({*speakers.index["speaker"]})
+    names, told = zip(*said_by(speakers, known), strict=True)
+    assert [*names] == sorted({*speakers.index["speaker"]})
     turned = speakers.rows(np.arange(len(speakers))[::-1])
-    for one, other in zip(told, said_by(turned, known)[1], strict=True):
+    for one, (_, other) in zip(told, said_by(turned, known), strict=True):
         assert one.keys() == WEIGHTS.keys()
         for name, values in one.items():
             assert other[name] == pytest.approx(values, abs=1e-9)
@@ -191,7 +199,7 @@ def test_two_speakers_are_mixed_by_hand(known: Public):
     one = {
         "level": np.full(DIMS, 0.02),
         "contrasts": np.zeros((3, DIMS)),
-        "covariance": known.beyond(1.01 * known.factor),
+        "covariance": values_of(0.01 * np.eye(DIMS)),
     }
     other = {name: 3 * values for name, values in one.items()}
     said = mixed([one, other], known, Silence())  # type: ignore[arg-type]
@@ -224,10 +232,10 @@ def test_no_seed_takes_the_noise_off(speakers: FeatureSet, public: FeatureSet):
 
 def test_the_share_of_noise_is_what_it_comes_to(known: Public):
     """Against contrasts as large as may be, by noise that is drawn."""
-    silent = {"level": np.zeros(DIMS), "contrasts": np.zeros((3, DIMS)), "covariance": known.beyond(known.factor)}
+    nothing = silent(np.zeros((DIMS, DIMS))) | {"contrasts": np.zeros((3, DIMS))}
     rng, squares = np.random.default_rng(0), []
     for _ in range(500):
-        contrasts = mixed([silent], known, rng)["contrasts"]
+        contrasts = mixed([nothing], known, rng)["contrasts"]
         squares.append(np.square(contrasts - contrasts.mean(0)).sum() / known.norms(3)["contrasts"] ** 2)
     assert noise_share(known.sigma, WEIGHTS["contrasts"], 3, DIMS) == pytest.approx(
         np.mean(squares) / (np.mean(squares) + 1), rel=0.05
@@ -237,11 +245,14 @@ def test_the_share_of_noise_is_what_it_comes_to(known: Public):
 def test_an_artifact_stores_what_was_released(public: FeatureSet, tmp_path: Path):
     """But for the contrasts' mean over classes."""
     made = release(write_speakers(tmp_path / "features", test=0), public, 1e4)
-    back, said = stored(made.design, made.known), made.said
+    directions, variances = made.leading
+    assert len(directions) == made.terms["directions"] > 3
+    (back, seen), said = stored(made.design, made.known, len(directions)), made.said
     middle = said["contrasts"].mean(0)
     assert back["level"] == pytest.approx(said["level"], abs=1e-4)
     assert back["contrasts"] == pytest.approx(said["contrasts"] - middle, abs=1e-4)
-    assert back["covariance"] == pytest.approx(said["covariance"], abs=1e-4)
+    assert seen == pytest.approx(directions, abs=1e-4)
+    assert back["covariance"] == pytest.approx(values_of(np.diag(variances)), abs=1e-4)
 
 
 def test_public_speech_that_does_not_vary_is_refused(tmp_path: Path):
