@@ -85,17 +85,14 @@ class Public:
             contrasts.append(np.square(contrast).mean() ** 0.5)
             spreads.append(np.linalg.norm(residual.T @ residual / len(residual)))
         residuals = np.concatenate(around)
-        _, sizes, vectors = np.linalg.svd(residuals / len(residuals) ** 0.5, full_matrices=False)
         contrast, spread = float(np.median(contrasts)), float(np.median(spreads))
         if not min(contrast, spread) > 0:
             raise InputError(
                 f"privacy.public {features.folder} must have speakers who say several classes, each more than once, to "
                 "tell how speech varies"
             )
-        factor = (sizes[:, None] * vectors)[sizes > 1e-6 * sizes[0]]
-        return cls(
-            centre, unit, factor, contrast, spread, sigma, reach(sigma, afar, weights["level"], len(unit)), weights
-        )
+        factor, most = principal(residuals / len(residuals) ** 0.5), reach(sigma, afar, weights["level"], len(unit))
+        return cls(centre, unit, factor, contrast, spread, sigma, most, weights)
 
     def norms(self, classes: int) -> dict[str, float]:
         """n_1 to n_3: what each thing that a speaker says is shortened to."""
@@ -117,6 +114,12 @@ class Public:
         matrix = _shortened(around.T @ around / len(around), self.spread)
         seen = matrix if directions is None else directions @ matrix @ directions.T
         return {"level": level, "contrasts": contrasts, "covariance": values_of(seen)}
+
+
+def principal(rows: Floats) -> Floats:
+    """Orthogonal rows [L, D], by falling length, of the same covariance as rows [n, D]: L <= D."""
+    _, sizes, vectors = np.linalg.svd(rows, full_matrices=False)
+    return (sizes[:, None] * vectors)[sizes > 1e-6 * sizes[0]]
 
 
 def values_of(matrix: Floats) -> Floats:
@@ -171,8 +174,8 @@ class Release:
         known, (directions, variances) = self.known, self.leading
         contrasts = self.said["contrasts"] - self.said["contrasts"].mean(0)
         means = known.centre + known.unit * (self.said["level"] + contrasts)
-        rest = (known.factor - known.factor @ directions.T @ directions) * known.unit
-        rest = rest[np.argsort(-np.square(rest).sum(1))]
+        rest = principal(known.factor - known.factor @ directions.T @ directions)[: len(known.unit) - len(variances)]
+        rest = (rest * known.unit)[np.argsort(-np.square(rest * known.unit).sum(1))]
         rows = np.concatenate([np.sqrt(variances)[:, None] * directions * known.unit, rest])[:DIRECTIONS]
         return Design(torch.from_numpy(means).float(), torch.from_numpy(rows).float(), 0.0)
 

@@ -48,6 +48,15 @@ def test_the_reach_errs_least():
         assert (AFAR - m) ** 2 + (m * n) ** 2 <= errors.min() + 1e-12
 
 
+def test_however_many_directions_are_taken_there_are_no_more_than_dims():
+    """Here all of them: nothing is left for public speech."""
+    known = whitened(5, 1e-9)
+    made = Release(silent(np.diag([0.5, 0.4, 0.3, 0.2, 0.1])), {}, known)
+    factor = made.design.factor.double().numpy()
+    assert factor.shape == (5, 5)
+    assert factor.T @ factor == pytest.approx(np.diag([0.5, 0.4, 0.3, 0.2, 0.1]), abs=1e-6)
+
+
 def test_less_noise_reaches_further(public: FeatureSet):
     assert Public.of(public, 0.05).most < Public.of(public, 0.001).most < AFAR
 
