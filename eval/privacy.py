@@ -5,14 +5,14 @@
 FEATURES with speakers held out, and PUBLIC features of another corpus by the same upstream. One table is of the real
 speakers, the others of speakers drawn in feature space from their statistics (``gandistill/privacy/drawn.py``), who are
 nobody: they show how things change with numbers that no corpus at hand has. What is computed is kept, and not computed
-again. --drawn 50,200 says how many speakers train, --draws how often everything random is drawn. With the manifest of
-FEATURES genders are attacked too. --generators names generators that were trained on FEATURES, such as GANs, for rows
-of their own; there are none without.
+again. --drawn 50,200 says how many speakers train, --priced 3000 how many where nobody is attacked, which would take
+long; --draws how often everything random is drawn. With the manifest of FEATURES genders are attacked too. --generators
+names generators that were trained on FEATURES, such as GANs, for rows of their own; there are none without.
 """
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("features", type=Path)
     parser.add_argument("public", type=Path)
     parser.add_argument("--drawn", default="50,200,1000")
+    parser.add_argument("--priced", type=int, default=3000)
     parser.add_argument("--draws", type=int, default=2)
     parser.add_argument("--manifest", type=Path)
     parser.add_argument("--generators", type=Path, nargs="*", default=[])
@@ -54,11 +55,19 @@ def main() -> None:
     few = (statistics_row(features, speakers, STRANGERS, CROWDS) for speakers in FEW)
     keep(OUT / "statistics.json", few)
     for speakers in map(int, options.drawn.split(",")):
-        crowd = drawn(features, speakers, OTHERS, seed=0)
-        keep(OUT / f"drawn-{speakers}.json", Question(crowd, public, 1, options.draws, 250).rows(), MECHANISM)
+        keep(OUT / f"drawn-{speakers}.json", crowd(features, public, speakers, options.draws, Question.rows), MECHANISM)
+    priced = crowd(features, public, options.priced, options.draws, Question.prices)
+    keep(OUT / f"drawn-{options.priced}.json", priced, MECHANISM)
     write_text(OUT / "tables.md", table())
     CHECKOUT.put("eval/privacy.py", table())
     say(table())
+
+
+def crowd(
+    features: FeatureSet, public: FeatureSet, speakers: int, draws: int, rows: Callable[[Question], Iterator[Row]]
+) -> Iterator[Row]:
+    """Rows of drawn speakers, who are drawn when the first row is asked for."""
+    yield from rows(Question(drawn(features, speakers, OTHERS, seed=0), public, 1, draws, 250))
 
 
 def keep(path: Path, rows: Iterator[Row], mechanism: int | None = None) -> None:

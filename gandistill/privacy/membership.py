@@ -95,6 +95,8 @@ def moments(features: FeatureSet) -> Floats:
     return torch.stack(rows).numpy()
 
 
+PIECE = 2**24
+"""Most distances at a time."""
 Score = Callable[[Records, People, People], Floats]
 """From records, those who are judged [N] and the reference to a score [N] each."""
 
@@ -105,7 +107,7 @@ def nearest(records: Records, judged: People, reference: People) -> Floats:
     for c, rows in _classes(judged):
         of_class = records.points[records.targets == c]
         others = of_class if len(of_class) else records.points
-        scores[rows] = -distances(judged.points[rows], others).min(1)
+        scores[rows] = -in_pieces(judged.points[rows], others, lambda each: each.min(1))
     return scores
 
 
@@ -250,5 +252,12 @@ def log_density(points: Floats, kernels: Floats) -> Floats:
     n, dims = kernels.shape
     spread = float(kernels.std(0).mean()) or 1.0
     width = spread * n ** (-1 / (dims + 4))
-    exponents = -0.5 * np.square(distances(points, kernels) / width)
-    return logsumexp(exponents, axis=1) - np.log(n) - dims * np.log(width)
+    sums = in_pieces(points, kernels, lambda each: logsumexp(-0.5 * np.square(each / width), axis=1))
+    return sums - np.log(n) - dims * np.log(width)
+
+
+def in_pieces(points: Floats, others: Floats, of: Callable[[Floats], Floats]) -> Floats:
+    """``of`` the distances of points [N, K] from others [M, K], a value each [N]; of some points at a time, since a
+    large corpus against itself would not fit into memory."""
+    rows = max(1, PIECE // len(others))
+    return np.concatenate([of(distances(points[i : i + rows], others)) for i in range(0, len(points), rows)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from tempfile import TemporaryDirectory
@@ -36,6 +37,7 @@ from gandistill.privacy.membership import People
 
 PPC = (10, 50)
 EPSILONS = (1.0, 4.0, 16.0, None)
+PRICED = 4.0
 HEAD = "superb"
 CONTROLS, CONTROL_PPC = ("random", RECENTRED, REAL_DESIGNED), 50
 Row = dict[str, Any]
@@ -61,6 +63,13 @@ class Question:
         with muted(True):
             found = self._attacked(self.features.part("train"), None, 0)
         yield self._facts() | {"generator": "planted"} | _found([found])
+
+    def prices(self) -> Iterator[Row]:
+        """What epsilon 4 costs in UAR, and no attack: of crowds that would take long to attack."""
+        for epsilon in (PRICED, None):
+            say(f"{self.features.folder.name}: epsilon {epsilon or 'none'}")
+            with muted(True):
+                yield self._private(epsilon) | self._taught([self.generator(epsilon) for _ in range(self.draws)])
 
     def controls(self) -> Iterator[Row]:
         """Real utterances, ``CONTROL_PPC`` of each class: as they are, recentred, with designed means."""
@@ -96,21 +105,27 @@ class Question:
         return attack_records(records, stored, people, members, seed, Knowledge(self.genders))
 
     def _row(self, epsilon: float | None) -> Row:
-        uars, found = {ppc: list[float]() for ppc in PPC}, []
-        for seed in range(self.draws):
-            sampler = self.generator(epsilon)
-            for ppc in PPC:
-                samples = sampled(sampler, dict.fromkeys(sampler.labels, ppc), seed)
-                head = train_head(samples, HeadConfig(head=HEAD, seed=seed))
-                uars[ppc].append(score(head, self.features.part("test"))["uar"])
+        found, samplers = [], [self.generator(epsilon) for _ in range(self.draws)]
+        for seed, sampler in enumerate(samplers):
             assert sampler.design is not None
             records = sampled(sampler, dict.fromkeys(sampler.labels, self.samples), seed)
             told = self._attacked(records, sampler.design.mean.double().numpy(), seed)
             if epsilon is not None:
                 told["membership"]["release"] = attack_release(sampler, *split_people(self.features), self.public, seed)
             found.append(told)
-        facts = self._facts() | {"generator": "class-Gaussian", "epsilon": epsilon}
-        return facts | {f"uar at {ppc} ppc": uars[ppc] for ppc in PPC} | _found(found)
+        return self._private(epsilon) | self._taught(samplers) | _found(found)
+
+    def _private(self, epsilon: float | None) -> Row:
+        return self._facts() | {"generator": "class-Gaussian", "epsilon": epsilon}
+
+    def _taught(self, samplers: Sequence[Sampler]) -> Row:
+        """UAR of heads that learn from samples of one of them each, seed by seed."""
+        uars = {ppc: list[float]() for ppc in PPC}
+        for (seed, sampler), ppc in product(enumerate(samplers), PPC):
+            samples = sampled(sampler, dict.fromkeys(sampler.labels, ppc), seed)
+            head = train_head(samples, HeadConfig(head=HEAD, seed=seed))
+            uars[ppc].append(score(head, self.features.part("test"))["uar"])
+        return {f"uar at {ppc} ppc": each for ppc, each in uars.items()}
 
     def generator(self, epsilon: float | None) -> Sampler:
         """The closed form of the training part, with the guarantee if there is one."""
@@ -177,12 +192,12 @@ def shown(row: Row) -> dict[str, Any]:
     for ppc in PPC:
         if uars := row.get(f"uar at {ppc} ppc"):
             cells[f"UAR, {ppc} ppc"] = f"{percent(fmean(uars))} ± {100 * stdev(uars):.1f}"
-    for of in ("speaker", "utterance"):
+    for of in ("speaker", "utterance") if row.get("membership") else ():
         asked = [(name, found[of]) for name, found in row["membership"].items() if of in found]
         name, best = max(asked, key=lambda one: one[1]["auc"])
         cells[f"AUC, {of}"] = f"{with_interval(best)} ({name})"
-    rates = [found["utterance"]["tpr"] for found in row["membership"].values() if "utterance" in found]
-    for rate in rates[0]:
+    rates = [found["utterance"]["tpr"] for found in row.get("membership", {}).values() if "utterance" in found]
+    for rate in rates[0] if rates else ():
         cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(each[rate] for each in rates):.1%}"
     if "genders" in row:
         best = max(row["genders"].values(), key=lambda one: one["advantage"] - one["chance"][1])
