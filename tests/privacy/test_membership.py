@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
+from gandistill.privacy import membership
 from gandistill.privacy.membership import (
     People,
     Records,
@@ -141,3 +142,16 @@ def test_the_space_is_that_of_the_records():
     assert points.mean(0) == pytest.approx(np.zeros(points.shape[1]), abs=1e-9)
     assert np.cov(points.T, bias=True) == pytest.approx(np.eye(points.shape[1]), abs=1e-9)
     assert points.shape[1] == 5
+
+
+@pytest.mark.parametrize("score", [nearest, density])
+def test_what_is_computed_in_pieces_is_what_is_computed_at_once(score: Score, monkeypatch: pytest.MonkeyPatch):
+    """Of a few records at a time, and of fewer than one point's distances."""
+    rng = np.random.default_rng(0)
+    alone = np.zeros(23, np.int64)
+    folk = People(rng.normal(size=(23, 3)), alone, np.arange(23).astype(str), np.arange(23) < 9)
+    records = Records(rng.normal(size=(7, 3)), alone[:7], np.zeros((1, 3)))
+    whole = score(records, folk, folk)
+    for piece in (1, 30):
+        monkeypatch.setattr(membership, "PIECE", piece)
+        assert score(records, folk, folk) == pytest.approx(whole, rel=1e-12)

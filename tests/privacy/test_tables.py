@@ -58,6 +58,15 @@ def test_class_means_alone_tell_the_more_the_fewer_they_are_of(question: Questio
     assert (few["speakers"], few["others"], few["generator"]) == (4, 40, "class means alone")
 
 
+def test_a_price_is_told_without_an_attack(question: Question):
+    rows = list(question.prices())
+    assert [one["epsilon"] for one in rows] == [4.0, None]
+    columns = listed(rows).splitlines()[0].strip("| ").split(" | ")
+    assert columns == ["speakers", "generator", "epsilon", "UAR, 10 ppc", "UAR, 50 ppc"]
+    plain = next(one for one in question.rows() if one["epsilon"] is None)
+    assert plain["uar at 50 ppc"] == rows[1]["uar at 50 ppc"], "of the same generators and heads"
+
+
 def test_controls_are_attacked_too(question: Question):
     rows = list(question.controls())
     assert [one["generator"] for one in rows] == ["real, random", "real, recentred", "real, designed means"]
