@@ -154,7 +154,7 @@ def quality(results: dict[str, Any]) -> Iterator[Row]:
         )
 
 
-FLOOR = "the floor of its convolutions"
+FLOOR = "the floor of its multiply-adds"
 
 
 def samples(results: dict[str, Any]) -> Iterator[Row]:
