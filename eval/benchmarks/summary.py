@@ -47,6 +47,7 @@ def table() -> str:
         widths,
         equal,
         quality,
+        levers,
         samples,
         heads,
         builds,
@@ -152,6 +153,13 @@ def quality(results: dict[str, Any]) -> Iterator[Row]:
             "",
             ", ".join(measured),
         )
+
+
+def levers(results: dict[str, Any]) -> Iterator[Row]:
+    for row in rows_of(results, "levers"):
+        uars = [100 * uar for uar in row["uars"]]
+        what = f"UAR (%) of {row['head']} on training speakers left out, 50 points per class: {row['variant']}"
+        yield line(what, "", f"{fmean(uars):.1f} ({min(uars):.1f} to {max(uars):.1f})")
 
 
 FLOOR = "the floor of its multiply-adds"
