@@ -1,4 +1,4 @@
-"""Constants of the private kind, chosen by public speech that no table of its price judges: ``eval/results/budget/``.
+"""Constants of the private kind, chosen for speakers whom no table of its price judges: ``eval/results/budget/``.
 
     python eval/budget.py work/nemo/whisper work/nemo/manifest.csv work/ravdess/whisper
 

@@ -37,8 +37,8 @@ WEIGHTS = {"level": 0.25, "contrasts": 0.65, "covariance": 0.1}
 AFAR = 2.0
 """How far from public speech another corpus is taken to lie: standard deviations, in root mean square over dims.
 
-This and the weights are the best that ``eval/budget.py`` finds for nEMO's speakers, whom no table of the price judges.
-That there are these three blocks was decided with RAVDESS in sight.
+This and the weights are the best that ``eval/budget.py`` finds for nEMO's speakers, whom no table of the price judges,
+with RAVDESS among the public speech. The form of the release was decided with RAVDESS's results in sight.
 """
 MECHANISM = 4
 """Raised when a release of the same speakers would be another: tables know by it what older constants computed."""

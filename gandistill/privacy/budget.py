@@ -1,4 +1,4 @@
-"""The private kind's constants, chosen by public speech alone: the rows of ``eval/budget.py``.
+"""The private kind's constants, chosen for a corpus that no table of the price judges: the rows of ``eval/budget.py``.
 
 Who is private are crowds drawn from the statistics of a corpus's women (``drawn.py``), with its men as public speakers,
 of its men with the women, and of all of it with another corpus. A linear classifier that learns from designed points of
