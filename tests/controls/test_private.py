@@ -236,7 +236,8 @@ def test_movement_is_the_public_ones_and_the_level_the_same_in_every_frame():
 def test_no_seed_takes_the_noise_off(speakers: FeatureSet, public: FeatureSet):
     one, other = (release(speakers.part("train"), public, 4.0) for _ in range(2))
     assert not np.allclose(one.said["level"], other.said["level"])
-    assert one.terms == other.terms
+    fixed = [{**made.terms, "directions": None} for made in (one, other)]
+    assert fixed[0] == fixed[1], "how many directions are taken depends on the noise, all else does not"
 
 
 def test_the_share_of_noise_is_what_it_comes_to(known: Public):
