@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def fit(
     device = processes.place().device or torch.device("cpu")
     module.to(device)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.Adam(parameters, config.learning_rate, fused=True)
+    optimiser = torch.optim.Adam(by_rate(parameters, network, config), config.learning_rate, fused=True)
     if run.state:
         load_state(run.state, run.folder, optimiser, module=module)
     processes.check_same(module.state_dict() | {"step": torch.tensor(run.step)})
@@ -86,6 +87,16 @@ def fit(
         if not left:
             after_epoch(epoch)
             train_mode(module)
+
+
+def by_rate(parameters: list[nn.Parameter], network: Network, config: TrainingConfig) -> list[dict[str, Any]]:
+    """Parameters in groups of one learning rate: a single one, unless what was pretrained has a rate of its own."""
+    if config.backbone_learning_rate is None:
+        return [{"params": parameters}]
+    pretrained = {id(parameter) for parameter in network.backbone.parameters()}
+    old = [parameter for parameter in parameters if id(parameter) in pretrained]
+    new = [parameter for parameter in parameters if id(parameter) not in pretrained]
+    return [{"params": old, "lr": config.backbone_learning_rate}, {"params": new}]
 
 
 def train_mode(module: nn.Module) -> None:

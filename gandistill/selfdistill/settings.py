@@ -51,6 +51,8 @@ class TrainingConfig(Config):
     """Clips in a batch."""
     learning_rate: PositiveFloat = 3e-5
     """Of Adam, the same from the first update to the last."""
+    backbone_learning_rate: PositiveFloat | None = None
+    """Of what was pretrained, where new weights shall learn faster; none given: ``learning_rate``, as in the paper."""
     clip: NonNegativeInt = 95_744
     """Samples of a clip, which a shorter one reaches by self-repetition, as in the paper's public code; 0: clips keep
     their lengths, those of like length come in one batch, and padding is masked."""

@@ -194,6 +194,19 @@ def test_what_is_frozen_stays_as_it_was(freeze: str, configured: Any, upstream: 
     assert moved == {"encoder": freeze == "nothing", "projection": freeze != "backbone", "layers": freeze != "backbone"}
 
 
+def test_what_was_pretrained_may_have_a_rate_of_its_own(configured: Any, tmp_path: Path):
+    """Adam's first update moves a weight by its rate."""
+    config = configured(
+        training={"learning_rate": 1e-2, "backbone_learning_rate": 1e-4, "epochs": 1, "batch": 29, "max_norm": 1e9}
+    )
+    before = prepared(config).network
+    train(config, tmp_path / "run")
+    after = load_network(tmp_path / "run" / NETWORK)
+    for part, rate in (("backbone", 1e-4), ("exits", 1e-2)):
+        pairs = zip(getattr(after, part).parameters(), getattr(before, part).parameters(), strict=True)
+        assert max((mine - theirs).abs().max().item() for mine, theirs in pairs) == pytest.approx(rate, rel=1e-2)
+
+
 def test_gradient_checkpointing_changes_no_weight(configured: Any, trained: Path, tmp_path: Path):
     train(configured(training={"gradient_checkpointing": True}), tmp_path / "run")
     for mine, theirs in zip(metrics(tmp_path / "run"), metrics(trained), strict=True):
