@@ -219,8 +219,8 @@ class Judging(Trials[Trial]):
                 except Exception as error:
                     failures += [Failure.of(trial, error) for trial in rest]
                     continue
-                judged = partial(_judged, training=training, drawing=drawing, store=store)
-                failures += [failure for trial in rest for failure in attempt(trial, store, judged)]
+                for trial in rest:
+                    failures += attempt(trial, store, partial(_judged, trial, training, drawing, store))
         return failures
 
 
