@@ -160,21 +160,6 @@ class Plan(CorpusPlan):
                 )
         return self
 
-    def rooted(self, recipes: Path) -> "Plan":
-        """The same plan, every recipe's path made whole.
-
-        Raises InputError if a recipe is missing or bad, or leaves out a loss that a generator is trained with: before
-        any work.
-        """
-        paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
-        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
-        speakers = self.speakers
-        if speakers is not None and speakers.config is not None:
-            speakers = speakers.model_copy(update={"config": recipes / speakers.config})
-        plan = self.model_copy(update=paths | {"generators": generators, "speakers": speakers})
-        plan._read_recipes()
-        return plan
-
     def _recipes(self) -> dict[str, Config]:
         return {
             "extract": ExtractConfig.load(self.extract),
@@ -182,7 +167,8 @@ class Plan(CorpusPlan):
             "head": HeadConfig.load(self.head),
         }
 
-    def _read_recipes(self) -> None:
+    def check_recipes(self) -> None:
+        """Raise InputError if a recipe is missing or bad, or leaves out a loss that a generator is trained with."""
         self._recipes()
         if self.speakers is not None:
             ProbeConfig.load(self.speakers.config)
