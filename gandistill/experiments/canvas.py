@@ -1,8 +1,10 @@
 """How rows are drawn in every figure: colour says the family, mark and line the variant; lines, levels, chance."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from gandistill.charts import MARKS, Look, Point, Series
+from gandistill import charts
+from gandistill.charts import MARKS, Chart, Look, Point, Series
 from gandistill.controls.draws import INDEPENDENT
 from gandistill.experiments.differences import bounds
 from gandistill.experiments.names import DRAWN, REAL, Facts
@@ -77,12 +79,13 @@ def whole(uar: Facts) -> Series:
     return level(REAL, uar, Look("real"))
 
 
-def chance(share: float) -> Series:
-    """What whoever guesses reaches, 0 to 1."""
-    return Series(CHANCE, Look("faint"), [Point(0, 100 * share)], across=True)
+def uars(title: str, drawn: Sequence[Series], chance: float, x: str, y: str = "UAR, %", **more: Any) -> Chart:
+    """Lines of UAR, from what whoever guesses reaches: ``chance``, 0 to 1; ``more`` as ``charts.curves`` has it."""
+    guessed = Series(CHANCE, Look("faint"), [Point(0, 100 * chance)], across=True)
+    return charts.curves(title, [*drawn, guessed], x, y, least=100 * chance, **more)
 
 
-def in_per_cent(value: Facts, x: float, key: str = "uar") -> Point:
-    """A share with its interval, at a place."""
+def in_per_cent(value: Facts, x: float) -> Point:
+    """A UAR with its interval, at a place."""
     low, high = bounds(value)
-    return Point(x, 100 * value[key], 100 * low, 100 * high)
+    return Point(x, 100 * value["uar"], 100 * low, 100 * high)

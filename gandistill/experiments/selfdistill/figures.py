@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gandistill import artifacts, charts
+from gandistill import artifacts
 from gandistill.charts import MARKS, Chart, Look, Series, together
 from gandistill.experiments import canvas
 from gandistill.experiments.names import Facts
@@ -88,7 +88,7 @@ def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
 
 def _against(facts: Facts, rows: Sequence[Facts], drawn: Sequence[Series], x: str, part: str) -> Chart:
     """Against x, from the UAR of whoever says one class always."""
-    chance = canvas.chance(next(row[part]["uar"] for row in rows if row["network"] == CHANCE))
+    chance = next(row[part]["uar"] for row in rows if row["network"] == CHANCE)
     upstream = f"{facts['upstream']['name']}, {facts['upstream']['layers']} layers"
     title = f"{facts['corpus']}, fold {facts['fold']} alone, {upstream}; judged on {part}"
-    return charts.curves(title, [*drawn, chance], x, "UAR, %", least=chance.points[0].y)
+    return canvas.uars(title, drawn, chance, x)

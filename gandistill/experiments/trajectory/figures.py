@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gandistill import artifacts, charts
+from gandistill import artifacts
 from gandistill.charts import Chart, Look, Series, together
 from gandistill.experiments import canvas
 from gandistill.experiments.names import REAL, Facts
@@ -39,7 +39,7 @@ def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
     """A chart for each way to distil, points and student that has a curve; step 0 and random real points across."""
     shown = [row for row in rows if "matched" in row]
     named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
-    drawn, chance = [], canvas.chance(1 / len(facts["labels"]))
+    drawn, chance = [], 1 / len(facts["labels"])
     for matched, ppc, student in [each for each in dict.fromkeys(named) if named.count(each) > 2]:
         curve = [row for row, of in zip(shown, named, strict=True) if of == (matched, ppc, student)]
         points = [canvas.in_per_cent(row[part], row["step"]) for row in curve]
@@ -49,8 +49,7 @@ def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
             if _is_random(row, ppc, student):
                 series.append(canvas.level(RANDOM, row[part], Look("real", dash=canvas.DOTTED)))
         title = f"{place(facts, student)}; {matched}, {ppc} per class"
-        least = chance.points[0].y
-        drawn.append(charts.curves(title, [*series, chance], "distillation step", f"UAR on {part}, %", least=least))
+        drawn.append(canvas.uars(title, series, chance, "distillation step", f"UAR on {part}, %"))
     return drawn
 
 
@@ -76,13 +75,12 @@ def _curves(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
     for row in rows:
         if (name := row["training set"]) in (REAL, TAUGHT):
             drawn.append(canvas.level(name, row[part], Look("real", dash="" if name == REAL else canvas.DOTTED)))
-    chance = canvas.chance(1 / len(facts["labels"]))
-    return charts.curves(
+    return canvas.uars(
         place(facts, rows[0]["student"]),
-        [*drawn, chance],
+        drawn,
+        1 / len(facts["labels"]),
         "points per class",
         f"UAR on {part}, %",
-        least=chance.points[0].y,
         ticks=sorted({ppc for line in points.values() for ppc, _ in line}),
         key=canvas.key(row for line in lines.values() for row in line),
     )
