@@ -66,12 +66,10 @@ def _table(path: Path, captions: dict[str, None]) -> str:
 def _numbers(number: int, rows: Sequence[Facts]) -> list[dict[str, Any]]:
     """The numbers behind a figure."""
     if number == 1:
-        return printed.size_rows(rows)
-    return (
-        printed.probe_rows(rows)
-        if number == 4
-        else wide(rows, ("training set", "head", "labels"), ("ppc", "balance"), uar_of)
-    )
+        return printed.sizes(rows)
+    if number == 4:
+        return printed.probed(rows)
+    return wide(rows, ("training set", "head", "labels"), ("ppc", "balance"), uar_of)
 
 
 def _costs(path: Path, rows: Sequence[Facts]) -> str:

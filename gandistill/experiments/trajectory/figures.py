@@ -1,33 +1,20 @@
 """Figures 2 and 3 of the trajectory-matching paper, as SVG: UAR against distillation steps, and against points."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from gandistill import artifacts
-from gandistill.charts import Chart, Look, Series, together
+from gandistill.charts import Chart, Look, Series
 from gandistill.experiments import canvas
 from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
 
-FIGURES = ("figure2", "figure3")
-
-
-def draw(facts: Facts, table: Sequence[Facts], out: Path) -> None:
-    """Write ``figure2-dev.svg`` and so on."""
-    for name, figure in drawn(facts, table).items():
-        artifacts.write_text(out / f"{name}.svg", together(figure, columns=2).file())
-
 
 def drawn(facts: Facts, table: Sequence[Facts]) -> dict[str, list[Chart]]:
     """The charts of each figure by its name, such as ``figure2-dev``; ``facts`` say what the rows are of."""
     rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
-    makers: tuple[Callable[..., list[Chart]], ...] = (steps, curves)
+    figures = {"figure2": steps, "figure3": curves}
     parts = [part for part in PARTS if part in rows[0]]
-    made = {
-        f"{name}-{part}": make(facts, rows, part) for part in parts for name, make in zip(FIGURES, makers, strict=True)
-    }
-    return {name: charts for name, charts in made.items() if charts}
+    return {f"{name}-{part}": make(facts, rows, part) for part in parts for name, make in figures.items()}
 
 
 def place(facts: Facts, student: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gandistill import artifacts
 from gandistill.evaluate.markdown import markdown
+from gandistill.experiments import canvas
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
@@ -48,7 +49,7 @@ def write(name: str, plan: TrajectoryPlan, features: FeatureSet, table: Table, c
         write_table(out, kind, {"table": kind} | described, rows, text)
     artifacts.write_text(out / "predictions.csv", as_csv(predicted(table, features)))
     artifacts.write_text(out / "costs.csv", as_csv(costs))
-    figures.draw(described, [facts for _, facts in table], out)
+    canvas.write(figures.drawn(described, [facts for _, facts in table]), out)
     return f"{captioned}\n{digest([facts for row, facts in table if row.row.table == DISTILLED])}"
 
 
