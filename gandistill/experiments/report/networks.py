@@ -57,7 +57,7 @@ def described(folder: Path) -> str:
     trained, source = facts.get("trained", {}), facts.get("source", {})
     counts = trained.get("utterances", {})
     exits = ", ".join(f"{depth} ({block or 'no block'})" for depth, block in network.blocks.items())
-    told = {
+    said = {
         "kind": f"a {network.backbone.config.model_type} that answers behind some of its layers",
         "exits": f"behind the layers {exits}",
         **known.origin(facts | source),
@@ -68,9 +68,7 @@ def described(folder: Path) -> str:
         "weights": facts.get(PRECISION, FULL),
         **known.identity(inner),
     }
-    classes = page.table([{"class": label, "utterances it learned from": count} for label, count in counts.items()])
-    is_it = page.part("What it is", page.facts(told), classes if counts else "")
-    return is_it + page.part("What it is not", page.paragraph(NOT)) + _answers(network, inner)
+    return known.told(said, counts, "utterances it learned from", NOT) + _answers(network, inner)
 
 
 def _leaving(network: Network, folder: Path) -> str | None:
