@@ -96,7 +96,8 @@ class Rows:
         plan = self.plan
         first, generated = plan.heads[0], set[str]()
         for name in plan.generators:
-            source, facts = self.generator(name, BOTH, plan.dagger_seed), self.named(name, BOTH)
+            config, facts = plan.generator_config(name, BOTH, plan.dagger_seed), self.named(name, BOTH)
+            source = Source("generator", plan.dagger_seed, config=config)
             yield Row(facts, [], [Trial("cost", self.folds[0].inputs, source)])
             generated.add(facts["training set"])
         for row in self.losses():
@@ -223,17 +224,13 @@ class Rows:
     def generators(self, name: str, losses: str, draws: str | None = None) -> list[Source]:
         """A generator by each of its seeds; by as many as a control is drawn if it costs no training: a closed form, or
         before the first update, where the training set has no part in that either."""
-        draws = draws or self.plan.draws[0]
-        if losses != UNTRAINED:
-            seeds = range(self.plan.repeats if self.plan.is_closed(name) else self.plan.seeds)
-            return [replace(self.generator(name, losses, seed), draws=draws) for seed in seeds]
-        start = replace(self.generator(name, BOTH, 0), kind="start")
-        seeds = range(self.plan.repeats if _is_drawn(start) else self.plan.seeds)
-        return [replace(self.generator(name, BOTH, seed), kind="start", draws=draws) for seed in seeds]
+        plan, draws = self.plan, draws or self.plan.draws[0]
+        kind, losses = ("start", BOTH) if losses == UNTRAINED else ("generator", losses)
 
-    def generator(self, name: str, losses: str, seed: int) -> Source:
-        """A generator after its training."""
-        return Source("generator", seed, config=self.plan.generator_config(name, losses, seed))
+        def by(seed: int) -> Source:
+            return Source(kind, seed, config=plan.generator_config(name, losses, seed), draws=draws)
+
+        return [by(seed) for seed in range(plan.repeats if _is_drawn(by(0)) else plan.seeds)]
 
     def row(
         self,

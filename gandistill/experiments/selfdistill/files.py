@@ -137,7 +137,7 @@ def caption(described: Facts, plan: ExitPlan) -> str:
     if plan.layerwise is not None:
         epochs = plan.layerwise.stage.epochs
         text += f" Layer-wise distillation takes {epochs} more before: {epochs} + {training.epochs} epochs."
-    return "\n\n".join([*([plan.note] if plan.note else []), text]) + "\n"
+    return "\n\n".join(filter(None, (plan.note, text))) + "\n"
 
 
 def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:

@@ -55,9 +55,8 @@ def write(name: str, plan: TrajectoryPlan, features: FeatureSet, table: Table, c
 
 def facts_of(plan: TrajectoryPlan, features: FeatureSet) -> Facts:
     """What was run: corpus, protocol, fold and parts."""
-    of_plan = {"protocol": plan.protocol, "fold": plan.fold}
-    of_features = {"parts": sizes_of_parts(features), "labels": features.labels}
-    return {"corpus": features.config["corpus"]} | of_plan | of_features
+    known = {"corpus": features.config["corpus"], "protocol": plan.protocol, "fold": plan.fold}
+    return known | {"parts": sizes_of_parts(features), "labels": features.labels}
 
 
 def caption(described: Facts, plan: TrajectoryPlan) -> str:
@@ -67,7 +66,7 @@ def caption(described: Facts, plan: TrajectoryPlan) -> str:
     each = "a whole pass" if evaluate.epoch_updates is None else f"{evaluate.epoch_updates} updates, whatever the set"
     by = f"Students of every row of Table 3: {evaluate.epochs} epochs of {each}, batches of at most {teach.batch}."
     of = f"{described['corpus']}, `{described['protocol']}` fold {described['fold']}; utterances (speakers): {parts}."
-    return "\n\n".join([*([plan.note] if plan.note else []), f"{of} {by}"]) + "\n"
+    return "\n\n".join(filter(None, (plan.note, f"{of} {by}"))) + "\n"
 
 
 def full(rows: Sequence[Facts]) -> str:

@@ -115,8 +115,7 @@ class TrajectoryPlan(CorpusPlan):
 
     def check_recipes(self) -> None:
         """Raise InputError if a recipe is missing, or does not fit the others."""
-        BankConfig.load(self.bank)
-        _ = self._generators  # which reads them
+        self.resolved()  # which reads them
         if not ExtractConfig.load(self.extract).clip:
             raise InputError(f"{self.extract} has no 'clip': teachers need clips of one length")
         epochs = self.whole.teach.epochs
