@@ -8,13 +8,12 @@ the best first; the best is what ``gandistill/controls/private.py`` has.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from gandistill.console import say
 from gandistill.experiments.checkout import Checkout
 from gandistill.features.featureset import FeatureSet
-from gandistill.files import write_json
+from gandistill.files import read_json, write_json
 from gandistill.privacy.attributes import read_genders
 from gandistill.privacy.budget import listed, rows
 
@@ -38,7 +37,7 @@ def main() -> None:
 
 def table() -> str:
     """What is kept, as Markdown."""
-    return listed(json.loads(KEPT.read_text(encoding="utf-8"))["rows"])
+    return listed(read_json(KEPT)["rows"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ names generators that were trained on FEATURES, such as GANs, for rows of their 
 """
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from gandistill.console import say
 from gandistill.controls.private import MECHANISM
 from gandistill.experiments.checkout import Checkout
 from gandistill.features.featureset import FeatureSet
-from gandistill.files import write_json, write_text
+from gandistill.files import read_json, write_json, write_text
 from gandistill.privacy.attributes import read_genders
 from gandistill.privacy.drawn import drawn
 from gandistill.privacy.tables import Question, Row, listed, statistics_row
@@ -72,7 +71,7 @@ def crowd(
 
 def keep(path: Path, rows: Iterator[Row], mechanism: int | None = None) -> None:
     """Compute the rows of a table, unless they are there, by the same mechanism where they have a guarantee."""
-    if not path.is_file() or json.loads(path.read_text(encoding="utf-8")).get("mechanism") != mechanism:
+    if not path.is_file() or read_json(path).get("mechanism") != mechanism:
         say(path.stem)
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = list(rows)
@@ -81,7 +80,7 @@ def keep(path: Path, rows: Iterator[Row], mechanism: int | None = None) -> None:
 
 def table() -> str:
     """What is kept, as Markdown: real speakers first, then those that are drawn, by their number."""
-    kept = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in OUT.glob("*.json")}
+    kept = {path.stem: read_json(path) for path in OUT.glob("*.json")}
     real = kept["real"] | {"rows": []}
     for name in ("real", "generators", "controls"):
         real["rows"] += kept.pop(name, {"rows": []})["rows"]

@@ -6,12 +6,12 @@ Reads ``eval/results/PLAN/table2.json`` of the plans below, and measures nothing
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from gandistill.console import say
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan.printed import compared
+from gandistill.files import read_json
 
 CHECKOUT = Checkout(Path(__file__).parents[1])
 PLANS = {"whisper": (10, 50), "whisper_many": (500,), "nemo_whisper": (10, 50), "nemo_whisper_many": (500,)}
@@ -27,7 +27,7 @@ def main() -> None:
 def table() -> str:
     """The table as Markdown."""
     kept = {plan: CHECKOUT.results(plan) / "table2.json" for plan in PLANS}
-    return compared([(json.loads(path.read_text(encoding="utf-8")), PLANS[plan]) for plan, path in kept.items()])
+    return compared([(read_json(path), PLANS[plan]) for plan, path in kept.items()])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Results as a table: Markdown for a document, aligned plain text for a terminal."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,18 @@ Row = dict[str, Any]
 
 def markdown(rows: Sequence[Row]) -> str:
     """Rows as a Markdown table; columns in order of first appearance, numbers to the right."""
-    header, cells, numeric = _cells(rows)
+    header, body, numeric = cells(rows)
     rule = ["---:" if right else "---" for right in numeric]
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *cells]]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in [header, *body]]
     return "".join(f"| {' | '.join(row)} |\n" for row in [escaped[0], rule, *escaped[1:]])
 
 
 def plain(rows: Sequence[Row]) -> str:
     """Rows as text whose columns line up, numbers to the right."""
-    header, cells, numeric = _cells(rows)
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    header, body, numeric = cells(rows)
+    widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
     lines = []
-    for row in [header, ["-" * width for width in widths], *cells]:
+    for row in [header, ["-" * width for width in widths], *body]:
         fields = (c.rjust(w) if right else c.ljust(w) for c, w, right in zip(row, widths, numeric, strict=True))
         lines.append("  ".join(fields).rstrip() + "\n")
     return "".join(lines)
@@ -49,9 +49,9 @@ def put_table(document: Path, maker: str, table: str | None = None) -> None:
         write_text(document, f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
 
 
-def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], list[bool]]:
+def cells(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]], list[bool]]:
     """Header, text of every cell, and which columns hold only numbers; what a row lacks is empty."""
     header = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
-    numeric = [all(text[:1] in "-0123456789" for text in column) for column in zip(*cells, strict=True)]
-    return header, cells, numeric
+    body = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
+    numeric = [all(text[:1] in "-0123456789" for text in column) for column in zip(*body, strict=True)]
+    return header, body, numeric

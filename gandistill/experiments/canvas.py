@@ -1,11 +1,14 @@
 """How rows are drawn in every figure: colour says the family, mark and line the variant; lines, levels, chance."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-from gandistill.charts import MARKS, Look, Point, Series
+from gandistill import artifacts, charts
+from gandistill.charts import MARKS, Chart, Look, Point, Series
 from gandistill.controls.draws import INDEPENDENT
 from gandistill.experiments.differences import bounds
-from gandistill.experiments.names import DRAWN, REAL, Facts
+from gandistill.experiments.names import DRAWN, Facts
 
 FAMILIES = {
     "real": "real speech",
@@ -72,17 +75,20 @@ def level(name: str, uar: Facts, look: Look) -> Series:
     return Series(name, look, [in_per_cent(uar, 0)], across=True)
 
 
-def whole(uar: Facts) -> Series:
-    """All real data, all across."""
-    return level(REAL, uar, Look("real"))
+def uars(title: str, drawn: Sequence[Series], chance: float, x: str, y: str = "UAR, %", **more: Any) -> Chart:
+    """Lines of UAR, from what whoever guesses reaches: ``chance``, 0 to 1; ``more`` as ``charts.curves`` has it."""
+    guessed = Series(CHANCE, Look("faint"), [Point(0, 100 * chance)], across=True)
+    return charts.curves(title, [*drawn, guessed], x, y, least=100 * chance, **more)
 
 
-def chance(share: float) -> Series:
-    """What whoever guesses reaches, 0 to 1."""
-    return Series(CHANCE, Look("faint"), [Point(0, 100 * share)], across=True)
-
-
-def in_per_cent(value: Facts, x: float, key: str = "uar") -> Point:
-    """A share with its interval, at a place."""
+def in_per_cent(value: Facts, x: float) -> Point:
+    """A UAR with its interval, at a place."""
     low, high = bounds(value)
-    return Point(x, 100 * value[key], 100 * low, 100 * high)
+    return Point(x, 100 * value["uar"], 100 * low, 100 * high)
+
+
+def write(figures: Mapping[str, Sequence[Chart]], out: Path) -> None:
+    """Write the charts of each figure together, as ``NAME.svg``; a figure that has none is left out."""
+    for name, drawn in figures.items():
+        if drawn:
+            artifacts.write_text(out / f"{name}.svg", charts.together(drawn, columns=2).file())

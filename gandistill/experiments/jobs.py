@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice, repeat
 from multiprocessing import get_context, parent_process
 from threading import Thread
@@ -88,13 +89,13 @@ class Trials(Job, Generic[T]):
 
     def work(self: "Trials[Task]", store: Store) -> list[Failure]:
         """Do what is left; give what failed."""
-        return [f for trial in self.missing(store) for f in attempt(trial, store, lambda task: task.compute(store))]
+        return [f for trial in self.missing(store) for f in attempt(trial, store, partial(trial.compute, store))]
 
 
-def attempt(trial: T, store: Store, compute: Callable[[T], Facts]) -> list[Failure]:
+def attempt(trial: Keyed, store: Store, compute: Callable[[], Facts]) -> list[Failure]:
     """Keep what ``compute`` finds of a trial; give what failed, whatever it is: others are worth computing."""
     try:
-        store.put(trial, compute(trial))
+        store.put(trial, compute())
     except Exception as error:
         return [Failure.of(trial, error)]
     return []

@@ -8,8 +8,32 @@ from gandistill.config import Config
 from gandistill.gan.settings import GanConfig
 
 
-class CorpusPlan(Config):
-    """What is run on which corpus. Recipes are named relative to the folder that ``rooted`` is given."""
+class Rooted(Config):
+    """What names recipes, itself or in what it holds, by paths relative to the folder that ``rooted`` is given."""
+
+    def rooted(self, recipes: Path) -> Self:
+        """The same, every recipe's path made whole. Raises InputError if ``check_recipes`` does: before any work."""
+        plan = _rooted(self, recipes)
+        plan.check_recipes()
+        return plan
+
+    def check_recipes(self) -> None:
+        """Raise InputError if a recipe is missing or does not fit."""
+
+
+def _rooted(value: Any, recipes: Path) -> Any:
+    if isinstance(value, Path):
+        return recipes / value
+    if isinstance(value, dict):
+        return {name: _rooted(each, recipes) for name, each in value.items()}
+    if isinstance(value, Config):
+        whole = {name: _rooted(getattr(value, name), recipes) for name in type(value).model_fields}
+        return value.model_copy(update=whole)
+    return value
+
+
+class CorpusPlan(Rooted):
+    """What is run on which corpus."""
 
     note: str = ""
     """What every table says of itself first."""
@@ -19,17 +43,13 @@ class CorpusPlan(Config):
     """A protocol of that corpus."""
 
 
-class RecipePlan(Config):
+class RecipePlan(Rooted):
     """A generator that is trained by a recipe."""
 
     recipe: Path
     """YAML of ``gandistill train``."""
     settings: tuple[str, ...] = ()
     """What differs from the recipe, as ``--set`` takes it."""
-
-    def rooted(self, recipes: Path) -> Self:
-        """The same, the recipe's path made whole."""
-        return self.model_copy(update={"recipe": recipes / self.recipe})
 
     def config(self) -> GanConfig:
         """The training, its inputs not named."""

@@ -73,20 +73,12 @@ def _curves(facts: Facts, rows: Sequence[Facts]) -> Chart:
         if row.get("ppc"):
             lines.setdefault(row["training set"], []).append((row["ppc"], row))
     drawn = canvas.lines(lines, named)
-    drawn += [canvas.whole(named[REAL])] if REAL in named else []
-    if TIME_POOLED in named:
-        drawn.append(canvas.level(TIME_POOLED, named[TIME_POOLED], Look("real", dash=canvas.DOTTED)))
-    chance = canvas.chance(1 / rows[0]["classes"])
-    ticks = sorted({ppc for line in lines.values() for ppc, _ in line})
-    return charts.curves(
-        judged_by(facts, rows[0]),
-        [*drawn, chance],
-        "points per class",
-        "UAR, %",
-        least=chance.points[0].y,
-        ticks=ticks,
-        key=canvas.key(rows),
-    )
+    for name, dash in ((REAL, ""), (TIME_POOLED, canvas.DOTTED)):
+        if name in named:
+            drawn.append(canvas.level(name, named[name], Look("real", dash=dash)))
+    ticks, chance = sorted({ppc for line in lines.values() for ppc, _ in line}), 1 / rows[0]["classes"]
+    title = judged_by(facts, rows[0])
+    return canvas.uars(title, drawn, chance, "points per class", ticks=ticks, key=canvas.key(rows))
 
 
 def confusions(facts: Facts, table: Sequence[Facts], every: Sequence[Sequence[Predictions]]) -> list[Chart]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gandistill import artifacts
 from gandistill.evaluate.predictions import Predictions
+from gandistill.experiments import canvas
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.gan import printed, reference
 from gandistill.experiments.gan.measured import Measured
@@ -44,8 +45,7 @@ def write(number: int, name: str, study: Rows, rows: Sequence[Row], store: Store
     caption = printed.caption(facts, plan.note)
     text = "\n".join([caption, table.text(measured, plan), reference.table(measured)])
     write_table(out, stem, facts, kept, text)
-    drawn = table.drawn(facts, measured, [row.every for row in predictions])
-    artifacts.write_text(out / f"{stem}.svg", drawn)
+    canvas.write({stem: table.figures(facts, measured, [row.every for row in predictions])}, out)
     if predictions:
         artifacts.write_text(out / f"{stem}-predictions.csv", as_csv(predicted(predictions, study)))
     if costs:

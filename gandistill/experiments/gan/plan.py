@@ -160,32 +160,9 @@ class Plan(CorpusPlan):
                 )
         return self
 
-    def rooted(self, recipes: Path) -> "Plan":
-        """The same plan, every recipe's path made whole.
-
-        Raises InputError if a recipe is missing or bad, or leaves out a loss that a generator is trained with: before
-        any work.
-        """
-        paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "head")}
-        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
-        speakers = self.speakers
-        if speakers is not None and speakers.config is not None:
-            speakers = speakers.model_copy(update={"config": recipes / speakers.config})
-        plan = self.model_copy(update=paths | {"generators": generators, "speakers": speakers})
-        plan._read_recipes()
-        return plan
-
-    def _recipes(self) -> dict[str, Config]:
-        return {
-            "extract": ExtractConfig.load(self.extract),
-            "bank": BankConfig.load(self.bank),
-            "head": HeadConfig.load(self.head),
-        }
-
-    def _read_recipes(self) -> None:
-        self._recipes()
-        if self.speakers is not None:
-            ProbeConfig.load(self.speakers.config)
+    def check_recipes(self) -> None:
+        """Raise InputError if a recipe is missing or bad, or leaves out a loss that a generator is trained with."""
+        self.resolved()  # which reads them
         for name, generator in self.generators.items():
             weights = self.generator_config(name, "both", 0).losses.to_dict()
             lacking = [term for term in LOSSES["baseline"] if not weights[term]]
@@ -196,12 +173,15 @@ class Plan(CorpusPlan):
 
     def resolved(self) -> dict[str, Any]:
         """The plan with the content of its recipes in place of their names: all that decides what is run."""
-        generators = {
-            name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in generator.losses}
-            for name, generator in self.generators.items()
+        contents: dict[str, Any] = {
+            "extract": ExtractConfig.load(self.extract).to_dict(),
+            "bank": BankConfig.load(self.bank).to_dict(),
+            "head": self._head.to_dict(),
+            "generators": {
+                name: {losses: self.generator_config(name, losses, 0).to_dict() for losses in generator.losses}
+                for name, generator in self.generators.items()
+            },
         }
-        contents: dict[str, Any] = {name: config.to_dict() for name, config in self._recipes().items()}
-        contents["generators"] = generators
         if self.speakers is not None:
             probing = ProbeConfig.load(self.speakers.config)
             contents["speakers"] = self.speakers.model_dump(mode="json") | {"config": probing.to_dict()}

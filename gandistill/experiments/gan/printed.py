@@ -34,12 +34,7 @@ def caption(facts: Facts, note: str) -> str:
     return f"{note}\n\n{text}" if note else text
 
 
-def sizes(rows: Sequence[Facts]) -> str:
-    """Table 1."""
-    return markdown(size_rows(rows))
-
-
-def size_rows(rows: Sequence[Facts]) -> list[Facts]:
+def sizes(rows: Sequence[Facts]) -> list[Facts]:
     """Table 1, a row at a time."""
     table = []
     for row in rows:
@@ -49,12 +44,7 @@ def size_rows(rows: Sequence[Facts]) -> list[Facts]:
     return table
 
 
-def probed(rows: Sequence[Facts]) -> str:
-    """Table 4."""
-    return markdown(probe_rows(rows))
-
-
-def probe_rows(rows: Sequence[Facts]) -> list[Facts]:
+def probed(rows: Sequence[Facts]) -> list[Facts]:
     """Table 4, a row at a time."""
     table = []
     for row in rows:

@@ -31,7 +31,8 @@ VARIED = {SHUFFLED: "{}, frames shuffled", WITH_REAL: "real, all of it, and {}"}
 """What tables call variants of a generator's samples."""
 WHOLE = {"balance": "no", "balanced": False, "full_size": True}
 """What Table 3 says of real data as they are."""
-Wanted = Callable[[Counts], Counts]
+Wanted = int | Callable[[Counts], Counts] | None
+"""Points per class, or counts by those of the train part; none: all there are."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Rows:
         plan = self.plan
         first, generated = plan.heads[0], set[str]()
         for name in plan.generators:
-            source, facts = self.generator(name, BOTH, plan.dagger_seed), self.named(name, BOTH)
+            config, facts = plan.generator_config(name, BOTH, plan.dagger_seed), self.named(name, BOTH)
+            source = Source("generator", plan.dagger_seed, config=config)
             yield Row(facts, [], [Trial("cost", self.folds[0].inputs, source)])
             generated.add(facts["training set"])
         for row in self.losses():
@@ -152,19 +154,23 @@ class Rows:
             for facts, sources, wanted in self._shaped():
                 yield self.row(facts, head, labels, sources, wanted)
 
-    def _shaped(self) -> Iterator[tuple[Facts, list[Source], Wanted | None]]:
+    def _shaped(self) -> Iterator[tuple[Facts, list[Source], Wanted]]:
         """What Table 3 has beside all real data, and how many points of each class."""
         plan, draws, dealt = self.plan, self.plan.draws[0], self.repeats("random-oversampled")
-        even, full = {"balance": "yes", "balanced": True, "full_size": False}, _even(None)
+        even = {"balance": "yes", "balanced": True, "full_size": False}
         evened = {"balance": "yes, full size", "balanced": True, "full_size": True}
         if POOLED in plan.controls:
             yield {"training set": TIME_POOLED} | WHOLE, [Source("control", method=POOLED, within=self.within)], None
-        yield {"training set": DRAWN["random-oversampled"]} | even, dealt, _largest
-        yield {"training set": DRAWN["random-oversampled"]} | evened, dealt, full
+        yield {"training set": DRAWN["random-oversampled"]} | even, dealt, lambda n: dict.fromkeys(n, max(n.values()))
+        yield {"training set": DRAWN["random-oversampled"]} | evened, dealt, _as_large
         gaussian = {"training set": called(DRAWN["class-gaussian"], draws), "method": "class-gaussian", "draws": draws}
         start = {"training set": self.named(plan.balanced, UNTRAINED)["training set"]}
         natural = {"balance": "no", "balanced": False, "full_size": False}
-        counts = ((even, _even(self.smallest)), (natural, _as_original(self.smallest)), (evened, full))
+
+        def as_original(train: Counts) -> Counts:
+            return counts_per_class([*train], train, total=self.smallest * len(train), as_original=True)
+
+        counts = ((even, self.smallest), (natural, as_original), (evened, _as_large))
         for shape, wanted in (*counts, (WHOLE | {"balance": "no, full size"}, None)):
             if not shape["full_size"]:
                 yield {"training set": DRAWN["random"]} | shape, self.repeats("random"), wanted
@@ -218,17 +224,13 @@ class Rows:
     def generators(self, name: str, losses: str, draws: str | None = None) -> list[Source]:
         """A generator by each of its seeds; by as many as a control is drawn if it costs no training: a closed form, or
         before the first update, where the training set has no part in that either."""
-        draws = draws or self.plan.draws[0]
-        if losses != UNTRAINED:
-            seeds = range(self.plan.repeats if self.plan.is_closed(name) else self.plan.seeds)
-            return [replace(self.generator(name, losses, seed), draws=draws) for seed in seeds]
-        start = replace(self.generator(name, BOTH, 0), kind="start")
-        seeds = range(self.plan.repeats if _is_drawn(start) else self.plan.seeds)
-        return [replace(self.generator(name, BOTH, seed), kind="start", draws=draws) for seed in seeds]
+        plan, draws = self.plan, draws or self.plan.draws[0]
+        kind, losses = ("start", BOTH) if losses == UNTRAINED else ("generator", losses)
 
-    def generator(self, name: str, losses: str, seed: int) -> Source:
-        """A generator after its training."""
-        return Source("generator", seed, config=self.plan.generator_config(name, losses, seed))
+        def by(seed: int) -> Source:
+            return Source(kind, seed, config=plan.generator_config(name, losses, seed), draws=draws)
+
+        return [by(seed) for seed in range(plan.repeats if _is_drawn(by(0)) else plan.seeds)]
 
     def row(
         self,
@@ -236,10 +238,10 @@ class Rows:
         head: HeadPlan,
         labels: Labels,
         sources: Sequence[Source],
-        points: int | Wanted | None = None,
+        points: Wanted = None,
         weights: Weights = "none",
     ) -> Row:
-        """A row of judged heads. ``points``: per class, or counts by those of the train part; none: all there are.
+        """A row of judged heads.
 
         Sources that are drawn at random, which costs no training, are judged by one head each, of the same seed.
         """
@@ -247,7 +249,8 @@ class Rows:
         sources = sources[: head.repeats] if often else sources
         trials, costs = [], []
         for fold in self.folds:
-            wanted = points(fold.train) if callable(points) else _each(points, fold.train)
+            each = isinstance(points, int)
+            wanted = dict.fromkeys(fold.train, points) if each else points and points(fold.train)
             of_fold = []
             for source in sources:
                 seeds = [source.seed] if often else range(head.seeds)
@@ -278,24 +281,6 @@ def _stored(precision: str, trial: Trial) -> Trial:
     return replace(trial, source=replace(trial.source, precision=precision))
 
 
-def _even(each: int | None) -> Wanted:
-    """So many points of each class, or together as many as the train part has."""
-
-    def counts(train: Counts) -> Counts:
-        total = sum(train.values()) if each is None else each * len(train)
-        return counts_per_class([*train], train, total=total)
-
-    return counts
-
-
-def _as_original(each: int) -> Wanted:
-    """As many points, in the train part's proportions."""
-    return lambda train: counts_per_class([*train], train, total=each * len(train), as_original=True)
-
-
-def _each(ppc: int | None, train: Counts) -> Counts | None:
-    return None if ppc is None else dict.fromkeys(train, ppc)
-
-
-def _largest(train: Counts) -> Counts:
-    return dict.fromkeys(train, max(train.values()))
+def _as_large(train: Counts) -> Counts:
+    """Together as many points as the train part has, of each class alike."""
+    return counts_per_class([*train], train, total=sum(train.values()))

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from gandistill.charts import Chart, together
+from gandistill.charts import Chart
+from gandistill.evaluate.markdown import markdown
 from gandistill.evaluate.predictions import Predictions
 from gandistill.experiments.gan import figures, measured, printed, reference
 from gandistill.experiments.gan.plan import Plan
@@ -29,15 +30,11 @@ class Table:
     digest: Callable[[Sequence[Facts], Plan], str] = lambda *_: ""
     has_predictions: bool = False
 
-    def drawn(self, facts: Facts, rows: Sequence[Facts], every: Sequence[Sequence[Predictions]]) -> str:
-        """Its figures as one SVG file."""
-        return together(self.figures(facts, rows, every), columns=2).file()
-
 
 SIZES = Table(
     Rows.sizes,
     measured.weighed,
-    lambda rows, _: printed.sizes(rows),
+    lambda rows, _: markdown(printed.sizes(rows)),
     lambda facts, rows, _: [figures.sizes(facts, rows)],
     reference.of_size,
 )
@@ -56,7 +53,7 @@ BALANCE = replace(
 SPEAKERS = Table(
     Rows.speakers,
     lambda rows, _, store, __: measured.probed(rows, store),
-    lambda rows, _: printed.probed(rows),
+    lambda rows, _: markdown(printed.probed(rows)),
     lambda facts, rows, _: figures.speakers(facts, rows),
     reference.of_speakers,
 )

@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from itertools import groupby
+from functools import cached_property, lru_cache, partial
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -147,11 +147,6 @@ class Trial:
         return digest(facts)
 
     @property
-    def can_be_stacked(self) -> bool:
-        """Whether its head is trained quickest together with others."""
-        return self.task == "judge" and self.head is not None and sees(self.head.head) == "mean"
-
-    @property
     def needs_bank(self) -> bool:
         """Whether the result depends on the bank: a generator was trained with it, or it gives the labels."""
         soft = self.head is not None and self.head.labels == "soft"
@@ -179,12 +174,20 @@ class Judging(Trials[Trial]):
                 for trial in same:
                     if store.has(trial):  # another run that shares the store has been here
                         continue
-                    if trial.can_be_stacked:
-                        failures += draw_aside(trial, points, aside)
+                    if trial.task != "judge":
+                        failures += (failed := attempt(trial, store, partial(points.computed, trial)))
+                        if failed and trial.task == "cost":  # without the generator nothing of it can be judged
+                            return failures
                         continue
-                    failures += (failed := attempt(trial, store, points.computed))
-                    if failed and trial.task == "cost":  # without the generator nothing of it can be judged
-                        return failures
+                    try:
+                        drawn = points.drawn(trial)
+                    except Exception as error:
+                        failures.append(Failure.of(trial, error))
+                        continue
+                    if sees(drawn.head.head) == "mean":  # trained quickest together with others
+                        aside.append(drawn)
+                    else:
+                        failures += judge_together([drawn], store)
                 if len(aside) >= STACKED:
                     failures += judge_together(aside, store)
                     aside.clear()
@@ -217,15 +220,6 @@ class Drawn:
         return found | {"source": self.trial.source.described()}
 
 
-def draw_aside(trial: Trial, points: "_Points", aside: list[Drawn]) -> list[Failure]:
-    """Draw what a trial trains on, for ``judge_together``; give what failed."""
-    try:
-        aside.append(points.drawn(trial))
-    except Exception as error:
-        return [Failure.of(trial, error)]
-    return []
-
-
 def judge_together(drawn: Sequence[Drawn], store: Store) -> list[Failure]:
     """Train heads as one stack and judge each; where that fails, one after another, so that it is one trial's failure.
 
@@ -239,12 +233,8 @@ def judge_together(drawn: Sequence[Drawn], store: Store) -> list[Failure]:
         if len(drawn) > 1:
             return [failure for each in drawn for failure in judge_together([each], store)]
         return [Failure.of(drawn[0].trial, error)]
-    return [failure for each, head in zip(drawn, heads, strict=True) for failure in judge(each, head, seconds, store)]
-
-
-def judge(drawn: Drawn, head: Head, seconds: float, store: Store) -> list[Failure]:
-    """Judge a trained head and keep what comes of it; give what failed."""
-    return attempt(drawn.trial, store, lambda _: drawn.judged(head, seconds))
+    judged = [attempt(e.trial, store, partial(e.judged, head, seconds)) for e, head in zip(drawn, heads, strict=True)]
+    return [*chain(*judged)]
 
 
 def jobs_of(trials: Iterable[Trial], shard: tuple[int, int] = (1, 1)) -> list[Judging]:
@@ -293,13 +283,8 @@ class _Points:
         return Sampler.open(self.scratch / GENERATOR)
 
     def computed(self, trial: Trial) -> Facts:
-        """The trial's result."""
-        if trial.task == "cost":
-            result = self.cost()
-        elif trial.task == "probe":
-            result = _probed(trial, self)
-        else:
-            return _judged(self.drawn(trial))
+        """What a training cost, or what a first layer betrays."""
+        result = self.cost() if trial.task == "cost" else _probed(trial, self)
         return result | {"source": self.source.described()}
 
     def cost(self) -> Facts:
@@ -335,13 +320,6 @@ class _Points:
         method = source.method or "random"
         wanted, draws = counts or whole.training_part().class_counts, source.draws or None
         return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
-
-
-def _judged(drawn: Drawn) -> Facts:
-    """Train a trial's head on its points and judge it."""
-    start = time.process_time()
-    (head,) = train_heads([drawn.points], [drawn.head])
-    return drawn.judged(head, time.process_time() - start)
 
 
 @lru_cache(maxsize=1)

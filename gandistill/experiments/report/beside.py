@@ -55,11 +55,6 @@ class Beside:
     which: str = RANDOM
     what: str = SAMPLES
 
-    @property
-    def both(self) -> str:
-        """How many there are of each, in words."""
-        return f"{len(self.real)} {self.which} and of {len(self.made)} {self.what}"
-
 
 def compared(sampler: Sampler, features: FeatureSet, split: str) -> str:
     """A generator beside the features that it was made from, judged on one of their parts.
@@ -154,8 +149,9 @@ def lies(shown: Beside) -> str:
         )
     ]
     caption = (
-        f"Means over time of {shown.both}, on the first two principal components of the means of {len(whole)} real "
-        f"clips, which have {percent(explained)} % of their variance. Both maps have the same axes."
+        f"Means over time of {len(shown.real)} {shown.which} and of {len(shown.made)} {shown.what}, on the first two "
+        f"principal components of the means of {len(whole)} real clips, which have {percent(explained)} % of their "
+        "variance. Both maps have the same axes."
     )
     return page.part("A map of both", page.figure(maps, caption))
 

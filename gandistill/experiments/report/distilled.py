@@ -50,10 +50,10 @@ def described(folder: Path) -> str:
     inner = set_folder(folder)
     made = FeatureSet.open(inner)
     by = made.config["distilled_by"]
-    counts, teachers = made.class_counts, ", ".join(f"{of['trajectories']} {of['head']}" for of in by["teachers"])
+    teachers = ", ".join(f"{of['trajectories']} {of['head']}" for of in by["teachers"])
     halved = f", rates halved {by['halvings']} times" if by.get("halvings") else ""
     steps = f"{by['step']} ({by['config']['method']}){halved}"
-    told = {
+    said = {
         "kind": "a distilled set, by trajectory matching",
         **known.origin(made.config),
         "features": known.features(made.config),
@@ -65,8 +65,7 @@ def described(folder: Path) -> str:
         "students' rate": f"{by['rate']:.3g}",
         **known.identity(inner),
     }
-    classes = page.table([{"class": label, "clips": count} for label, count in counts.items()])
-    return page.part("What it is", page.facts(told), classes) + page.part("What it is not", page.paragraph(NOT))
+    return known.told(said, made.class_counts, "clips", NOT)
 
 
 def trained(run: Path) -> str:

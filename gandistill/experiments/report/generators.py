@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gandistill.evaluate.markdown import percent
-from gandistill.experiments.report import known, page, training
+from gandistill.experiments.report import known, training
 from gandistill.experiments.report.training import UAR, Panel
 from gandistill.gan.generator import CLOSED_FORMS
 from gandistill.gan.sampling import Sampler
@@ -24,22 +24,19 @@ def described(sampler: Sampler, folder: Path) -> str:
     facts, shape = sampler.facts, sampler.generator.architecture
     trained, counts = facts["trained"], facts["class_counts"]
     scores = ", ".join(f"{kind} {percent(uar)} %" for kind, uar in trained.get("dev_uar", {}).items())
-    share = (
-        "independent" if sampler.design is None else f"designed, {sampler.design.share:g} of what is between speakers"
-    )
-    told = {
+    share = sampler.design and f"designed, {sampler.design.share:g} of what is between speakers"
+    said = {
         "kind": f"{shape.kind}, {_kind(sampler)}",
         **known.origin(facts),
         "replaces": f"{sum(counts.values()):,} utterances",
         "features": known.features(facts),
         "a sample": f"{shape.frames} frames x {sampler.generator.dims} dims",
-        "draws": share,
+        "draws": share or "independent",
         "soft labels": "none" if sampler.bank is None else f"by {len(sampler.bank.heads)} heads",
         "UAR on dev": f"{scores} (it was chosen by this)" if scores else None,
         **known.identity(folder),
     }
-    classes = page.table([{"class": label, "utterances it replaces": count} for label, count in counts.items()])
-    return page.part("What it is", page.facts(told), classes) + page.part("What it is not", page.paragraph(NOT))
+    return known.told(said, counts, "utterances it replaces", NOT)
 
 
 def _kind(sampler: Sampler) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gandistill import artifacts
+from gandistill.experiments.report import page
 
 
 def origin(facts: Mapping[str, Any]) -> dict[str, str | None]:
@@ -32,6 +33,13 @@ def identity(folder: Path) -> dict[str, str]:
         "versions": ", ".join(f"{name} {number}" for name, number in made_by.get("versions", {}).items()),
         "fingerprint": artifacts.fingerprint(folder),
     }
+
+
+def told(said: Mapping[str, Any], counts: Mapping[str, int], counted: str, isnt: str) -> str:
+    """What an artifact is, by name and, where known, by what is ``counted`` of each class; and what it is not."""
+    classes = page.table([{"class": label, counted: count} for label, count in counts.items()]) if counts else ""
+    is_it = page.part("What it is", page.facts(said), classes)
+    return is_it + page.part("What it is not", page.paragraph(isnt))
 
 
 def joined(*said: str | None) -> str:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gandistill import artifacts
-from gandistill.charts import Chart, Look, Point, Series, curves
+from gandistill.charts import Chart, Look, Point, Series
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.evaluate.markdown import percent
 from gandistill.evaluate.predictions import Predictions
 from gandistill.evaluate.significance import uar_interval
 from gandistill.experiments import canvas
 from gandistill.experiments.report import beside, known, page, training
-from gandistill.experiments.report.training import UAR, Panel
+from gandistill.experiments.report.training import Panel
 from gandistill.experiments.selfdistill.costs import timed
 from gandistill.precision import FULL
 from gandistill.run import METRICS
@@ -57,7 +57,7 @@ def described(folder: Path) -> str:
     trained, source = facts.get("trained", {}), facts.get("source", {})
     counts = trained.get("utterances", {})
     exits = ", ".join(f"{depth} ({block or 'no block'})" for depth, block in network.blocks.items())
-    told = {
+    said = {
         "kind": f"a {network.backbone.config.model_type} that answers behind some of its layers",
         "exits": f"behind the layers {exits}",
         **known.origin(facts | source),
@@ -68,9 +68,7 @@ def described(folder: Path) -> str:
         "weights": facts.get(PRECISION, FULL),
         **known.identity(inner),
     }
-    classes = page.table([{"class": label, "utterances it learned from": count} for label, count in counts.items()])
-    is_it = page.part("What it is", page.facts(told), classes if counts else "")
-    return is_it + page.part("What it is not", page.paragraph(NOT)) + _answers(network, inner)
+    return known.told(said, counts, "utterances it learned from", NOT) + _answers(network, inner)
 
 
 def _leaving(network: Network, folder: Path) -> str | None:
@@ -153,8 +151,7 @@ def _against(network: Network, of: Mapping[str, Predictions], products: Mapping[
     if FUSION in placed:
         drawn.append(Series(FUSION, Look("class6", hollow=True), [placed[FUSION]], joined=False))
     first = next(iter(of.values()))
-    chance = canvas.chance(1 / len(set(first.labels.tolist())))
-    return curves(f"Judged on {split}", [*drawn, chance], HEARD, UAR, least=chance.points[0].y)
+    return canvas.uars(f"Judged on {split}", drawn, 1 / len(set(first.labels.tolist())), HEARD)
 
 
 def _taken(network: Network, of: Mapping[str, Predictions], split: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from gandistill import __version__
 from gandistill.charts import STYLE, Chart
+from gandistill.evaluate.markdown import cells
 
 LAYOUT = """
 body{margin:0 auto;padding:1rem;max-width:76rem;font:16px/1.5 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;
@@ -66,14 +67,12 @@ def figure(charts: Sequence[Chart], caption: str, rows: Sequence[Mapping[str, An
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as a table, columns in order of first appearance, numbers to the right; what a row lacks is empty."""
-    header = list(dict.fromkeys(key for row in rows for key in row))
-    cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
-    right = [all(text[:1] in "-0123456789" for text in column) for column in zip(*cells, strict=True)]
-    lines = "".join(f"<tr>{_line('td', row, right)}</tr>" for row in cells)
+    header, body, right = cells(rows)
+    lines = "".join(f"<tr>{_line('td', row, right)}</tr>" for row in body)
     head = f"<thead><tr>{_line('th', header, right)}</tr></thead>"
     return f'<div class="wide"><table>{head}<tbody>{lines}</tbody></table></div>'
 
 
-def _line(tag: str, cells: Sequence[str], right: Sequence[bool]) -> str:
+def _line(tag: str, row: Sequence[str], right: Sequence[bool]) -> str:
     names = [' class="number"' if number else "" for number in right]
-    return "".join(f"<{tag}{name}>{escape(cell)}</{tag}>" for name, cell in zip(names, cells, strict=True))
+    return "".join(f"<{tag}{name}>{escape(cell)}</{tag}>" for name, cell in zip(names, row, strict=True))

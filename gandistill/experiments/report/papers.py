@@ -1,15 +1,15 @@
 """What a page says of tables of trajectory matching and of self-distillation, from what is kept of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
-from gandistill.artifacts import read_json
 from gandistill.charts import Chart
-from gandistill.errors import InputError
 from gandistill.experiments.gan.files import COSTS
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import uar_of
 from gandistill.experiments.report import page
+from gandistill.experiments.report.tables import costly, opened, origin, seconds
 from gandistill.experiments.results import costs_of
 from gandistill.experiments.selfdistill import figures as of_exits
 from gandistill.experiments.selfdistill.files import WORK, named
@@ -33,11 +33,11 @@ SET_COSTS = {
 }
 COSTS_OF_SETS = (
     "Processor seconds, means over sets and students, of what students of the first kind learned from at the most "
-    "points, and the bytes of such a set."
+    f"points, and the bytes of such a set. From {COSTS}."
 )
 COSTS_OF_EXITS = (
     "Bytes of the weights that answer, seconds of one core for a second that is heard, and processor seconds of "
-    "training the whole network, means over trainings."
+    f"training the whole network, means over trainings. From {COSTS}."
 )
 
 
@@ -51,27 +51,23 @@ def described(folder: Path) -> str:
     matched, exited = (_read(folder, names) for names in (MATCHED, EXITED))
     said = ""
     if matched:
+        facts, *_ = matched.values()
         rows = [row for table in matched.values() for row in table["rows"]]
-        drawn = of_sets.drawn(next(iter(matched.values())), rows)
-        said += _part("Trajectory matching", MATCHED, matched, drawn, [_set(row) for row in rows])
-        said += _costs(COSTS_OF_SETS, _costs_of_sets(folder, matched.get(DISTILLED, {}).get("rows", [])))
+        said += _part("Trajectory matching", MATCHED, matched, of_sets.drawn(facts, rows), map(_set, rows))
+        costs = _costs_of_sets(folder, matched.get(DISTILLED, {}).get("rows", []))
+        said += costly("Bytes and seconds", COSTS_OF_SETS, costs)
     if exited:
+        facts, *_ = exited.values()
         rows = [row for table in exited.values() for row in table["rows"] if row["network"] != CHANCE]
-        tables = {name: table["rows"] for name, table in exited.items()}
-        facts = next(iter(exited.values()))
-        drawn = of_exits.drawn(facts, tables, [*facts["parts"]])
-        said += _part("Self-distillation", EXITED, exited, drawn, [_exit(row) for row in rows])
-        said += _costs(COSTS_OF_EXITS, _costs_of_exits(folder, next(iter(exited.values()))))
+        drawn = of_exits.drawn(facts, {name: table["rows"] for name, table in exited.items()}, [*facts["parts"]])
+        said += _part("Self-distillation", EXITED, exited, drawn, map(_exit, rows))
+        said += costly("Bytes and seconds", COSTS_OF_EXITS, _costs_of_exits(folder, facts))
     return said
 
 
 def _read(folder: Path, names: Sequence[str]) -> dict[str, Facts]:
-    paths = {name: path for name in names if (path := folder / f"{name}.json").is_file()}
-    tables = {name: read_json(path) for name, path in paths.items()}
-    for name, table in tables.items():
-        if table.get("table") != name or not {"corpus", "fold", "parts", "plan", "rows"} <= table.keys():
-            raise InputError(f"{paths[name]}: not a table that 'gandistill tables' wrote")
-    return tables
+    paths = {name: folder / f"{name}.json" for name in names}
+    return {name: opened(path, [name], {"fold", "parts"}) for name, path in paths.items() if path.is_file()}
 
 
 def _part(
@@ -79,14 +75,12 @@ def _part(
     names: tuple[str, ...],
     tables: Mapping[str, Facts],
     drawn: Mapping[str, Sequence[Chart]],
-    numbers: Sequence[Facts],
+    numbers: Iterable[Facts],
 ) -> str:
-    facts = next(iter(tables.values()))
-    plan, files = facts["plan"], ", ".join(f"{name}.json" for name in tables)
-    caption = f"{CAPTIONS[names]} From {files}, plan {plan['name']}, commit {facts.get('commit')}."
-    charts = [chart for each in drawn.values() for chart in each]
-    note = page.paragraph(plan["note"]) if plan.get("note") else ""
-    return page.part(title, note, page.figure(charts, caption, numbers))
+    facts, *_ = tables.values()
+    caption = f"{CAPTIONS[names]} {origin(facts, ', '.join(f'{name}.json' for name in tables))}"
+    note = page.paragraph(facts["plan"]["note"]) if facts["plan"].get("note") else ""
+    return page.part(title, note, page.figure([*chain(*drawn.values())], caption, [*numbers]))
 
 
 def _set(row: Facts) -> Facts:
@@ -106,11 +100,6 @@ def _uars(row: Facts) -> Facts:
     return {f"{part} UAR, %": uar_of(row[part]) for part in PARTS if part in row}
 
 
-def _costs(note: str, rows: Sequence[Facts]) -> str:
-    """A part of costs, if any are kept."""
-    return page.part("Bytes and seconds", page.paragraph(f"{note} From {COSTS}."), page.table(rows)) if rows else ""
-
-
 def _costs_of_sets(folder: Path, rows: Sequence[Facts]) -> list[Facts]:
     """Of the sets of most points after their last step, beside their rivals, by students from weights of their own."""
     costs, most = costs_of(folder / COSTS, DISTILLED), max((row.get("ppc") or 0 for row in rows), default=0)
@@ -119,9 +108,9 @@ def _costs_of_sets(folder: Path, rows: Sequence[Facts]) -> list[Facts]:
         of_first = (row["student"], row["start"]) == (rows[0]["student"], "scratch") and "chosen" not in row
         if of_first and row.get("last", True) and row.get("ppc") in (None, most) and row["row"] in costs:
             cost = costs[row["row"]]
-            seconds = {said: f"{float(cost[key]):.2f}" for key, said in SET_COSTS.items() if cost.get(key)}
             named = {key: row[key] for key in ("training set", "labels", "points")}
-            shown.append(named | ({"bytes": f"{int(cost['set_bytes']):,}"} if cost.get("set_bytes") else {}) | seconds)
+            weight = {"bytes": f"{int(cost['set_bytes']):,}"} if cost.get("set_bytes") else {}
+            shown.append(named | weight | seconds(cost, SET_COSTS))
     return shown
 
 

@@ -1,6 +1,6 @@
 """What a page says of a folder of tables, from what is kept of them."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,28 +50,36 @@ def described(paths: Sequence[Path]) -> str:
 
 def _table(path: Path, captions: dict[str, None]) -> str:
     """A part for a table; what it is of is added to the captions, which most tables of a folder share."""
-    facts = read_json(path)
-    if not {"table", "corpus", "protocol", "folds", "plan", "rows"} <= facts.keys() or facts["table"] not in TABLES:
-        raise InputError(f"{path}: not a table that 'gandistill tables' wrote")
+    facts = opened(path, TABLES, {"protocol", "folds"})
     rows, number = facts.pop("rows"), facts["table"]
     every = said_by(path, rows) if number == 3 else []
     charts = TABLES[number].figures(facts, rows, every)
-    plan = facts["plan"]
-    caption = f"{CAPTIONS[number]} From {path.name}, plan {plan['name']}, commit {facts.get('commit')}."
-    captions[printed.caption(facts, plan["note"]).replace("`", "")] = None
+    caption = f"{CAPTIONS[number]} {origin(facts, path.name)}"
+    captions[printed.caption(facts, facts["plan"]["note"]).replace("`", "")] = None
     costs = _costs(path.with_name(COSTS), rows) if number == 2 else ""
     return page.part(NAMES[number], page.figure(charts, caption, _numbers(number, rows)), costs)
+
+
+def opened(path: Path, tables: Container[Any], keys: set[str]) -> Facts:
+    """What is kept of one of these ``tables``, which have these ``keys``. Raises InputError for a file of another."""
+    facts = read_json(path)
+    if facts.get("table") not in tables or not {"corpus", "plan", "rows", *keys} <= facts.keys():
+        raise InputError(f"{path}: not a table that 'gandistill tables' wrote")
+    return facts
+
+
+def origin(facts: Facts, files: str) -> str:
+    """Where numbers come from."""
+    return f"From {files}, plan {facts['plan']['name']}, commit {facts.get('commit')}."
 
 
 def _numbers(number: int, rows: Sequence[Facts]) -> list[dict[str, Any]]:
     """The numbers behind a figure."""
     if number == 1:
-        return printed.size_rows(rows)
-    return (
-        printed.probe_rows(rows)
-        if number == 4
-        else wide(rows, ("training set", "head", "labels"), ("ppc", "balance"), uar_of)
-    )
+        return printed.sizes(rows)
+    if number == 4:
+        return printed.probed(rows)
+    return wide(rows, ("training set", "head", "labels"), ("ppc", "balance"), uar_of)
 
 
 def _costs(path: Path, rows: Sequence[Facts]) -> str:
@@ -80,10 +88,18 @@ def _costs(path: Path, rows: Sequence[Facts]) -> str:
     most = max((row.get("ppc") or 0 for row in rows), default=0)
     first = [row for row in rows if (row["head"], row["labels"]) == (rows[0]["head"], rows[0]["labels"])]
     shown = [
-        {"training set": row["training set"], "points": row["points"]}
-        | {said: f"{float(cost[key]):.2f}" for key, said in SECONDS.items() if (cost := costs[row["row"]]).get(key)}
+        {"training set": row["training set"], "points": row["points"]} | seconds(costs[row["row"]], SECONDS)
         for row in first
         if row["row"] in costs and row.get("ppc") in (None, most)
     ]
-    note = f"Processor seconds, from {path.name}: means over folds and seeds."
-    return page.part("Seconds", page.paragraph(note), page.table(shown)) if shown else ""
+    return costly("Seconds", f"Processor seconds, from {path.name}: means over folds and seeds.", shown)
+
+
+def seconds(cost: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """The seconds that are known of a row, by the words for each."""
+    return {said: f"{float(cost[key]):.2f}" for key, said in names.items() if cost.get(key)}
+
+
+def costly(title: str, note: str, rows: Sequence[Facts]) -> str:
+    """A part of costs, if any are kept."""
+    return page.part(title, page.paragraph(note), page.table(rows)) if rows else ""

@@ -53,12 +53,9 @@ def seconds(run: Path, unit: str) -> str:
 
 def _place(part: dict[str, Any]) -> str:
     """What computed steps: an accelerator, or threads."""
-    one = part["device"] if part["device"] != "cpu" else _several(part["threads"], "thread")
+    threads = "1 thread" if part["threads"] == 1 else f"{part['threads']} threads"
+    one = part["device"] if part["device"] != "cpu" else threads
     return one if part["processes"] == 1 else f"{part['processes']} processes, {one} each"
-
-
-def _several(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _logged(metrics: Path) -> dict[str, list[Point]]:

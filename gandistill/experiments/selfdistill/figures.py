@@ -1,10 +1,8 @@
 """Figures of the self-distillation paper, as SVG: UAR against the student's layer (its Figure 2), and against cost."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from gandistill import artifacts, charts
-from gandistill.charts import MARKS, Chart, Look, Series, together
+from gandistill.charts import MARKS, Chart, Look, Series
 from gandistill.experiments import canvas
 from gandistill.experiments.names import Facts
 from gandistill.experiments.selfdistill.rows import (
@@ -25,18 +23,13 @@ DASHES = ("", "5 3", "7 2 2 2", "1 3")
 """By similarity loss."""
 
 
-def draw(facts: Facts, tables: Mapping[str, Sequence[Facts]], parts: Sequence[str], out: Path) -> None:
-    """Write ``layers.svg``, if there are its rows, and ``cost.svg``."""
-    for name, figure in drawn(facts, tables, parts).items():
-        artifacts.write_text(out / f"{name}.svg", together(figure, columns=2).file())
-
-
 def drawn(facts: Facts, tables: Mapping[str, Sequence[Facts]], parts: Sequence[str]) -> dict[str, list[Chart]]:
-    """The charts of each figure by its name, those whose tables there are; ``facts`` say what tables are of."""
+    """The charts of each figure by its name, of those tables that there are; ``facts`` say what tables are of."""
     costs = [row for name in (NETWORKS, EXITS) for row in tables.get(name, ())]
-    made = {"cost": [cost(facts, costs, part) for part in parts] if costs else []}
-    made["layers"] = [layers(facts, tables[LAYERS], part) for part in parts] if LAYERS in tables else []
-    return {name: charts for name, charts in made.items() if charts}
+    return {
+        "cost": [cost(facts, costs, part) for part in parts if costs],
+        "layers": [layers(facts, tables[LAYERS], part) for part in parts if LAYERS in tables],
+    }
 
 
 def layers(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
@@ -88,7 +81,7 @@ def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
 
 def _against(facts: Facts, rows: Sequence[Facts], drawn: Sequence[Series], x: str, part: str) -> Chart:
     """Against x, from the UAR of whoever says one class always."""
-    chance = canvas.chance(next(row[part]["uar"] for row in rows if row["network"] == CHANCE))
+    chance = next(row[part]["uar"] for row in rows if row["network"] == CHANCE)
     upstream = f"{facts['upstream']['name']}, {facts['upstream']['layers']} layers"
     title = f"{facts['corpus']}, fold {facts['fold']} alone, {upstream}; judged on {part}"
-    return charts.curves(title, [*drawn, chance], x, "UAR, %", least=chance.points[0].y)
+    return canvas.uars(title, drawn, chance, x)

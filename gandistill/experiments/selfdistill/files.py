@@ -12,6 +12,7 @@ from gandistill import artifacts
 from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.evaluate.markdown import markdown
 from gandistill.evaluate.predictions import file_name
+from gandistill.experiments import canvas
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
@@ -98,7 +99,7 @@ def write(
         artifacts.write_text(out / file_name(part), as_csv(predicted(table, inputs, part)))
     artifacts.write_text(out / "costs.csv", as_csv([cost_of(row, plan) for row in spent]))
     artifacts.write_text(out / "costs.md", f"{captioned}\n## What an answer costs\n\n{costs}")
-    figures.draw(described, tables, plan.parts, out)
+    canvas.write(figures.drawn(described, tables, plan.parts), out)
     return f"{captioned}\n{costs}"
 
 
@@ -136,7 +137,7 @@ def caption(described: Facts, plan: ExitPlan) -> str:
     if plan.layerwise is not None:
         epochs = plan.layerwise.stage.epochs
         text += f" Layer-wise distillation takes {epochs} more before: {epochs} + {training.epochs} epochs."
-    return "\n\n".join([*([plan.note] if plan.note else []), text]) + "\n"
+    return "\n\n".join(filter(None, (plan.note, text))) + "\n"
 
 
 def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:

@@ -100,20 +100,18 @@ class ExitPlan(CorpusPlan):
             )
         return self
 
-    def rooted(self, recipes: Path) -> "ExitPlan":
-        """The same plan, the recipe's path made whole. Raises InputError if it is missing or does not fit."""
-        plan = self.model_copy(update={"recipe": recipes / self.recipe})
-        whole = plan.whole
+    def check_recipes(self) -> None:
+        """Raise InputError if the recipe is missing or does not fit."""
+        whole = self.whole
         for name, value, wanted in (
             ("network.depth", whole.network.depth, None),
             ("layerwise", whole.layerwise, None),
             ("training.select", whole.training.select, "last"),
         ):
             if value != wanted:
-                raise InputError(f"{plan.recipe}: {name} must be {wanted!r} here, which the plan's rows are told by")
+                raise InputError(f"{self.recipe}: {name} must be {wanted!r} here, which the plan's rows are told by")
         if not whole.network.exits:
-            raise InputError(f"{plan.recipe}: network.exits is empty, expected layers such as [3, 8, 10]")
-        return plan
+            raise InputError(f"{self.recipe}: network.exits is empty, expected layers such as [3, 8, 10]")
 
     @cached_property
     def whole(self) -> SelfDistilConfig:

@@ -105,7 +105,7 @@ class Rows:
         plan, taken = self.plan, self.plan.competing
         if {"dev", "test"} <= {*plan.parts} and plan.uar_losses:
             yield Row(EARLY, {"network": CHANCE})
-            configs = self._configs(taken.block, taken.students)
+            configs = self._configs(taken.block, taken.students, plan.whole.network.exits)
             for loss in plan.uar_losses:
                 trials = [Early(self.inputs, "test", config, loss) for config in configs]
                 facts = {"network": SELF, "block": taken.block, "similarity": taken.students, "uar_loss": loss}
@@ -122,15 +122,13 @@ class Rows:
         self, table: str, block: Block, similarity: Similarity, exits: tuple[int, ...] | None = None
     ) -> Iterator[Row]:
         """A row for each answer of networks with students behind some layers; none given: the recipe's."""
-        configs, exits = self._configs(block, similarity, exits), exits or self.plan.whole.network.exits
+        exits = exits or self.plan.whole.network.exits
+        configs = self._configs(block, similarity, exits)
         for name in (*exits, DEEPEST, *([FUSION] if len(exits) > 1 else [])):
             facts = {"network": SELF, "block": block, "similarity": similarity, "exit": str(name)}
             yield self._row(table, facts, None if name == DEEPEST else name, configs)
 
-    def _configs(
-        self, block: Block, similarity: Similarity, exits: tuple[int, ...] | None = None
-    ) -> list[SelfDistilConfig]:
-        exits = exits or self.plan.whole.network.exits
+    def _configs(self, block: Block, similarity: Similarity, exits: tuple[int, ...]) -> list[SelfDistilConfig]:
         return [self.plan.self_distillation(block, similarity, exits, seed) for seed in range(self.plan.seeds)]
 
     def _row(self, table: str, facts: Facts, answer: int | str | None, configs: Sequence[SelfDistilConfig]) -> Row:

@@ -1,33 +1,20 @@
 """Figures 2 and 3 of the trajectory-matching paper, as SVG: UAR against distillation steps, and against points."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from gandistill import artifacts, charts
-from gandistill.charts import Chart, Look, Series, together
+from gandistill.charts import Chart, Look, Series
 from gandistill.experiments import canvas
 from gandistill.experiments.names import REAL, Facts
 from gandistill.experiments.trajectory.rows import CONTROLS, HARD, RANDOM, TAUGHT
 from gandistill.experiments.trajectory.trials import PARTS
 
-FIGURES = ("figure2", "figure3")
-
-
-def draw(facts: Facts, table: Sequence[Facts], out: Path) -> None:
-    """Write ``figure2-dev.svg`` and so on."""
-    for name, figure in drawn(facts, table).items():
-        artifacts.write_text(out / f"{name}.svg", together(figure, columns=2).file())
-
 
 def drawn(facts: Facts, table: Sequence[Facts]) -> dict[str, list[Chart]]:
     """The charts of each figure by its name, such as ``figure2-dev``; ``facts`` say what the rows are of."""
     rows = [row for row in table if row["start"] == "scratch" and "chosen" not in row]
-    makers: tuple[Callable[..., list[Chart]], ...] = (steps, curves)
+    figures = {"figure2": steps, "figure3": curves}
     parts = [part for part in PARTS if part in rows[0]]
-    made = {
-        f"{name}-{part}": make(facts, rows, part) for part in parts for name, make in zip(FIGURES, makers, strict=True)
-    }
-    return {name: charts for name, charts in made.items() if charts}
+    return {f"{name}-{part}": make(facts, rows, part) for part in parts for name, make in figures.items()}
 
 
 def place(facts: Facts, student: str) -> str:
@@ -39,7 +26,7 @@ def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
     """A chart for each way to distil, points and student that has a curve; step 0 and random real points across."""
     shown = [row for row in rows if "matched" in row]
     named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
-    drawn, chance = [], canvas.chance(1 / len(facts["labels"]))
+    drawn, chance = [], 1 / len(facts["labels"])
     for matched, ppc, student in [each for each in dict.fromkeys(named) if named.count(each) > 2]:
         curve = [row for row, of in zip(shown, named, strict=True) if of == (matched, ppc, student)]
         points = [canvas.in_per_cent(row[part], row["step"]) for row in curve]
@@ -49,8 +36,7 @@ def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
             if _is_random(row, ppc, student):
                 series.append(canvas.level(RANDOM, row[part], Look("real", dash=canvas.DOTTED)))
         title = f"{place(facts, student)}; {matched}, {ppc} per class"
-        least = chance.points[0].y
-        drawn.append(charts.curves(title, [*series, chance], "distillation step", f"UAR on {part}, %", least=least))
+        drawn.append(canvas.uars(title, series, chance, "distillation step", f"UAR on {part}, %"))
     return drawn
 
 
@@ -76,13 +62,12 @@ def _curves(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
     for row in rows:
         if (name := row["training set"]) in (REAL, TAUGHT):
             drawn.append(canvas.level(name, row[part], Look("real", dash="" if name == REAL else canvas.DOTTED)))
-    chance = canvas.chance(1 / len(facts["labels"]))
-    return charts.curves(
+    return canvas.uars(
         place(facts, rows[0]["student"]),
-        [*drawn, chance],
+        drawn,
+        1 / len(facts["labels"]),
         "points per class",
         f"UAR on {part}, %",
-        least=chance.points[0].y,
         ticks=sorted({ppc for line in points.values() for ppc, _ in line}),
         key=canvas.key(row for line in lines.values() for row in line),
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from gandistill import artifacts
 from gandistill.evaluate.markdown import markdown
+from gandistill.experiments import canvas
 from gandistill.experiments.checkout import Checkout
 from gandistill.experiments.names import Facts
 from gandistill.experiments.printed import beyond, uar_of, wide
@@ -48,15 +49,14 @@ def write(name: str, plan: TrajectoryPlan, features: FeatureSet, table: Table, c
         write_table(out, kind, {"table": kind} | described, rows, text)
     artifacts.write_text(out / "predictions.csv", as_csv(predicted(table, features)))
     artifacts.write_text(out / "costs.csv", as_csv(costs))
-    figures.draw(described, [facts for _, facts in table], out)
+    canvas.write(figures.drawn(described, [facts for _, facts in table]), out)
     return f"{captioned}\n{digest([facts for row, facts in table if row.row.table == DISTILLED])}"
 
 
 def facts_of(plan: TrajectoryPlan, features: FeatureSet) -> Facts:
     """What was run: corpus, protocol, fold and parts."""
-    of_plan = {"protocol": plan.protocol, "fold": plan.fold}
-    of_features = {"parts": sizes_of_parts(features), "labels": features.labels}
-    return {"corpus": features.config["corpus"]} | of_plan | of_features
+    known = {"corpus": features.config["corpus"], "protocol": plan.protocol, "fold": plan.fold}
+    return known | {"parts": sizes_of_parts(features), "labels": features.labels}
 
 
 def caption(described: Facts, plan: TrajectoryPlan) -> str:
@@ -66,7 +66,7 @@ def caption(described: Facts, plan: TrajectoryPlan) -> str:
     each = "a whole pass" if evaluate.epoch_updates is None else f"{evaluate.epoch_updates} updates, whatever the set"
     by = f"Students of every row of Table 3: {evaluate.epochs} epochs of {each}, batches of at most {teach.batch}."
     of = f"{described['corpus']}, `{described['protocol']}` fold {described['fold']}; utterances (speakers): {parts}."
-    return "\n\n".join([*([plan.note] if plan.note else []), f"{of} {by}"]) + "\n"
+    return "\n\n".join(filter(None, (plan.note, f"{of} {by}"))) + "\n"
 
 
 def full(rows: Sequence[Facts]) -> str:

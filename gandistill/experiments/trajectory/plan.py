@@ -113,21 +113,9 @@ class TrajectoryPlan(CorpusPlan):
             raise ValueError("generators are chosen on dev, which merge_dev leaves empty: set generators to null")
         return self
 
-    def rooted(self, recipes: Path) -> "TrajectoryPlan":
-        """The same plan, every recipe's path made whole. Raises InputError if a recipe is missing or does not fit."""
-        paths = {name: recipes / getattr(self, name) for name in ("extract", "bank", "recipe")}
-        matched = {
-            name: way if way.recipe is None else way.model_copy(update={"recipe": recipes / way.recipe})
-            for name, way in self.matched.items()
-        }
-        generators = {name: generator.rooted(recipes) for name, generator in self.generators.items()}
-        plan = self.model_copy(update=paths | {"matched": matched, "generators": generators})
-        plan._check_recipes()
-        return plan
-
-    def _check_recipes(self) -> None:
-        BankConfig.load(self.bank)
-        _ = self._generators  # which reads them
+    def check_recipes(self) -> None:
+        """Raise InputError if a recipe is missing, or does not fit the others."""
+        self.resolved()  # which reads them
         if not ExtractConfig.load(self.extract).clip:
             raise InputError(f"{self.extract} has no 'clip': teachers need clips of one length")
         epochs = self.whole.teach.epochs

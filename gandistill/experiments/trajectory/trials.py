@@ -219,8 +219,8 @@ class Judging(Trials[Trial]):
                 except Exception as error:
                     failures += [Failure.of(trial, error) for trial in rest]
                     continue
-                judged = partial(_judged, training=training, drawing=drawing, store=store)
-                failures += [failure for trial in rest for failure in attempt(trial, store, judged)]
+                for trial in rest:
+                    failures += attempt(trial, store, partial(_judged, trial, training, drawing, store))
         return failures
 
 
@@ -239,14 +239,13 @@ class _Sets:
         """The set, in ``out`` unless it lies elsewhere. Raises whatever its making raises."""
         if source.kind == "distilled":
             return self._distilled(source)
-        bank = Bank.open(self.inputs.bank) if source.soft and self.inputs.bank is not None else None
-        counts = None if source.ppc is None else dict.fromkeys(self.features.labels, source.ppc)
-        if source.generator is not None:
-            sampler = self._sampler(source)
-            sample(sampler, counts or self.features.training_part().class_counts, source.seed, out, source.soft)
-            return FeatureSet.open(out)
-        if counts is None:
+        if source.ppc is None:
             return self.features.training_part()
+        counts = dict.fromkeys(self.features.labels, source.ppc)
+        if source.generator is not None:
+            sample(self._sampler(source), counts, source.seed, out)
+            return FeatureSet.open(out)
+        bank = Bank.open(self.inputs.bank) if source.soft and self.inputs.bank is not None else None
         return select(self.features, source.method, counts, source.seed, out, bank=bank)
 
     def _distilled(self, source: Source) -> FeatureSet:

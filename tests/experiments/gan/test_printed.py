@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gandistill.evaluate.markdown import markdown
 from gandistill.experiments.gan.printed import compared, counted, shown, sizes
 
 
@@ -40,7 +41,7 @@ def test_rows_above_and_below_others_are_counted_by_start_and_head():
 
 def test_a_size_says_by_how_much_it_is_smaller():
     row = {"what": "GAN, int8", "bytes": 12345, "smaller than WAV": 0.951, "smaller than features": -0.02}
-    assert sizes([row, row | {"uar": 0.5, "low": 0.4, "high": 0.6}]).splitlines()[2:] == [
+    assert markdown(sizes([row, row | {"uar": 0.5, "low": 0.4, "high": 0.6}])).splitlines()[2:] == [
         "| GAN, int8 | 12,345 | 95.1 | -2.0 |  |",
         "| GAN, int8 | 12,345 | 95.1 | -2.0 | 50.0 [40.0, 60.0] |",
     ]

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from gandistill.experiments import canvas
 from gandistill.experiments.selfdistill import figures
 from gandistill.experiments.selfdistill.rows import CHANCE, DEEPEST, EXITS, FINE_TUNED, LAYERS, NETWORKS, SELF
 from gandistill.selfdistill.inference import FUSION
@@ -64,7 +65,7 @@ def test_looks_say_network_block_loss_and_fusion():
 def test_figures_are_those_whose_tables_there_are(tables: tuple[str, ...], names: list[str], tmp_path: Path):
     rows = [GUESSED, row("3", 0.4, 3e6, layer=3), row(DEEPEST, 0.7, 12e6, layer=3)]
     of = {name: [each | {"test": each["dev"]} for each in rows] for name in tables}
-    figures.draw(FACTS, of, ("dev", "test"), tmp_path)
+    canvas.write(figures.drawn(FACTS, of, ("dev", "test")), tmp_path)
     assert sorted(path.stem for path in tmp_path.iterdir()) == names
     for path in tmp_path.iterdir():
         about = ElementTree.fromstring(path.read_text()).get("aria-label") or ""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from gandistill.experiments import canvas
 from gandistill.experiments.names import REAL
 from gandistill.experiments.trajectory import figures
 from gandistill.experiments.trajectory.rows import HARD, LEARNED, RANDOM, SOFT, TAUGHT
@@ -73,7 +74,7 @@ def test_each_student_has_its_chart():
 def test_only_students_from_scratch_are_drawn_and_no_chosen_step(tmp_path: Path):
     """And no figure without a curve."""
     rows = [row(RANDOM, 1, 0.3), step(20, 0.45), step(20, 0.99, chosen="dev"), step(20, 0.98, start="teacher")]
-    figures.draw(FACTS, rows, tmp_path)
+    canvas.write(figures.drawn(FACTS, rows), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["figure3-test.svg"]
     text = (tmp_path / "figure3-test.svg").read_text()
     assert "45.0" in text
