@@ -67,7 +67,6 @@ class Generator(hub.Shared):
         shape = Architecture(kind="class-gaussian", frames=training.median_length)
         if bank is not None:
             bank.check_match(features)
-            bank = Bank(bank.converged())
         return cls(closed_form(GanConfig(architecture=shape), training, bank, Design.fit(training)))
 
     def __repr__(self) -> str:

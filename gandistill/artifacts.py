@@ -103,9 +103,17 @@ def _put(building: Path, out: Path) -> None:
 
 def copy(folder: Path, out: Path, kind: str) -> None:
     """Write the files of an artifact that its sums name to ``out``. Raises InputError as ``new_artifact`` does."""
-    with new_artifact(out, kind) as building:
+    with rewritten(folder, kind, out):
+        pass
+
+
+@contextmanager
+def rewritten(folder: Path, kind: str, out: Path | None = None) -> Iterator[Path]:
+    """As ``new_artifact``, with the files of an artifact in it, which is replaced unless there is an ``out``."""
+    with new_artifact(out or folder, kind) as building:
         for name in read_sums(folder):
             shutil.copyfile(folder / name, building / name)
+        yield building
 
 
 def write_section(folder: Path, kind: str, heading: str, text: str) -> None:
@@ -114,9 +122,7 @@ def write_section(folder: Path, kind: str, heading: str, text: str) -> None:
     Raises InputError as ``open_artifact`` and ``new_artifact`` do.
     """
     open_artifact(folder, kind)
-    with new_artifact(folder, kind) as building:
-        for name in read_sums(folder):
-            shutil.copyfile(folder / name, building / name)
+    with rewritten(folder, kind) as building:
         card = without_sections(read_text(building / CARD), heading)
         write_text(building / CARD, f"{card.rstrip()}\n\n## {heading}\n\n{text.strip()}\n")
 
@@ -153,9 +159,7 @@ class Measured:
         """Give card and scores to an artifact that is the same, whole or not at all; leave another as it is."""
         if fingerprint(folder) != self.fingerprint:
             return
-        with new_artifact(folder, kind) as building:
-            for name in read_sums(folder):
-                shutil.copyfile(folder / name, building / name)
+        with rewritten(folder, kind) as building:
             for name, text in self.texts.items():
                 write_text(building / name, text)
 

@@ -149,11 +149,11 @@ class Chart:
         return f'<svg class="chart" role="img" aria-label="{escape(self.about)}" viewBox="{box}" {more}>{body}</svg>'
 
 
-def together(charts: Sequence[Chart], columns: int = 1, gap: float = 18) -> Chart:
+def together(charts: Sequence[Chart], columns: int = 1) -> Chart:
     """Charts in rows of so many columns, as one."""
     rows = [charts[first : first + columns] for first in range(0, len(charts), columns)]
     widths = [max(chart.width for chart in charts[place::columns]) for place in range(min(columns, len(charts)))]
-    body, top = "", 0.0
+    body, top, gap = "", 0.0, 18
     for row in rows:
         for place, chart in enumerate(row):
             left = sum(widths[:place]) + gap * place
@@ -295,7 +295,7 @@ def dots(
     return Chart(width, bottom + 2 * LINE + 8, f"{title}. {x}. {told}.", body)
 
 
-def shares(title: str, labels: Sequence[str], values: NDArray[np.float64], about: str = "") -> Chart:
+def shares(title: str, labels: Sequence[str], values: NDArray[np.float64]) -> Chart:
     """A confusion in per cent [C, C], rows what is, columns what it was taken for."""
     side, left = 46, 8 + LETTER * max(map(len, labels))
     lines = wrapped(title, max(260, left + side * len(labels)))
@@ -313,7 +313,7 @@ def shares(title: str, labels: Sequence[str], values: NDArray[np.float64], about
     told = "; ".join(f"{label} as itself {values[i, i]:.0f} %" for i, label in enumerate(labels))
     body += text(left, top + side * len(labels) + LINE, "rows: what it is; columns: taken for", "faint")
     width = max(width, left + 36 * LETTER)
-    return Chart(width, top + side * len(labels) + LINE + 6, f"{title}. {about}{told}.", body)
+    return Chart(width, top + side * len(labels) + LINE + 6, f"{title}. {told}.", body)
 
 
 def histogram(title: str, values: NDArray[np.float64], x: str, y: str) -> Chart:

@@ -8,12 +8,15 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from gandistill import __version__
+from gandistill.console import say
 from gandistill.errors import InputError, RunError
 
 app = typer.Typer(
@@ -23,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Result = dict[str, Any]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Decides everything random.")]
@@ -103,12 +107,15 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
-def _print(result: dict[str, Any], as_json: bool) -> None:
+def _print(result: Result, as_json: bool = False, lines: Callable[[Result], Iterable[str]] | None = None) -> None:
+    """Print a result: as one JSON object, as the lines that are made of it, or as a line for each of its keys."""
     if as_json:
         print(json.dumps(result, ensure_ascii=False, allow_nan=False))
-        return
-    for key, value in result.items():
-        print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    elif lines is not None:
+        print("\n".join(lines(result)))
+    else:
+        for key, value in result.items():
+            print(f"{key}: {json.dumps(value, ensure_ascii=False)}")
 
 
 def _catalogue(what: str, as_json: bool) -> None:
@@ -273,7 +280,7 @@ def extract(
     extract_config = extract.ExtractConfig.load(config, [*_as_settings(upstream=upstream or None), *(settings or [])])
     given = (manifest, extract_config, out, skip_bad, processes.device(device))
     if dry_run:
-        _print(extract.forecast(*given), as_json=False)
+        _print(extract.forecast(*given))
     else:
         extract.extract(*given)
 
@@ -300,9 +307,9 @@ def bank(
     if dry_run:
         from gandistill import forecast
 
-        _print(forecast.bank(FeatureSet.open(features), bank_config, out, processes.device(device)), as_json=False)
-        return
-    build_bank(FeatureSet.open(features), bank_config, out, {"command": "bank"}, processes.device(device))
+        _print(forecast.bank(FeatureSet.open(features), bank_config, out, processes.device(device)))
+    else:
+        build_bank(FeatureSet.open(features), bank_config, out, {"command": "bank"}, processes.device(device))
 
 
 @app.command()
@@ -328,7 +335,6 @@ def select(
     both also with --draws independent. Points are asked for as those of samples, or with --bytes as many pooled ones as
     fit. Soft labels come from --bank.
     """
-    from gandistill.console import say
     from gandistill.controls import select
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.soft import teacher
@@ -339,13 +345,12 @@ def select(
         if balanced or as_original or any(number is not None for number in (ppc, total, counts)):
             raise InputError("--bytes decides how many points: leave --ppc, --total, --counts and the like away")
         selected = select.select_within(whole, within, seed, out, bank=labeller)
-        say(f"{out}: {len(selected)} points")
-        return
-    original = whole.training_part().class_counts
-    class_counts = _points(
-        whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
-    )
-    selected = select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
+    else:
+        original = whole.training_part().class_counts
+        class_counts = _points(
+            whole.labels, original, counts, ppc=ppc, total=total, balanced=balanced, as_original=as_original
+        )
+        selected = select.select(whole, method, class_counts, seed, out, draws=draws, bank=labeller)
     say(f"{out}: {len(selected)} points")
 
 
@@ -372,10 +377,9 @@ def train(
     if dry_run:
         from gandistill import forecast
 
-        _print(forecast.training(gan_config, out), as_json=False)
-        return
-    gan_config = with_inputs(gan_config, out)
-    training.train(gan_config, out, resume, inexact)
+        _print(forecast.training(gan_config, out))
+    else:
+        training.train(with_inputs(gan_config, out), out, resume, inexact)
 
 
 @app.command()
@@ -399,7 +403,6 @@ def sample(
     How many: --ppc, --total, --as-original or --counts, once or once for each class.
     """
     from gandistill import processes
-    from gandistill.console import say
     from gandistill.gan import sampling
     from gandistill.gan.shipped import named
     from gandistill.heads.soft import are_soft
@@ -463,7 +466,6 @@ def train_head(
     --set class_weights=balanced lets every class weigh the same.
     """
     from gandistill import processes
-    from gandistill.console import say
     from gandistill.features.featureset import FeatureSet
     from gandistill.heads.training import HeadConfig, train_head_to
 
@@ -508,10 +510,7 @@ def evaluate(
 
     of_generator = sampling.is_generator(head)
     result = (scores if of_generator else predict).evaluate(head, FeatureSet.open(features), split)
-    if as_json:
-        _print(result, as_json)
-    else:
-        print("\n".join(scores.lines(result) if of_generator else predict.lines(result, head)))
+    _print(result, as_json, scores.lines if of_generator else partial(predict.lines, head_folder=head))
 
 
 @app.command()
@@ -526,8 +525,6 @@ def predict(
     device: Device = None,
 ) -> None:
     """Say the emotion of recordings, by the upstream that the head's features came from."""
-    from functools import partial
-
     from gandistill import processes
     from gandistill.console import bars
     from gandistill.corpora.windows import answers
@@ -557,11 +554,7 @@ def compare(
     """
     from gandistill.evaluate import significance
 
-    result = significance.compare(a, b, seed, margin=margin)
-    if as_json:
-        _print(result, as_json)
-    else:
-        print("\n".join(significance.lines(result)))
+    _print(significance.compare(a, b, seed, margin=margin), as_json, significance.lines)
 
 
 @app.command()
@@ -786,10 +779,8 @@ def list_settings(
     from gandistill.settings import config_of, settings_of
 
     listed = settings_of(config_of(" ".join(command)))
-    if as_json:
-        _print({"command": " ".join(command), "settings": [setting.to_dict() for setting in listed]}, as_json)
-    else:
-        print("\n".join(map(str, listed)))
+    result = {"command": " ".join(command), "settings": [setting.to_dict() for setting in listed]}
+    _print(result, as_json, lambda _: map(str, listed))
 
 
 @app.command()
@@ -820,9 +811,7 @@ def attack(
     result = attack(named(artifact), FeatureSet.open(features), seed, known)
     if card:
         write_card(named(artifact), result)
-    if not as_json:
-        print("\n".join(lines(result)))
-    _print(result if as_json else {}, as_json)
+    _print(result, as_json, lines)
 
 
 @app.command()
@@ -851,7 +840,6 @@ def pull(
 ) -> None:
     """Fetch an artifact from the Hugging Face Hub; it passes the same checks as a local one."""
     from gandistill import hub
-    from gandistill.console import say
 
     say(f"{out}: a {hub.pull(repository, out, revision, licences)}")
 

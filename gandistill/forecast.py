@@ -21,7 +21,7 @@ from gandistill.heads.head import Head
 from gandistill.heads.training import HeadConfig, Schedule, descend, untrained
 from gandistill.numerics import no_tf32, seeded
 from gandistill.processes import peak_bytes
-from gandistill.run import CHECKPOINTS, KEPT
+from gandistill.run import KEPT, last_step
 
 WARM_UP, TIMED, ENOUGH = 2, 16, 10.0
 """Updates made before the clock starts, and at most while it runs: fewer where so many seconds have passed."""
@@ -72,7 +72,7 @@ def training(config: GanConfig, out: Path) -> Facts:
     state = sum(tensor.nbytes for tensor in gan.state().values())
     heads = [] if gan.bank is None else gan.bank.converged()
     schedule, generator = config.training, _bytes(gan.generator) + sum(map(_bytes, heads))
-    left = schedule.updates - _done(out)
+    left = schedule.updates - last_step(out)
     checkpoints = min(KEPT, -(-schedule.updates // schedule.checkpoint_every))
     every = schedule.evaluate_every if schedule.keep == "best" else schedule.updates
     scorings = 0 if dev is None else -(-left // every)
@@ -115,11 +115,6 @@ def _seconds(updates: Iterator[Any]) -> float:
         next(updates)
         made += 1
     return (time.monotonic() - start) / made
-
-
-def _done(run: Path) -> int:
-    """Updates after which the last checkpoint of a run was written, or 0."""
-    return max((int(path.name) for path in (run / CHECKPOINTS).glob("[0-9]*")), default=0)
 
 
 def _memory(gan: Distilling) -> int:

@@ -49,6 +49,11 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def drawn_by(*key: int) -> AbstractContextManager[None]:
+    """Within, torch's global generator, the only one that new weights and dropout draw from, follows from a key."""
+    return seeded(generator_for(*key).initial_seed())
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Within, torch computes in one thread: the same bits whatever the number of cores, and for small arrays the

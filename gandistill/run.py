@@ -287,6 +287,11 @@ def _holder(folder: Path) -> str:
     return f"process {holder.get('process')} on {holder.get('machine')}"
 
 
+def last_step(run: Path) -> int:
+    """After how many steps the last checkpoint of a run was written, or 0."""
+    return max((int(path.name) for path in _numbered(run / CHECKPOINTS)), default=0)
+
+
 def _numbered(checkpoints: Path) -> list[Path]:
     return sorted(path for path in checkpoints.glob("*") if path.name.isdecimal())
 

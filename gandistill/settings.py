@@ -110,15 +110,9 @@ def _takes(field: Any) -> str:
     if field["type"] == "array":
         each = field.get("prefixItems", [field.get("items")])[0]
         least, most = field.get("minItems"), field.get("maxItems")
-        number = (
-            ""
-            if least is None
-            else f"{least} "
-            if least == most
-            else f"{least} to {most} "
-            if most
-            else f"{least} or more "
-        )
-        return f"list of {number}({_takes(each)})"
+        if least is None:
+            return f"list of ({_takes(each)})"
+        number = f"{least}" if least == most else f"{least} to {most}" if most else f"{least} or more"
+        return f"list of {number} ({_takes(each)})"
     what = "path" if field.get("format") == "path" else TYPES[field["type"]]
     return ", ".join([what, *(f"{words} {field[bound]}" for bound, words in BOUNDS.items() if bound in field)])

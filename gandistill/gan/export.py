@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gandistill import onnx
-from gandistill.controls.draws import DESIGNED, INDEPENDENT, moved
+from gandistill.controls.draws import moved
 from gandistill.corpora.audio import SAMPLE_RATE
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.sampling import KIND, Sampler
@@ -41,7 +41,7 @@ def export(sampler: Sampler, file: Path) -> dict[str, Any]:
     batch = {0: torch.export.Dim("batch", min=1)}
     model = onnx.program(Drawn(sampler).eval(), given, FRAMES, dict.fromkeys(given, batch))
     facts = {"kind": KIND, "generator": sampler.generator.architecture.kind}
-    facts |= {"draws": INDEPENDENT if sampler.design is None else DESIGNED, "labels": sampler.labels}
+    facts |= {"draws": sampler.draws, "labels": sampler.labels}
     facts |= {"sample_rate": SAMPLE_RATE} | onnx.origin(sampler.facts)
     difference = onnx.write(file, model, [given, alone], [[frames], [frames[-1:]]], facts, unit=sampler.deviation)
     return onnx.told(KIND, file, model, difference)

@@ -12,7 +12,7 @@ from gandistill import processes
 from gandistill.gan.distilling import BATCH, INITIAL, Distilling
 from gandistill.gan.flow import Flow
 from gandistill.heads.bank import Bank
-from gandistill.numerics import generator_for
+from gandistill.numerics import drawn_by, generator_for
 from gandistill.run import check_finite
 
 
@@ -23,8 +23,7 @@ class Flowing(Distilling[Flow, Bank | None]):
     def __post_init__(self) -> None:
         super().__post_init__()
         training = self.config.training
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator_for(training.seed, INITIAL).initial_seed())
+        with drawn_by(training.seed, INITIAL):
             flow = Flow(self.config.architecture, len(self.rows), self.features.dims)
         flow.fill(*self.start_clips())
         self.place(flow)

@@ -123,6 +123,11 @@ class Sampler:
         """Class names; a class's number is its place here."""
         return self.facts["labels"]
 
+    @property
+    def draws(self) -> str:
+        """How its samples are drawn: designed or independent."""
+        return INDEPENDENT if self.design is None else DESIGNED
+
     def drawing(self, draws: str | None) -> "Sampler":
         """The same generator with designed or independent draws; left open, designed ones where it can, else said.
 
@@ -273,7 +278,7 @@ def _set(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool) -> tup
     total = sum(counts.values())
     draws = track(sampler.utterances(counts, seed, soft), "sampling", total, unit="samples")
     made_by = {"command": "sample", "seed": seed, "counts": counts, "labels": "soft" if soft else "hard"}
-    made_by |= {"draws": INDEPENDENT if sampler.design is None else DESIGNED}
+    made_by |= {"draws": sampler.draws}
     inherited = ("upstream", "frame_rate", *ORIGIN, COMPRESSED)
     facts = {key: sampler.facts[key] for key in inherited if key in sampler.facts} | guaranteed(sampler.facts)
     facts |= {"labels": sampler.labels, "dims": sampler.generator.dims, "distilled_by": sampler.facts["trained"]}
@@ -283,8 +288,7 @@ def _set(sampler: Sampler, counts: dict[str, int], seed: int, soft: bool) -> tup
 def _card(sampler: Sampler, counts: dict[str, int], seed: int) -> str:
     corpus, licence = (sampler.facts.get(key) or "not stated" for key in ("corpus", "licence"))
     rows = "".join(f"| {label} | {count} |\n" for label, count in counts.items())
-    draws = INDEPENDENT if sampler.design is None else DESIGNED
-    covered = guarantee_said(sampler.facts)
+    draws, covered = sampler.draws, guarantee_said(sampler.facts)
     return (
         f"# Distilled feature set\n\nSamples of a generator, {draws} draws, seed {seed}; no recording is in it. It is "
         f"a feature set like any other: train on it as on real features.\n\n| class | samples |\n|---|---|\n{rows}\n"

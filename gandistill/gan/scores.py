@@ -114,7 +114,8 @@ def _put(folder: Path, found: dict[str, Any]) -> None:
 def model_index(facts: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     """The scores of samples as the Hugging Face Hub reads them."""
     corpus = facts.get("corpus") or "not stated"
-    split = ", ".join(str(each) for each in (facts.get("protocol"), _fold(facts), found["split"]) if each)
+    fold = None if facts.get("fold") is None else f"fold {facts['fold']}"
+    split = ", ".join(str(each) for each in (facts.get("protocol"), fold, found["split"]) if each)
     metrics = [
         {
             "type": "recall",
@@ -126,7 +127,3 @@ def model_index(facts: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
     dataset = {"name": corpus, "type": artifacts.slug(corpus), "split": split}
     task = {"type": "audio-classification", "name": "Speech emotion recognition"}
     return {"name": found["generator"]["name"], "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}
-
-
-def _fold(facts: dict[str, Any]) -> str | None:
-    return None if facts.get("fold") is None else f"fold {facts['fold']}"

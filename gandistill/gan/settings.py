@@ -117,7 +117,4 @@ class GanConfig(Config):
 
     def shareable(self) -> dict[str, Any]:
         """The settings that shaped a generator, without where things lay on somebody's disk."""
-        settings = {key: value for key, value in self.to_dict().items() if key not in ("features", "bank")}
-        if "privacy" in settings:
-            settings["privacy"] = {key: value for key, value in settings["privacy"].items() if key != "public"}
-        return settings
+        return self.model_dump(mode="json", exclude={"features": True, "bank": True, "privacy": {"public"}})

@@ -24,7 +24,7 @@ from gandistill.gan.distilling import BATCH, INITIAL, Distilling
 from gandistill.gan.generator import Generator
 from gandistill.heads.bank import Bank
 from gandistill.heads.head import Head
-from gandistill.numerics import generator_for
+from gandistill.numerics import drawn_by, generator_for
 from gandistill.run import check_finite
 
 T = TypeVar("T")
@@ -63,8 +63,7 @@ class Gan(Distilling[Generator, Bank]):
         self.bank.to(self.device)
         for head in self.bank.heads:
             head.to(self.dtype)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator_for(training.seed, INITIAL).initial_seed())
+        with drawn_by(training.seed, INITIAL):
             generator = Generator(config.architecture, len(self.rows), self.features.dims)
             self.critic = Critic(config.architecture, len(self.rows), self.features.dims)
         if config.architecture.start == "closed-form":

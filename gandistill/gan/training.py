@@ -126,13 +126,8 @@ def fit(config: GanConfig, out: Path, resume: bool = False) -> None:
 
 def _say_unused(config: GanConfig) -> None:
     """Say which settings are of trainings alone, so that nobody takes a closed form for what they asked for."""
-    rest = config.model_copy(update={"training": config.training.model_copy(update={"seed": 0})})
-    unused = [
-        f"{part}.{name}"
-        for part in ("training", "losses")
-        for name, value in getattr(rest, part)
-        if value != getattr(getattr(GanConfig(), part), name)
-    ]
+    changed = config.model_dump(exclude={"training": {"seed"}}, exclude_defaults=True)
+    unused = [f"{part}.{name}" for part in ("training", "losses") for name in changed.get(part, ())]
     if unused:
         kind = config.architecture.kind
         say(f"{', '.join(unused)}: of no effect, a {kind} is fitted (--set architecture.kind=gan-att trains a GAN)")
@@ -146,20 +141,21 @@ def fitted(config: GanConfig) -> Sampler:
     if config.privacy.public is not None and config.privacy.epsilon is not None:
         return private_form(config, features, FeatureSet.open(config.privacy.public), config.privacy.epsilon)
     bank = opened_bank(config, features)
-    if bank is not None:
-        bank = Bank(bank.converged())
     return closed_form(config, features, bank, fitted_design(features.folder, features.fingerprint))
 
 
 def closed_form(config: GanConfig, features: FeatureSet, bank: Bank | None, design: Design) -> Sampler:
-    """The closed form that the config's architecture names, of these features. Raises InputError for bad ones."""
+    """The closed form that the config's architecture names, of these features, with what a bank has converged to.
+
+    Raises InputError for bad features.
+    """
     shape, seed = config.architecture, config.training.seed
     generator = ClosedForm(shape, len(features.labels), features.dims).eval()
     gaussian, units = fitted_gaussian(features, False, shape.frames, shape.noise, seed)
     generator.fill(gaussian)
     facts = described(config, features, 0)
     facts["trained"] |= {"dev_uar": {}}
-    return Sampler(generator, *units, bank, facts, design)
+    return Sampler(generator, *units, None if bank is None else Bank(bank.converged()), facts, design)
 
 
 def opened_bank(config: GanConfig, features: FeatureSet) -> Bank | None:
@@ -187,7 +183,7 @@ def prepared(config: GanConfig) -> tuple[Gan | Flowing, FeatureSet | None]:
     bank = opened_bank(config, features)
     dev = whole.part("dev") if "dev" in set(whole.index["split"]) else None
     try:
-        device = torch.device(place.device or "cpu")
+        device = processes.device()
         if bank is None or config.architecture.kind == FLOW:
             return Flowing(config, features, bank, device), dev
         return Gan(config, features, bank, device), dev

@@ -34,13 +34,11 @@ from gandistill.privacy.membership import (
     People,
     Records,
     Space,
-    by_speakers,
     distances,
     judge,
     moments,
-    told,
+    told_of_each,
     tracing,
-    within_class,
 )
 from gandistill.privacy.release import released
 from gandistill.privacy.shadow_gans import shadow_gans, shadow_ratio
@@ -52,6 +50,8 @@ FEWEST = 4
 NO_RELEASE = "public features are for the attack on a private release, and it holds none"
 MOST = 500
 """Samples of a class that are drawn of a generator."""
+DRAWS = 200
+"""Of speakers, by which ``linkage`` knows chance."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def attack_records(
     )
     if known.shadows is not None:
         shadows = shadow_gans(known.shadows, features, seed)
-        found["shadow GANs"] = _both(shadow_ratio(records, shadows, whole, people), people, seed)
+        found["shadow GANs"] = told_of_each([(shadow_ratio(records, shadows, whole, people), people)], seed)
     result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
     return result if known.genders is None else result | {"attributes": attributes(held, people, known.genders, seed)}
 
@@ -210,16 +210,7 @@ def attack_means(means: Floats, people: People, seed: int) -> dict[str, Any]:
     """What class means [C, D] tell of ``people``, whose points [N, D] are means over time in the same units."""
     held = Records(people.points[:0], people.targets[:0], means)
     ratios = likelihood_ratio(means, people, seed)
-    return {"tracing": judge(tracing, held, people, seed), "likelihood ratio": _both(ratios, people, seed)}
-
-
-def _both(scores: Floats, people: People, seed: int) -> dict[str, Any]:
-    """What scores [N] of people tell of each ``utterance`` and ``speaker``."""
-    centred = within_class(scores, people)
-    return {
-        "utterance": told([(centred, people.members, people.speakers)], seed),
-        "speaker": told([by_speakers(centred, people)], seed),
-    }
+    return {"tracing": judge(tracing, held, people, seed), "likelihood ratio": told_of_each([(ratios, people)], seed)}
 
 
 def _mean_of(values: np.ndarray, chosen: np.ndarray) -> np.ndarray:
@@ -233,10 +224,10 @@ def attack_heads(heads: Sequence[Head], features: FeatureSet, members: np.ndarra
     sure = mean[np.arange(len(features)), features.targets]
     speakers = features.index["speaker"].to_numpy(str)
     people = People(np.log(np.maximum(sure, 1e-30))[:, None], features.targets, speakers, members)
-    return {"membership": {"confidence": _both(people.points[:, 0], people, seed)}}
+    return {"membership": {"confidence": told_of_each([(people.points[:, 0], people)], seed)}}
 
 
-def linkage(records: Records, people: People, seed: int, draws: int = 200) -> dict[str, Any] | None:
+def linkage(records: Records, people: People, seed: int) -> dict[str, Any] | None:
     """Is the nearest speaker of a record one who trained the artifact, beyond chance? None where none can be asked.
 
     A speaker of a class is the mean of as many utterances as everybody has. As many members as others are drawn, half
@@ -245,7 +236,7 @@ def linkage(records: Records, people: People, seed: int, draws: int = 200) -> di
     """
     generator, shares = keyed(seed, 3), list[float]()
     sides = {c: _sides(people, int(c), generator) for c in np.unique(records.targets)}
-    for _ in range(draws):
+    for _ in range(DRAWS):
         hits = total = 0
         for c, means in sides.items():
             few = -(-min(map(len, means)) // 2)

@@ -14,7 +14,7 @@ Shapes: N utterances, K dims, C classes, S speakers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from gandistill.privacy.membership import (
     People,
     Records,
     by_speakers,
+    halves,
     within_class,
 )
 
@@ -56,16 +57,6 @@ def read_genders(manifest: Path) -> dict[str, str]:
     return genders
 
 
-@dataclass(frozen=True)
-class _Round:
-    """Who is judged, and whose utterances [N] are of the first gender among them and among the reference."""
-
-    judged: People
-    first: Bools
-    reference: People
-    reference_first: Bools
-
-
 def attributes(records: Records, people: People, genders: Mapping[str, str], seed: int) -> dict[str, Any] | None:
     """By each of ``SCORES`` what records tell of gender: the AUC of ``members`` and of ``others``, their difference,
     the ``advantage``, and by ``chance`` an interval of it. With ``speakers``, how many of each gender are members.
@@ -85,48 +76,39 @@ def attributes(records: Records, people: People, genders: Mapping[str, str], see
     rounds = _rounds(known, dict(zip(names, first, strict=True)), seed)
     found = dict[str, Any]()
     for name in SCORES:
-        scored = [by_speakers(_scores(name, records, each), each.judged) for each in rounds]
+        scored = [by_speakers(_scores(name, records, *each), each[0]) for each in rounds]
         means = {who: float(np.mean([s[n == who] for s, _, n in scored if who in n])) for who in names}
         scores = np.array([means[who] for who in names])
         found[name] = _told(scores, first, members, keyed(seed, 5))
     return {"gender": found, "speakers": trained}
 
 
-def _rounds(people: People, first: Mapping[str, bool], seed: int) -> list[_Round]:
-    """Held-out speakers of each gender are dealt into two halves, each the reference while the other is judged."""
-    generator, halves = keyed(seed, 4), np.zeros(len(people.speakers), bool)
+def _rounds(people: People, first: Mapping[str, bool], seed: int) -> list[tuple[People, People, Bools]]:
+    """Who is judged, the reference [N], and who of that is of the first gender [N].
+
+    Held-out speakers of each gender are dealt into two halves, each the reference while the other is judged.
+    """
     is_first = np.array([first[name] for name in people.speakers])
-    for side in (is_first, ~is_first):
-        names = generator.permutation(np.unique(people.speakers[~people.members & side]))
-        halves |= np.isin(people.speakers, names[: len(names) // 2])
-    both = (halves, ~people.members & ~halves)
-    rounds = []
-    for mine, other in (both, both[::-1]):
-        asked = people.members | mine
-        rounds.append(_Round(people.rows(asked), is_first[asked], people.rows(other), is_first[other]))
-    return rounds
+    both = halves(people, keyed(seed, 4), (is_first, ~is_first))
+    pairs = (both, both[::-1])
+    return [(people.rows(people.members | mine), people.rows(other), is_first[other]) for mine, other in pairs]
 
 
-def _scores(fit: str, records: Records, each: _Round) -> Floats:
+def _scores(fit: str, records: Records, judged: People, reference: People, reference_first: Bools) -> Floats:
     """How much better records fit each utterance [N] as one of the first gender than as one of the other."""
-    judged, reference = each.judged, each.reference
     scores = np.zeros(len(judged.points))
     for c in np.unique(judged.targets):
         rows, there = judged.targets == c, reference.targets == c
-        one, other = (reference.points[there & side] for side in (each.reference_first, ~each.reference_first))
+        one, other = (reference.points[there & side] for side in (reference_first, ~reference_first))
         if not len(one) or not len(other):
             continue
         way, middle = one.mean(0) - other.mean(0), (one.mean(0) + other.mean(0)) / 2
         along = (judged.points[rows] - middle) @ way / max(float(way @ way), 1e-30)
         half_way = judged.points[rows] - along[:, None] * way
-        of = [People(half_way + sign * way / 2, *_rest(judged, rows)) for sign in (1, -1)]
+        of = [replace(judged.rows(rows), points=half_way + sign * way / 2) for sign in (1, -1)]
         one_fit, other_fit = (SCORES[fit](records, as_if, reference) for as_if in of)
         scores[rows] = one_fit - other_fit
     return within_class(scores, judged)
-
-
-def _rest(people: People, rows: Bools) -> tuple[Any, ...]:
-    return people.targets[rows], people.speakers[rows], people.members[rows]
 
 
 def _told(scores: Floats, first: Bools, members: Bools, generator: np.random.Generator) -> dict[str, Any]:

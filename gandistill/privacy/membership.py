@@ -14,7 +14,7 @@ into two halves, each the reference while the other is judged.
 Shapes: N utterances, D feature dims, K dims of the space, R rounds, C classes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,21 +137,25 @@ SCORES: dict[str, Score] = {"nearest": nearest, "density": density}
 
 
 def judge(score: Score, records: Records, people: People, seed: int) -> dict[str, Any]:
-    """What a score tells of utterances and of speakers: see ``told`` for each.
+    """What a score tells, as ``told_of_each`` has it.
 
-    Non-members' speakers are dealt into two halves, each judged with the other as reference; a speaker's score is the
-    mean of their utterances'. Scores are compared within a class: each has its class's mean taken off.
+    Non-members' speakers are dealt into two halves, each judged with the other as reference.
     """
-    halves = _halves(people, seed)
-    rounds = [(people.members | half, other) for half, other in (halves, halves[::-1])]
-    scored = [
-        (within_class(score(records, people.rows(j), people.rows(r)), people.rows(j)), people.rows(j))
-        for j, r in rounds
-    ]
-    by_speaker = [by_speakers(values, judged) for values, judged in scored]
+    both = halves(people, keyed(seed, 1))
+    rounds = [(people.rows(people.members | half), people.rows(other)) for half, other in (both, both[::-1])]
+    return told_of_each([(score(records, judged, reference), judged) for judged, reference in rounds], seed)
+
+
+def told_of_each(rounds: list[tuple[Floats, People]], seed: int) -> dict[str, Any]:
+    """What the scores [N] of those judged in each round tell of every ``utterance`` and ``speaker``: see ``told``.
+
+    A speaker's score is the mean of their utterances'. Scores are compared within a class: each has its class's mean
+    taken off.
+    """
+    centred = [(within_class(scores, judged), judged) for scores, judged in rounds]
     return {
-        "utterance": told([(v, p.members, p.speakers) for v, p in scored], seed),
-        "speaker": told([(v, m, s) for v, m, s in by_speaker], seed),
+        "utterance": told([(scores, judged.members, judged.speakers) for scores, judged in centred], seed),
+        "speaker": told([by_speakers(*each) for each in centred], seed),
     }
 
 
@@ -200,12 +204,13 @@ def _caught(rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], rate: float) -
     return float(np.mean(shares))
 
 
-def _halves(people: People, seed: int) -> tuple[Bools, Bools]:
-    """Utterances of the one and the other half of the non-members' speakers."""
-    names = np.unique(people.speakers[~people.members])
-    first = keyed(seed, 1).permutation(names)[: len(names) // 2]
-    half = ~people.members & np.isin(people.speakers, first)
-    return half, ~people.members & ~half
+def halves(people: People, generator: np.random.Generator, sides: Sequence[Bools | bool] = (True,)) -> list[Bools]:
+    """Utterances [N] of the one and of the other half of the non-members' speakers, of each of the ``sides`` [N]."""
+    half = np.zeros(len(people.speakers), bool)
+    for side in sides:
+        names = generator.permutation(np.unique(people.speakers[~people.members & side]))
+        half |= ~people.members & np.isin(people.speakers, names[: len(names) // 2])
+    return [half, ~people.members & ~half]
 
 
 def _interval(

@@ -18,12 +18,12 @@ SHADOWS = 256
 """Groups: means cost nothing, and each speaker should be in and out of many."""
 
 
-def likelihood_ratio(means: Floats, people: People, seed: int, shadows: int = SHADOWS) -> Floats:
+def likelihood_ratio(means: Floats, people: People, seed: int) -> Floats:
     """The score [N] of every utterance, members or not, against the artifact's class ``means`` [C, K]."""
     names, generator = np.unique(people.speakers), keyed(seed, 2)
     size = max(1, min(len(np.unique(people.speakers[people.members])), len(names) * 3 // 4))
     statistics, inside = [], []
-    for _ in range(shadows):
+    for _ in range(SHADOWS):
         group = np.isin(people.speakers, generator.permutation(names)[:size])
         statistics.append(_statistic(_class_means(people, group, len(means)), people))
         inside.append(group)

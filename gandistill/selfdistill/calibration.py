@@ -5,7 +5,6 @@ Shapes: N utterances, W windows of them (``windows.py``), C classes, E exits.
 
 import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -23,7 +22,7 @@ from gandistill.console import say, track
 from gandistill.corpora.manifest import read_manifest
 from gandistill.errors import InputError
 from gandistill.metrics import scores
-from gandistill.processes import place
+from gandistill.processes import device
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import Heard, hear, students_of
 from gandistill.selfdistill.model import KIND, Network, load_network, network_folder
@@ -135,7 +134,7 @@ def calibrate(folder: Path, manifest: Path, uar_loss: float = 0.01) -> dict[str,
         if not count:
             say(f"{manifest}: its dev part has no {label}: UAR is over the other classes")
     _check_origin(network, manifest, dev)
-    calibration = calibration_of(network.to(place().device or "cpu"), manifest, dev, uar_loss)
+    calibration = calibration_of(network.to(device()), manifest, dev, uar_loss)
     _warn(calibration)
     values = calibration.to_dict()
     _write_calibration(folder, values)
@@ -298,9 +297,7 @@ def _predictions(folder: Path) -> list[Path]:
 def _write_calibration(folder: Path, values: dict[str, Any]) -> None:
     config = artifacts.read_json(folder / artifacts.CONFIG)
     predictions = {path.name: path.read_bytes() for path in _predictions(folder)}
-    with artifacts.new_artifact(folder, KIND) as building:
-        for name in artifacts.read_sums(folder):
-            shutil.copyfile(folder / name, building / name)
+    with artifacts.rewritten(folder, KIND) as building:
         artifacts.write_json(building / artifacts.CONFIG, config | {FACT: values})
     stale = [name for name in predictions if name.startswith("auto")]
     for name in predictions.keys() - stale:  # after it is whole: what counts as the network is what it was built with

@@ -173,9 +173,14 @@ def weight_bytes(network: Network, exit: int, precision: str = FULL) -> int:
     return sum(tensor.nbytes for tensors in weights for tensor in tensors)
 
 
-@torch.no_grad()
 def multiply_accumulates(network: Network, samples: int) -> dict[int, int]:
-    """How many multiply-accumulates each exit takes, by depth, to answer alone on a clip of so many samples.
+    """How many multiply-accumulates each exit takes, by depth, to answer alone on a clip of so many samples."""
+    return {depth: sum(products) for depth, products in products_of(network, samples).items()}
+
+
+@torch.no_grad()
+def products_of(network: Network, samples: int) -> dict[int, tuple[int, int]]:
+    """Multiply-accumulates on a clip of so many samples, by depth: of all that lies before an exit, and of the exit.
 
     What counts is products of matrices: convolutions, linear layers, attention, recurrences; not norms, activations and
     sums. The layers are run for it: on the meta device, as ``described_network`` gives a network, that takes no time.
@@ -187,7 +192,7 @@ def multiply_accumulates(network: Network, samples: int) -> dict[int, int]:
         for depth, hidden in enumerate(backbone.states(clip), 1):
             if depth in network.depths:
                 before[depth] = counter.get_total_flops() // 2, hidden
-    return {d: products + _of_exit(network.exits[str(d)], hidden) for d, (products, hidden) in before.items()}
+    return {d: (products, _of_exit(network.exits[str(d)], hidden)) for d, (products, hidden) in before.items()}
 
 
 def _of_exit(exit: Any, hidden: Tensor) -> int:

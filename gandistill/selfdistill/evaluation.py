@@ -12,7 +12,7 @@ from gandistill import artifacts
 from gandistill.evaluate.predict import class_scores
 from gandistill.evaluate.predictions import file_name, write_predictions
 from gandistill.metrics import say_absent
-from gandistill.processes import place
+from gandistill.processes import device
 from gandistill.selfdistill.calibration import FACT, Calibration
 from gandistill.selfdistill.clips import Utterances
 from gandistill.selfdistill.inference import FUSION, Heard, can_fuse, fused, hear, posteriors_of, students_of
@@ -35,7 +35,7 @@ def evaluate(folder: Path, manifest: Path, split: str) -> dict[str, Any]:
     does not fit it, bad audio.
     """
     folder = network_folder(folder)
-    network = load_network(folder).to(place().device or "cpu")
+    network = load_network(folder).to(device())
     utterances = Utterances.read(manifest, split, network.labels)
     heard = hear(network, utterances)
     p = posteriors_of(heard)

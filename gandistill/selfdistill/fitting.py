@@ -5,7 +5,6 @@ Shapes: B batch, S samples. All draws are keyed by the seed, their purpose and t
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 from gandistill import processes
 from gandistill.console import track
 from gandistill.errors import InputError
-from gandistill.numerics import generator_for, seeded
+from gandistill.numerics import drawn_by
 from gandistill.run import Run, check_finite, load_state, state_of
 from gandistill.selfdistill.clips import Utterances, epoch_batches
 from gandistill.selfdistill.model import Network
@@ -30,11 +29,6 @@ Loss = Callable[[Tensor, Tensor | None, Tensor], dict[str, Tensor]]
 """From clips [B, S], their lengths [B] or None, and class numbers [B] to named terms, ``loss`` among them, each a mean
 over the batch, or such that its mean over processes is one over the batches of all."""
 Batch = tuple[Tensor, Tensor | None, Tensor]
-
-
-def drawn_by(*key: int) -> AbstractContextManager[None]:
-    """Within, torch's global generator, the only one that new weights and dropout draw from, follows from a key."""
-    return seeded(generator_for(*key).initial_seed())
 
 
 def fit(
@@ -55,7 +49,7 @@ def fit(
     Raises KeyboardInterrupt after an update, its checkpoint written, once ``stop()``; InputError for audio that
     cannot be read, or a run that has gone further; RunError when a loss is no longer a sane number.
     """
-    device = processes.place().device or torch.device("cpu")
+    device = processes.device()
     module.to(device)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(by_rate(parameters, network, config), config.learning_rate, fused=True)

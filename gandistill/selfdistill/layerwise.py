@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, l1_loss, logsigmoid
 
 from gandistill import processes
+from gandistill.numerics import drawn_by
 from gandistill.run import CONFIG, Run
 from gandistill.selfdistill.backbone import Backbone, backbone_of
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
+from gandistill.selfdistill.fitting import WEIGHTS, fit
 from gandistill.selfdistill.model import Network, make_block
 from gandistill.selfdistill.settings import FREE, LayerwiseConfig, SelfDistilConfig
 
@@ -90,7 +91,7 @@ def distil_layers(
     A run of its own in ``out/layerwise``, which goes on where it was stopped. ``fingerprints`` are of what the run
     reads, by content. Raises what ``fit`` raises.
     """
-    device = processes.place().device or torch.device("cpu")
+    device = processes.device()
     teacher = backbone_of(deepcopy(model), max(layerwise.layers)).requires_grad_(False).eval().to(device)
     with drawn_by(config.training.seed, WEIGHTS, *layerwise.layers):
         student = LayerwiseStudent(network.backbone, layerwise.layers, config.network.block)

@@ -21,7 +21,7 @@ from gandistill.corpora.audio import stream
 from gandistill.corpora.windows import answers, averaged, windows
 from gandistill.errors import InputError, choices
 from gandistill.numerics import no_tf32
-from gandistill.processes import place
+from gandistill.processes import device
 from gandistill.selfdistill.calibration import Calibration, tempered
 from gandistill.selfdistill.inference import FUSION, can_fuse, fused_of
 from gandistill.selfdistill.model import KIND, Network, described_network, load_network, network_folder
@@ -51,16 +51,15 @@ class Predictor:
         folder = network_folder(folder)
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG,))
         whole = described_network(config, folder / artifacts.CONFIG)
-        device = place().device or "cpu"
         if exit == AUTO:
             calibration = Calibration.of(whole, folder)
-            return cls(load_network(folder).to(device), exit, calibration)
+            return cls(load_network(folder).to(device()), exit, calibration)
         if exit == FUSION:
-            return cls(load_network(folder, fused_of(whole.depths)).to(device), exit)
+            return cls(load_network(folder, fused_of(whole.depths)).to(device()), exit)
         if exit not in map(str, whole.depths):
             several = [FUSION] * can_fuse(whole.depths) + [AUTO] * (len(whole.depths) > 1)
             raise choices(f"exit of {folder}:", exit, [*map(str, whole.depths), *several])
-        return cls(load_network(folder, [int(exit)]).to(device), exit)
+        return cls(load_network(folder, [int(exit)]).to(device()), exit)
 
     @torch.inference_mode()
     def answer(self, audio: Tensor) -> tuple[int, Tensor]:

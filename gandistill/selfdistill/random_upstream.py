@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
 
 from gandistill import files
 from gandistill.config import Config
 from gandistill.errors import InputError, choices
 from gandistill.features.pretrained import quiet
+from gandistill.numerics import seeded
 from gandistill.selfdistill.backbone import MODEL_TYPES
 from gandistill.selfdistill.model import transformer
 
@@ -43,8 +43,7 @@ def make_upstream(out: Path, settings: Mapping[str, Any], seed: int) -> None:
         raise InputError(f"{where}: transformers' {kind} has no {unknown[0]!r}")
     if out.exists():
         raise InputError(f"{out} exists: choose another folder for the model, or remove it")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = transformer(dict(settings), None, where)
     out.parent.mkdir(parents=True, exist_ok=True)
     with files.beside(out, folder=True) as building:

@@ -106,6 +106,4 @@ class SelfDistilConfig(Config):
 
     def shareable(self) -> dict[str, Any]:
         """The settings that shaped a network, without where things lay on somebody's disk."""
-        values = self.to_dict()
-        del values["manifest"], values["network"]["upstream"]
-        return values
+        return self.model_dump(mode="json", exclude={"manifest": True, "network": {"upstream"}})

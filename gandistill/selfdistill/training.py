@@ -18,11 +18,11 @@ from gandistill.corpora.manifest import read_manifest, read_origin
 from gandistill.errors import InputError
 from gandistill.features.upstreams import parameters_sha256
 from gandistill.metrics import say_absent, scores
-from gandistill.numerics import no_tf32
+from gandistill.numerics import drawn_by, no_tf32
 from gandistill.run import Run, check_folder, stop_asked
 from gandistill.selfdistill.backbone import backbone_of, encoder_of, load_upstream
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.fitting import WEIGHTS, drawn_by, fit
+from gandistill.selfdistill.fitting import WEIGHTS, fit
 from gandistill.selfdistill.inference import posteriors
 from gandistill.selfdistill.layerwise import distil_layers
 from gandistill.selfdistill.losses import self_distillation

@@ -4,10 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-import torch
-
 from gandistill.corpora.audio import SAMPLE_RATE
-from gandistill.selfdistill.describe import multiply_accumulates, samples_of
+from gandistill.selfdistill.describe import products_of, samples_of
 from gandistill.selfdistill.model import Network
 
 
@@ -25,14 +23,9 @@ class Work:
     def of(cls, network: Network) -> Self:
         """Of a network on the meta device: kernels of a CPU hide some products."""
         samples = samples_of(network)
-        with torch.device("meta"):
-            bare = Network(network.backbone, dict.fromkeys(network.depths), network.labels).eval()
-        alone, without = (multiply_accumulates(each, samples) for each in (network, bare))
-        exits = {depth: bare.exits[str(depth)].state_dict() for depth in network.depths}
-        heads = {d: sum(tensor.numel() for name, tensor in e.items() if "weight" in name) for d, e in exits.items()}
-        clips_per_second = SAMPLE_RATE / samples
-        own = {depth: (alone[depth] - without[depth] + heads[depth]) * clips_per_second for depth in alone}
-        return cls({depth: products * clips_per_second for depth, products in alone.items()}, own)
+        products, clips_per_second = products_of(network, samples), SAMPLE_RATE / samples
+        alone = {depth: (layers + own) * clips_per_second for depth, (layers, own) in products.items()}
+        return cls(alone, {depth: own * clips_per_second for depth, (_, own) in products.items()})
 
     def together(self, depths: Collection[int]) -> float:
         """To answer behind all of these layers, those after the deepest not run."""

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -108,7 +107,7 @@ class Distillation:
         if settings.matches % processes.place().num_processes:
             count = processes.place().num_processes
             raise InputError(f"distil.matches {settings.matches} cannot be shared by {count} processes")
-        self.device = torch.device(processes.place().device or "cpu")
+        self.device = processes.device()
         self.networks = [Network(teachers.head().to(self.device).model) for teachers in self.pool]
         self.rows = real_start(self.features, settings)
         points = real_points(self.features, settings.start, self.rows, settings.seed)
@@ -150,9 +149,8 @@ class Distillation:
         per_match = [self._match(number) for number in matches]
         if processes.any_of(not all(map(sane, per_match))):
             return None
-        names = [field.name for field in fields(Gradients)]
-        means = (torch.stack([getattr(match, name) for match in per_match]).mean(0) for name in names)
-        return Gradients(*map(processes.mean, means))
+        parts = zip(*(vars(match).values() for match in per_match), strict=True)
+        return Gradients(*(processes.mean(torch.stack(each).mean(0)) for each in parts))
 
     def _match(self, number: int) -> Gradients:
         settings = self.config.distil
@@ -233,8 +231,7 @@ def real_start(features: FeatureSet, settings: DistilConfig) -> NDArray[np.int64
 
 def sane(gradients: Gradients) -> bool:
     """Whether loss and gradients are numbers, and the student went anywhere near the goal."""
-    parts = (getattr(gradients, field.name) for field in fields(Gradients))
-    return all(bool(part.isfinite().all()) for part in parts) and float(gradients.loss) <= THROWN
+    return all(bool(part.isfinite().all()) for part in vars(gradients).values()) and float(gradients.loss) <= THROWN
 
 
 def kept_steps(out: Path) -> list[int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -9,11 +10,11 @@ from gandistill.console import track
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, check_match
-from gandistill.heads.training import Schedule, score, untrained
+from gandistill.heads.training import score
 from gandistill.metrics import uar_without
-from gandistill.numerics import one_thread, seeded
-from gandistill.processes import place
-from gandistill.trajectory.fitting import EpochSchedule, fit, updates_in_epoch
+from gandistill.numerics import one_thread
+from gandistill.processes import device
+from gandistill.trajectory.fitting import EpochSchedule, fit, fresh, updates_in_epoch
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.settings import TrajectoryConfig
 from gandistill.trajectory.trajectories import Trajectories
@@ -67,7 +68,7 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
         for kind, start in starts_by_kind.items():
             for seed in range(settings.seed, settings.seed + settings.seeds):
                 with one_thread():  # on any number of cores the same bits, so that a table can be made again
-                    head = start(seed).to(place().device or "cpu")
+                    head = start(seed).to(device())
                     yield from fit(head, training, schedule, seed)
                     scores_by_kind[kind].append(score(head, part))
 
@@ -81,14 +82,9 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
 
 def student_schedule(training: FeatureSet, config: TrajectoryConfig) -> EpochSchedule:
     """How students learn from a set."""
-    settings = config.evaluate
     return EpochSchedule(
-        epochs=settings.epochs,
-        epoch_updates=settings.epoch_updates,
+        **config.evaluate.model_dump(include={*EpochSchedule.model_fields}),
         batch=config.teach.batch,
-        learning_rate=settings.learning_rate,
-        decay=settings.decay,
-        decay_every=settings.decay_every,
         labels="hard" if training.soft is None else "soft",
     )
 
@@ -96,12 +92,7 @@ def student_schedule(training: FeatureSet, config: TrajectoryConfig) -> EpochSch
 def starts(kind: str, training: FeatureSet, config: TrajectoryConfig) -> Callable[[int], Head]:
     """A function from a seed to an untrained student of this kind. Raises InputError if no teachers are of the kind."""
     if config.evaluate.start == "scratch":
-
-        def from_scratch(seed: int) -> Head:
-            with seeded(seed):
-                return untrained(training, kind, Schedule())
-
-        return from_scratch
+        return partial(fresh, training, kind)
     teachers = {trajectories.kind: trajectories for trajectories in map(Trajectories.open, config.teachers)}
     if kind not in teachers:
         kinds = ", ".join(teachers) or "none"

@@ -17,8 +17,8 @@ from gandistill.config import Config
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head
-from gandistill.heads.training import Schedule, batches, target_distributions
-from gandistill.numerics import generator_for, no_tf32, seeded
+from gandistill.heads.training import Schedule, batches, target_distributions, untrained
+from gandistill.numerics import drawn_by, generator_for, no_tf32, seeded
 from gandistill.run import check_finite
 
 ORDER, DROPOUT = range(2)
@@ -50,6 +50,12 @@ class EpochSchedule(Config):
     """Learn from class labels, or from the probabilities that the set stores beside them."""
 
 
+def fresh(training: FeatureSet, kind: str, seed: int) -> Head:
+    """A head of a kind for these features, whose initial weights follow from the seed."""
+    with seeded(seed):
+        return untrained(training, kind, Schedule())
+
+
 def fit(
     head: Head,
     features: FeatureSet,
@@ -74,7 +80,7 @@ def fit(
             group["lr"] = learning_rate(epoch, schedule)
         head.train()
         rows_of_batches = epoch_batches(len(features), schedule, generator_for(seed, ORDER, epoch))
-        with seeded(generator_for(seed, DROPOUT, epoch).initial_seed()), no_tf32():
+        with drawn_by(seed, DROPOUT, epoch), no_tf32():
             for update, rows in enumerate(rows_of_batches, epoch * count + 1):
                 optimiser.zero_grad()
                 lengths = torch.full((len(rows),), frames, device=device)

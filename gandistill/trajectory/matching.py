@@ -113,9 +113,8 @@ def adjoint(
     loss, lambda_ = _loss_and_lambda(path.pop(), start, goal)
     gradients = _zero_gradients(loss, clips, targets, rate)
     for rows in reversed(batches):
-        update = _double_backward(network, path.pop(), clips[rows], targets[rows], lambda_)
-        _add(gradients, update, rows, rate, lambda_)
-        lambda_ = lambda_ - rate * update.weights
+        _, by_weights = _double_backward(gradients, network, path.pop(), clips, targets, rate, rows, lambda_)
+        lambda_ = lambda_ - rate * by_weights
     return gradients
 
 
@@ -167,9 +166,8 @@ def tesla(
     gradients = _zero_gradients(loss, clips, targets, rate)
     weights = start
     for rows in batches:
-        update = _double_backward(network, weights, clips[rows], targets[rows], lambda_)
-        _add(gradients, update, rows, rate, lambda_)
-        weights = weights - rate * update.slope
+        slope, _ = _double_backward(gradients, network, weights, clips, targets, rate, rows, lambda_)
+        weights = weights - rate * slope
     return gradients
 
 
@@ -195,23 +193,25 @@ def _slope(network: Network, weights: Tensor, clips: Tensor, targets: Tensor, gr
     return torch.autograd.grad(loss, weights, create_graph=graph)[0]
 
 
-@dataclass(frozen=True)
-class _UpdateGradients:
-    """The slope g [W] of one update, and the gradients of its product with lambda."""
-
-    slope: Tensor
-    clips: Tensor
-    targets: Tensor
-    weights: Tensor
-
-
 def _double_backward(
-    network: Network, weights: Tensor, clips: Tensor, targets: Tensor, lambda_: Tensor
-) -> _UpdateGradients:
-    weights, clips, targets = leaves = _leaves(weights, clips, targets)
-    slope = _slope(network, weights, clips, targets, graph=True)
+    gradients: Gradients,
+    network: Network,
+    weights: Tensor,
+    clips: Tensor,
+    targets: Tensor,
+    rate: Tensor,
+    rows: Tensor,
+    lambda_: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Add what the update on these ``rows`` gives to the gradients; gives its slope g [W], and d(g lambda)/dtheta."""
+    leaves = _leaves(weights, clips[rows], targets[rows])
+    slope = _slope(network, *leaves, graph=True)
     by_weights, by_clips, by_targets = torch.autograd.grad(slope, leaves, lambda_)
-    return _UpdateGradients(slope.detach(), by_clips, by_targets, by_weights)
+    slope = slope.detach()
+    gradients.clips.index_add_(0, rows, -rate * by_clips)
+    gradients.targets.index_add_(0, rows, -rate * by_targets)
+    gradients.rate.sub_((slope * lambda_).sum(dtype=torch.float64))
+    return slope, by_weights
 
 
 def _loss_and_lambda(reached: Tensor, start: Tensor, goal: Tensor) -> tuple[Tensor, Tensor]:
@@ -223,13 +223,6 @@ def _loss_and_lambda(reached: Tensor, start: Tensor, goal: Tensor) -> tuple[Tens
 
 def _zero_gradients(loss: Tensor, clips: Tensor, targets: Tensor, rate: Tensor) -> Gradients:
     return Gradients(loss, torch.zeros_like(clips), torch.zeros_like(targets), torch.zeros_like(rate))
-
-
-def _add(gradients: Gradients, update: _UpdateGradients, rows: Tensor, rate: Tensor, lambda_: Tensor) -> None:
-    """What one update gives to the gradients of clips, targets and rate."""
-    gradients.clips.index_add_(0, rows, -rate * update.clips)
-    gradients.targets.index_add_(0, rows, -rate * update.targets)
-    gradients.rate.sub_((update.slope * lambda_).sum(dtype=torch.float64))
 
 
 def _leaves(*tensors: Tensor) -> tuple[Tensor, ...]:

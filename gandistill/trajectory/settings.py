@@ -70,8 +70,7 @@ class DistilConfig(Config):
 
     def shaping(self) -> dict[str, Any]:
         """The settings that shaped a set at some step, without those of how long the run was and what it kept."""
-        others = ("steps", "keep_every", "checkpoint_every", "choose")
-        return {key: value for key, value in self.to_dict().items() if key not in others}
+        return self.model_dump(mode="json", exclude={"steps", "keep_every", "checkpoint_every", "choose"})
 
 
 class EvaluateConfig(Config):

@@ -24,7 +24,7 @@ class SyntheticSet:
     """Clips [N, T, D] in standardised units, their labels, and alpha [], the rate at which students learn from them.
 
     ``learned`` holds the numbers that gradients change: ``clips``, ``rate``, and where labels are soft their logits,
-    ``labels`` [N, C]. SGD's learning rates have been halved ``halvings`` times.
+    ``labels`` [N, C]. SGD's learning rates, ``rates`` at first, have been halved ``halvings`` times.
     """
 
     def __init__(self, clips: Tensor, classes: Tensor, number: int, config: DistilConfig) -> None:
@@ -34,6 +34,11 @@ class SyntheticSet:
         self.learned = {CLIPS: clips, RATE: clips.new_tensor(config.rate)}
         if config.labels == "soft":
             self.learned[LABELS] = (self.hard * (1 - config.smoothing) + config.smoothing / number).log()
+        self.rates = {
+            CLIPS: config.clips_learning_rate,
+            LABELS: config.labels_learning_rate,
+            RATE: config.rate_learning_rate,
+        }
         self.velocity = {name: torch.zeros_like(values) for name, values in self.learned.items()}
         self.halvings = 0
 
@@ -65,7 +70,7 @@ class SyntheticSet:
         for name, gradient in by_name.items():
             clipped = min(1.0, self._largest_norm(name) / max(norms[name], TINY))
             self.velocity[name] = self.config.momentum * self.velocity[name] + clipped * gradient
-            steps[name] = self._learning_rate(name) * self.velocity[name]
+            steps[name] = self.rates[name] / 2**self.halvings * self.velocity[name]
         self.learned = {name: self.learned[name] - step for name, step in steps.items()} | {
             RATE: positive_step(self.rate, steps[RATE])
         }
@@ -75,18 +80,8 @@ class SyntheticSet:
         """Largest norm that a gradient keeps: a number, or for clips what moves them ``farthest`` at full rates."""
         if name != CLIPS:
             return self.config.clip
-        learning_rate = self.config.clips_learning_rate
+        learning_rate = self.rates[CLIPS]
         return self.config.farthest * math.sqrt(self.clips.numel()) / learning_rate if learning_rate else math.inf
-
-    def _learning_rate(self, name: str) -> float:
-        """SGD's learning rate, as often halved as there were rollbacks."""
-        config = self.config
-        initial = {
-            CLIPS: config.clips_learning_rate,
-            LABELS: config.labels_learning_rate,
-            RATE: config.rate_learning_rate,
-        }
-        return initial[name] / 2**self.halvings
 
     def halve(self, times: int) -> None:
         """Halve alpha, and from now on SGD's learning rates; ``times`` since the beginning."""

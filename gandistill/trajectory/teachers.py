@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import chain
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from gandistill.console import muted, say, track
 from gandistill.errors import InputError, killed
 from gandistill.features.featureset import FeatureSet, made_from
 from gandistill.heads.head import Head
-from gandistill.heads.training import Schedule, score, target_distributions, untrained
-from gandistill.numerics import one_thread, seeded
-from gandistill.run import CHECKPOINTS, CONFIG, Run, load_state, state_of, stop_asked
-from gandistill.trajectory.fitting import EpochSchedule, clip_frames, fit, optimiser_of
+from gandistill.heads.training import Schedule, score, target_distributions
+from gandistill.numerics import one_thread
+from gandistill.run import CHECKPOINTS, CONFIG, Run, last_step, load_state, state_of, stop_asked
+from gandistill.trajectory.fitting import EpochSchedule, clip_frames, fit, fresh, optimiser_of
 from gandistill.trajectory.matching import Network
 from gandistill.trajectory.trajectories import KIND, MOMENTS, Trajectories, file_of, write_row
 
@@ -53,7 +54,7 @@ class TeachConfig(EpochSchedule):
 
     def shareable(self) -> dict[str, Any]:
         """The settings that shaped the teachers, without where things lay on somebody's disk."""
-        return {key: value for key, value in self.to_dict().items() if key not in FREE}
+        return self.model_dump(mode="json", exclude={*FREE})
 
 
 def teach(config: TeachConfig, out: Path, jobs: int = 1, inexact: bool = False) -> None:
@@ -71,7 +72,7 @@ def teach(config: TeachConfig, out: Path, jobs: int = 1, inexact: bool = False) 
         say(f"{out} holds these trajectories already")
         files.remove(_work(out))
         return
-    head = _untrained(config, training, config.seed)
+    head = fresh(training, config.head, config.seed)
     _say_size(config, Network(head.model).size, out)
     target_distributions(training, Schedule(labels=config.labels))
     work, total = _work(out), config.trajectories * config.epochs
@@ -81,7 +82,8 @@ def teach(config: TeachConfig, out: Path, jobs: int = 1, inexact: bool = False) 
         done = _epochs_done(config, work)
         if done:
             say(f"Going on from {work}, where {done} of {total} epochs are there")
-        epochs = _one_by_one(config, work, stop, inexact) if jobs == 1 else _spread(config, work, jobs, stop, inexact)
+        one_by_one = (_trajectory(config, work, number, stop, inexact) for number in range(config.trajectories))
+        epochs = _spread(config, work, jobs, stop, inexact) if jobs > 1 else chain.from_iterable(one_by_one)
         try:
             for _ in track(epochs, f"teaching {config.trajectories} {config.head}", total, done, unit="epochs"):
                 pass
@@ -110,11 +112,6 @@ def _parts(config: TeachConfig) -> tuple[FeatureSet, FeatureSet | None]:
     training = whole.training_part()
     clip_frames(training)
     return training, whole.part("dev") if "dev" in set(whole.index["split"]) else None
-
-
-def _untrained(config: TeachConfig, training: FeatureSet, seed: int) -> Head:
-    with seeded(seed):
-        return untrained(training, config.head, Schedule())
 
 
 def _is_taught(config: TeachConfig, training: FeatureSet, out: Path) -> bool:
@@ -148,13 +145,7 @@ def _run(folder: Path, config: TeachConfig, seed: int, training: FeatureSet, ine
 
 def _epochs_done(config: TeachConfig, work: Path) -> int:
     """Epochs of all trajectories, by their last checkpoints."""
-    checkpoints = [(_folder(work, number) / CHECKPOINTS).glob("[0-9]*") for number in range(config.trajectories)]
-    return sum(max((int(path.name) for path in paths if path.name.isdecimal()), default=0) for paths in checkpoints)
-
-
-def _one_by_one(config: TeachConfig, work: Path, stop: Callable[[], bool], inexact: bool) -> Iterator[int]:
-    for number in range(config.trajectories):
-        yield from _trajectory(config, work, number, stop, inexact)
+    return sum(last_step(_folder(work, number)) for number in range(config.trajectories))
 
 
 def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[], bool], inexact: bool) -> Iterator[int]:
@@ -167,7 +158,7 @@ def _trajectory(config: TeachConfig, work: Path, number: int, stop: Callable[[],
     with one_thread(), _run(folder, config, seed, training, inexact) as run:
         if run.step == config.epochs:
             return
-        head = _untrained(config, training, seed).to(processes.place().device or "cpu")
+        head = fresh(training, config.head, seed).to(processes.device())
         optimiser = optimiser_of(head, config)
         network = Network(head.model)
         shape = config.epochs + 1, network.size

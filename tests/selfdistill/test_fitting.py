@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from gandistill.errors import InputError, RunError
+from gandistill.numerics import drawn_by
 from gandistill.run import Run
 from gandistill.selfdistill.clips import Utterances
-from gandistill.selfdistill.fitting import DROPOUT, WEIGHTS, ahead, drawn_by, fit, train_mode
+from gandistill.selfdistill.fitting import DROPOUT, WEIGHTS, ahead, fit, train_mode
 from tests.selfdistill.conftest import UPDATES, metrics
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gandistill.numerics import drawn_by
 from gandistill.run import CHECKPOINTS, STATE
 from gandistill.selfdistill.backbone import Backbone, backbone_of, load_upstream
-from gandistill.selfdistill.fitting import WEIGHTS, drawn_by
+from gandistill.selfdistill.fitting import WEIGHTS
 from gandistill.selfdistill.layerwise import FOLDER, LayerwiseStudent, layerwise_loss, prediction_loss
 from gandistill.selfdistill.model import NETWORK, load_network
 from gandistill.selfdistill.training import train
