@@ -34,8 +34,9 @@ from torch import Tensor
 
 from gandistill import artifacts, console
 from gandistill.config import Config
-from gandistill.corpora import audio
+from gandistill.corpora.audio import loaders
 from gandistill.corpora.manifest import Entry, read_manifest, read_origin
+from gandistill.corpora.verdicts import QUARANTINE, check, scan
 from gandistill.errors import InputError, choices
 from gandistill.features.clips import Clipped
 from gandistill.features.featureset import (
@@ -174,7 +175,7 @@ def extract(
     """
     _check_out(out)
     listed, upstream = read_manifest(manifest), load_upstream(config, device)
-    entries = audio.check(listed, skip_bad, manifest.with_name("quarantine.csv"), upstream.least(), True)
+    entries = check(listed, skip_bad, manifest.with_name(QUARANTINE), upstream.least(), True)
     plan = _planned(manifest, listed, entries, upstream, config.shard, out)
     if plan.missing or not _is_complete(out):
         if plan.lengths:
@@ -202,8 +203,8 @@ def forecast(
     """
     _check_out(out)
     listed, upstream = read_manifest(manifest), load_upstream(config, device)
-    least, quarantine = upstream.least(), manifest.with_name("quarantine.csv")
-    entries = audio.scan(listed, least)[0] if skip_bad else audio.check(listed, False, quarantine, least)
+    least, quarantine = upstream.least(), manifest.with_name(QUARANTINE)
+    entries = scan(listed, least)[0] if skip_bad else check(listed, False, quarantine, least)
     plan = _planned(manifest, listed, entries, upstream, config.shard, out)
     missing = [entry for shard in plan.missing for entry in shard.entries]
     frames, seconds = _measured(upstream, missing)
@@ -270,9 +271,9 @@ def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
     if not some:
         return 0, 0
     with _one_thread_each(torch.get_num_threads()) as in_order:
-        list(in_order(partial(_features, upstream), some[:1], audio.loaders(some[:1])))  # the first warms up
+        list(in_order(partial(_features, upstream), some[:1], loaders(some[:1])))  # the first warms up
         start = time.monotonic()
-        lengths = [len(features) for features in in_order(partial(_features, upstream), some, audio.loaders(some))]
+        lengths = [len(features) for features in in_order(partial(_features, upstream), some, loaders(some))]
         seconds = time.monotonic() - start
     share = sum(entry.duration or 0 for entry in entries) / sum(entry.duration or 0 for entry in some)
     return share * sum(lengths), share * seconds
@@ -349,7 +350,7 @@ def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iter
                 continue
             (out / artifacts.SUMS).unlink(missing_ok=True)  # of a set that was complete before it lost this shard
             frames = []
-            for features in in_order(partial(_features, upstream), shard.entries, audio.loaders(shard.entries)):
+            for features in in_order(partial(_features, upstream), shard.entries, loaders(shard.entries)):
                 frames.append(features)
                 yield
             save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
