@@ -43,7 +43,6 @@ from gandistill.features.featureset import (
     EXTRACTED,
     INDEX,
     KIND,
-    ORIGIN,
     Utterance,
     finish,
     save_shard,
@@ -52,6 +51,7 @@ from gandistill.features.featureset import (
 )
 from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
+from gandistill.features.origin import ORIGIN
 from gandistill.features.pooling import Pooled
 from gandistill.features.s3prl import S3prl, S3prlConfig
 from gandistill.features.upstreams import Upstream

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from gandistill import artifacts, console, files, hub, precision
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.origin import made_from
 from gandistill.guarantee import guarantee_said, guaranteed
 from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
 from gandistill.heads.training import Schedule, descend, score, untrained

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, check_origin, labels_and_dims
+from gandistill.features.featureset import FeatureSet, labels_and_dims
+from gandistill.features.origin import check_origin
 from gandistill.guarantee import guarantee_said
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9

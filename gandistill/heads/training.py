@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy, one_hot
 from gandistill import console
 from gandistill.config import Config
 from gandistill.errors import InputError
-from gandistill.features.featureset import FeatureSet, made_from, scale
+from gandistill.features.featureset import FeatureSet, scale
+from gandistill.features.origin import made_from
 from gandistill.files import dump_compact
 from gandistill.guarantee import guaranteed
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head, sees
