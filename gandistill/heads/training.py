@@ -233,7 +233,7 @@ def _losses_of_frames(
     (head,), (features,), (seed,) = stack.heads, sets, seeds
     device = head.mean.device
     targets = _weighed(features, schedule, balanced)
-    read = reader(features, False, schedule.window, seed)
+    read = reader(features, schedule.window, seed)
     for chosen in batches(len(features), schedule.batch, seed):
         head.train()
         frames, lengths = read(chosen)
@@ -292,14 +292,8 @@ def batches(utterances: int, batch: int, seed: int) -> Iterator[Tensor]:
         queue = queue[batch:]
 
 
-def reader(features: FeatureSet, mean: bool, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; large sets stay on disk.
-
-    Heads that see means get whole utterances' means, pooled once: the same logits and gradients as from all frames.
-    """
-    if mean:
-        means, ones = pooled(features)
-        return lambda rows: (means[rows], ones[rows])
+def reader(features: FeatureSet, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; large sets stay on disk."""
     features = features.held()
     if window == 0:
         return lambda rows: features.padded(rows.numpy())
