@@ -70,13 +70,13 @@ def difference(
         "uar_a": uar_a,
         "uar_b": uar_b,
         "uar_difference": uar_a - uar_b,
-        "interval": _percentiles(gaps, LEVEL),
+        "interval": percentiles(gaps, LEVEL),
         "bootstrap": over,
         "speakers": len({*one.speakers.tolist()} - {""}),
         "utterances": len(one.ids),
     }
     if margin is not None:
-        low, high = _percentiles(gaps, EQUIVALENCE_LEVEL)
+        low, high = percentiles(gaps, EQUIVALENCE_LEVEL)
         equivalent = -margin < low and high < margin
         found["equivalence"] = {"margin": margin, "interval": [low, high], "equivalent": equivalent}
     return found
@@ -93,7 +93,7 @@ def uar_interval(predictions: Predictions) -> tuple[float, float, str]:
     """Bounds of the 95 % bootstrap interval of a UAR, the model held fixed, and what was drawn: as ``difference``."""
     over, clusters = clusters_of(predictions)
     hits = predictions.right.astype(np.int64)
-    low, high = _percentiles(bootstrap(predictions.labels, hits, clusters, seed=0, resamples=RESAMPLES), LEVEL)
+    low, high = percentiles(bootstrap(predictions.labels, hits, clusters, seed=0, resamples=RESAMPLES), LEVEL)
     return low, high, over
 
 
@@ -199,5 +199,6 @@ def _hits(row: Sequence[Predictions], order: Predictions) -> NDArray[np.int64]:
     return np.stack([predictions.in_order_of(order).right for predictions in row]).sum(axis=0, dtype=np.int64)
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> list[float]:
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+def percentiles(values: Sequence[float] | NDArray[np.float64], level: float) -> list[float]:
+    """Bounds between which this share of values lies; those that are NaN do not count."""
+    return np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
