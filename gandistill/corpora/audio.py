@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from itertools import chain
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -121,9 +122,7 @@ def map_by_file(work: Callable[[list[Entry]], Sequence[T]], entries: Sequence[En
     groups = by_file(entries)
     with ThreadPool(os.cpu_count()) as pool:
         found = pool.imap(work, ([entries[number] for number in group] for group in groups))
-        numbered = (
-            pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)
-        )
+        numbered = chain.from_iterable(map(zip, groups, found))
         given = dict(track(numbered, what, len(entries), unit="files"))
     return [given[number] for number in range(len(entries))]
 

@@ -107,6 +107,7 @@ def samples_of(path: Path) -> Samples | None:
 
 
 def check_rate(path: Path, rate: int) -> None:
+    """Raise AudioError for a sample rate in Hz that no recording of speech has."""
     if not RATES[0] <= rate <= RATES[1]:
         raise AudioError(path, Reason.SAMPLE_RATE, f"{rate} Hz, expected {RATES[0]} to {RATES[1]}")
 

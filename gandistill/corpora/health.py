@@ -100,15 +100,11 @@ class Health:
 
 def health(entries: Sequence[Entry]) -> Health:
     """Listen to every clip."""
-    sounds = map_by_file(_listened, entries, "Listening")
+    sounds = map_by_file(lambda some: [*map(_listen, some, loaders(some))], entries, "Listening")
     pairs = zip(entries, sounds, strict=True)
     usable = [(replace(entry, sound=sound.hash), sound) for entry, sound in pairs if isinstance(sound, Sound)]
     errors = [sound for sound in sounds if isinstance(sound, AudioError)]
     return Health([entry for entry, _ in usable], [sound for _, sound in usable], errors)
-
-
-def _listened(entries: Sequence[Entry]) -> list[Sound | AudioError]:
-    return [_listen(entry, load) for entry, load in zip(entries, loaders(entries), strict=True)]
 
 
 def _listen(entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Sound | AudioError:
