@@ -24,6 +24,7 @@ from torch.nn.functional import one_hot
 
 from gandistill import artifacts
 from gandistill.console import track
+from gandistill.controls.gaussian import leading
 from gandistill.errors import InputError
 from gandistill.features.featureset import FeatureSet, scale
 from gandistill.metrics import scores
@@ -136,10 +137,8 @@ class Spread:
 
     def design(self, share: float) -> Design:
         """The design that holds this share of the covariance between speakers."""
-        powers, directions = torch.linalg.eigh(self.within + share * self.between)
-        powers, directions = powers.flip(0)[:DIRECTIONS], directions.flip(1)[:, :DIRECTIONS]
-        kept = powers > len(directions) * torch.finfo(torch.float64).eps * powers[0].clamp(min=0)
-        factor = (directions * powers.clamp(min=0).sqrt()).T[kept]
+        powers, directions = leading(self.within + share * self.between, DIRECTIONS)
+        factor = (directions * powers.sqrt()).T.contiguous()
         return Design(self.centres.float(), factor.float(), share)
 
     def of_speakers(self, chosen: Tensor) -> "Spread":

@@ -76,25 +76,28 @@ def fit(clips: Tensor, targets: Tensor, classes: int, components: int) -> ClassG
             yield values.double() - centres[targets]
 
     if n <= length:
-        total, power, vectors = _leading(_sum(block @ block.T for block in centred()), components)
+        products = _sum(block @ block.T for block in centred())
+        power, vectors = leading(products, components)
         basis = torch.cat([vectors.T @ block for block in centred()], dim=1) / power.sqrt()[:, None]
     else:
         whole = next(centred())  # one block, since P < n implies P <= SIDE
-        total, power, vectors = _leading(whole.T @ whole, components)
+        products = whole.T @ whole
+        power, vectors = leading(products, components)
         basis = vectors.T
     scores = _sum(block @ part.T for block, part in zip(centred(), basis.split(BLOCK, dim=1), strict=True))  # [n, K]
     pooled = power / max(n - classes, 1)
     variance = (member.T @ scores.square() + PRIOR * pooled) / (counts[:, None] - 1 + PRIOR)
+    total = float(products.trace())
     explained = float(power.sum() / total) if total else 1.0
     return ClassGaussian(mean.float(), basis.float(), variance.sqrt().float(), clips.shape[1], explained)
 
 
-def _leading(products: Tensor, components: int) -> tuple[float, Tensor, Tensor]:
-    """Trace, and the largest eigenvalues [K] with eigenvectors [side, K] that rounding has not made up."""
+def leading(products: Tensor, components: int) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues [K] with eigenvectors [side, K] of a symmetric matrix that rounding has not made up."""
     values, vectors = torch.linalg.eigh(products)
     values, vectors = values.flip(0)[:components], vectors.flip(1)[:, :components]
     kept = values > len(products) * torch.finfo(torch.float64).eps * values[0].clamp(min=0)
-    return float(products.trace()), values[kept], vectors[:, kept]
+    return values[kept], vectors[:, kept]
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:

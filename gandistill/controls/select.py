@@ -18,7 +18,8 @@ from gandistill.controls import gaussian, subsets
 from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, fitted_design, moved
 from gandistill.errors import InputError, choices
 from gandistill.features.counts import counts_per_class
-from gandistill.features.featureset import KIND, FeatureSet, Utterance, made_from, scale, write_feature_set
+from gandistill.features.featureset import KIND, FeatureSet, Utterance, scale, write_feature_set
+from gandistill.features.origin import made_from
 from gandistill.heads.bank import Bank
 from gandistill.heads.soft import soft_labelled
 from gandistill.numerics import keyed, noise

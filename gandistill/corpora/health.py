@@ -1,18 +1,17 @@
 """What a careful person looks at in a corpus before training: lengths, rates, channels, levels, silence."""
 
-import os
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from multiprocessing.pool import ThreadPool
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.charts import Chart, Look, Point, Row, dots, histogram, together
-from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Sound, by_file, listen
+from gandistill.corpora.audio import SAMPLE_RATE, loaders, map_by_file, opened
+from gandistill.corpora.faults import AudioError
 from gandistill.corpora.manifest import SPLITS, Entry
 from gandistill.errors import InputError
 
@@ -20,6 +19,19 @@ EDGES = (1, 2, 4, 8, 16, 30)
 """Seconds between which clips are counted."""
 FLOOR = -100.0
 """dBFS of what is lower."""
+SILENCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What one clip is: its hash, samples at 16 kHz, rate in Hz and channels of its file, peak, silent share 0 to 1."""
+
+    hash: str
+    samples: int
+    rate: int
+    channels: int
+    peak: float
+    silent: float
 
 
 @dataclass(frozen=True)
@@ -88,18 +100,24 @@ class Health:
 
 def health(entries: Sequence[Entry]) -> Health:
     """Listen to every clip."""
-    with ThreadPool(os.cpu_count()) as pool:
-        groups = by_file(entries)
-        found = pool.imap(listen, ([entries[n] for n in group] for group in groups))
-        numbered = (
-            pair for group, of_group in zip(groups, found, strict=True) for pair in zip(group, of_group, strict=True)
-        )
-        heard = dict(track(numbered, "Listening", len(entries), unit="files"))
-    sounds = [heard[number] for number in range(len(entries))]
+    sounds = map_by_file(lambda some: [*map(_listen, some, loaders(some))], entries, "Listening")
     pairs = zip(entries, sounds, strict=True)
     usable = [(replace(entry, sound=sound.hash), sound) for entry, sound in pairs if isinstance(sound, Sound)]
     errors = [sound for sound in sounds if isinstance(sound, AudioError)]
     return Health([entry for entry, _ in usable], [sound for _, sound in usable], errors)
+
+
+def _listen(entry: Entry, load: Callable[[], NDArray[np.float32]]) -> Sound | AudioError:
+    """What an utterance sounds like, or what is wrong with it: silent are 20 ms whose samples lie below -60 dBFS."""
+    try:
+        samples = load()
+        with opened(entry.path, []) as file:
+            rate, channels = file.samplerate, file.channels
+    except AudioError as error:
+        return error
+    size, digest = np.abs(samples), hashlib.sha256(samples.tobytes()).hexdigest()
+    loudest = np.maximum.reduceat(size, np.arange(0, len(size), SAMPLE_RATE // 50))
+    return Sound(digest, len(size), rate, channels, float(size.max()), float((loudest < SILENCE).mean()))
 
 
 def decibels(amplitude: float) -> float:

@@ -10,9 +10,10 @@ from typing import Any
 
 from gandistill import artifacts
 from gandistill.console import say
-from gandistill.corpora import audio, splits
+from gandistill.corpora import splits, verdicts
 from gandistill.corpora.manifest import Entry, origin_path, write_manifest
 from gandistill.corpora.tree import audio_files
+from gandistill.corpora.verdicts import QUARANTINE
 from gandistill.errors import InputError, choices
 
 AUDFORMAT = "audformat"
@@ -32,7 +33,6 @@ READERS = (
     "synthetic",
 )
 """The corpora: each is a module of this package with ``read``, ``NAME`` and ``LICENCE``, imported when it is asked."""
-QUARANTINE = "quarantine.csv"
 DEV_MERGED = {"dev": "counts as train"}
 """What the origin of a manifest says whose dev part trains."""
 
@@ -102,7 +102,7 @@ def prepare(
     if merge_dev and all(entry.split != "dev" for entry in kept):
         raise InputError(f"Protocol {protocol} leaves no dev part that could train: prepare without merging it")
     kept = splits.merge_dev(kept) if merge_dev else kept
-    usable = audio.check(kept, skip_bad, out.with_name(QUARANTINE))
+    usable = verdicts.check(kept, skip_bad, out.with_name(QUARANTINE))
     report = splits.audit(usable)
     say(str(report))
     splits.check(usable, report, protocol)
@@ -119,7 +119,9 @@ def prepare(
     artifacts.write_json(origin_path(out), origin | {"utterances": len(usable), "left_out": left_out})
     say(f"{origin['corpus']}: {len(usable)} utterances in {out}")
     if protocol is None:
-        _say_unsplit(entries)
+        hint = f" (the protocol {splits.CUSTOM} uses the corpus's own split)"
+        why = "No protocol was asked for: nothing is split, and there is no test part to evaluate on"
+        say(why + hint if any(entry.split for entry in entries) else why)
     return usable
 
 
@@ -182,12 +184,6 @@ def _classes(known: Collection[str], given: Sequence[str], option: str) -> set[s
                 raise InputError(f"{choices(f'class in {option}', name, sorted(known))}{named}")
             found.add(name)
     return found
-
-
-def _say_unsplit(entries: list[Entry]) -> None:
-    why = "No protocol was asked for: nothing is split, and there is no test part to evaluate on"
-    brought = any(entry.split for entry in entries)
-    say(f"{why} (the protocol {splits.CUSTOM} uses the corpus's own split)" if brought else why)
 
 
 def _folders(root: Path, entries: list[Entry]) -> list[Path]:

@@ -79,7 +79,7 @@ def with_files(root: Path, rows: list[Row]) -> list[Row]:
         if "://" in row.cells["path"]:
             said = f"{row.cells['path']!r} is an address, expected a file on this machine"
             raise InputError(f"{root}, line {row.line}: its path {said}")
-        if row.cells["path"] and not _is_file(path):
+        if row.cells["path"] and not path.exists():
             fits = folders.fitting(path)
             if len(fits) == 1:
                 found[number] = fits[0]
@@ -103,13 +103,6 @@ def _otherwise_encoded(folders: Folders, path: Path) -> list[Path]:
     """Audio of a path's name with another suffix, or with any where it has none."""
     stem = str(path.with_suffix("")) if path.suffix.lower() in (*SUFFIXES, *OTHER_SUFFIXES) else str(path)
     return [fit for suffix in SUFFIXES for fit in folders.fitting(Path(stem + suffix), any_case=True)]
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.exists()
-    except ValueError:  # a name that no file can have, which the check of the audio says
-        return True
 
 
 def with_ids(root: Path, rows: list[Row]) -> Iterator[Row]:

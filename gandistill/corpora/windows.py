@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gandistill.console import track
-from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds, too_short
+from gandistill.corpora.audio import SAMPLE_RATE, promised_seconds
+from gandistill.corpora.faults import too_short
 from gandistill.corpora.tree import find_files
 from gandistill.errors import InputError, RunError
 

@@ -20,11 +20,12 @@ SPEAKERS_NEEDED = 6
 LEVEL = 0.95
 EQUIVALENCE_LEVEL = 0.90
 """Two one-sided tests at 5 % each pass when the 90 % interval lies inside the margin (Schuirmann 1987)."""
+RESAMPLES = 10_000
 BLOCK = 2**20
 """Draws held at a time, so that memory does not grow with the number of resamples."""
 
 
-def compare(a: Path, b: Path, seed: int = 0, resamples: int = 10_000, margin: float | None = None) -> dict[str, Any]:
+def compare(a: Path, b: Path, seed: int = 0, resamples: int = RESAMPLES, margin: float | None = None) -> dict[str, Any]:
     """Compare two predictions files over the same utterances, in any order: ``mcnemar`` and ``difference`` in one.
 
     ``uar_without`` is there too, and said, where no utterance has a class that could be predicted: UARs are over the
@@ -42,7 +43,7 @@ def difference(
     a: Sequence[Predictions],
     b: Sequence[Predictions],
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     margin: float | None = None,
 ) -> dict[str, Any]:
     """How much better a is than b, each given by one or several predictions (one per seed) of the same utterances.
@@ -69,13 +70,13 @@ def difference(
         "uar_a": uar_a,
         "uar_b": uar_b,
         "uar_difference": uar_a - uar_b,
-        "interval": _percentiles(gaps, LEVEL),
+        "interval": percentiles(gaps, LEVEL),
         "bootstrap": over,
         "speakers": len({*one.speakers.tolist()} - {""}),
         "utterances": len(one.ids),
     }
     if margin is not None:
-        low, high = _percentiles(gaps, EQUIVALENCE_LEVEL)
+        low, high = percentiles(gaps, EQUIVALENCE_LEVEL)
         equivalent = -margin < low and high < margin
         found["equivalence"] = {"margin": margin, "interval": [low, high], "equivalent": equivalent}
     return found
@@ -88,11 +89,11 @@ def clusters_of(predictions: Predictions) -> tuple[str, Strings]:
     return ("speaker", predictions.speakers) if by_speaker else ("utterance", predictions.ids)
 
 
-def uar_interval(predictions: Predictions, seed: int = 0, resamples: int = 10_000) -> tuple[float, float, str]:
+def uar_interval(predictions: Predictions) -> tuple[float, float, str]:
     """Bounds of the 95 % bootstrap interval of a UAR, the model held fixed, and what was drawn: as ``difference``."""
     over, clusters = clusters_of(predictions)
     hits = predictions.right.astype(np.int64)
-    low, high = _percentiles(bootstrap(predictions.labels, hits, clusters, seed=seed, resamples=resamples), LEVEL)
+    low, high = percentiles(bootstrap(predictions.labels, hits, clusters, seed=0, resamples=RESAMPLES), LEVEL)
     return low, high, over
 
 
@@ -198,5 +199,6 @@ def _hits(row: Sequence[Predictions], order: Predictions) -> NDArray[np.int64]:
     return np.stack([predictions.in_order_of(order).right for predictions in row]).sum(axis=0, dtype=np.int64)
 
 
-def _percentiles(values: NDArray[np.float64], level: float) -> list[float]:
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+def percentiles(values: Sequence[float] | NDArray[np.float64], level: float) -> list[float]:
+    """Bounds between which this share of values lies; those that are NaN do not count."""
+    return np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()

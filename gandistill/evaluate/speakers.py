@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 from gandistill import artifacts, console
 from gandistill.config import Config
 from gandistill.errors import InputError, choices
-from gandistill.evaluate.significance import LEVEL, SPEAKERS_NEEDED
+from gandistill.evaluate.significance import LEVEL, SPEAKERS_NEEDED, percentiles
 from gandistill.features.featureset import FeatureSet
 from gandistill.heads.head import Head, load_head, pooled
 from gandistill.heads.training import HeadConfig, Schedule, descend, untrained
@@ -279,20 +279,15 @@ def _group(right: Bools, embeddings: Embeddings, speakers: Ints, seed: int) -> d
     rate = equal_error_rate(scores, same)
     return {
         "accuracy": float(right.mean()),
-        "accuracy_interval": _interval(accuracies),
+        "accuracy_interval": percentiles(accuracies, LEVEL),
         "equal_error_rate": None if np.isnan(rate) else rate,
-        "equal_error_rate_interval": None if np.isnan(rate) else _interval(rates),
+        "equal_error_rate_interval": None if np.isnan(rate) else percentiles(rates, LEVEL),
         "bootstrap": "speaker" if by_speaker else "utterance",
         "speakers": many,
         "utterances": len(right),
         "target_trials": int(same.sum()),
         "other_trials": int((~same).sum()),
     }
-
-
-def _interval(values: list[float]) -> list[float]:
-    """Bounds between which 95 % of resamples lie; those without a pair of either kind do not count."""
-    return [float(bound) for bound in np.nanquantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
 
 
 def _within(index: pd.DataFrame, held_out: float, seed: int) -> tuple[Bools, Bools]:

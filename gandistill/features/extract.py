@@ -34,15 +34,15 @@ from torch import Tensor
 
 from gandistill import artifacts, console
 from gandistill.config import Config
-from gandistill.corpora import audio
+from gandistill.corpora.audio import loaders
 from gandistill.corpora.manifest import Entry, read_manifest, read_origin
+from gandistill.corpora.verdicts import QUARANTINE, check, scan
 from gandistill.errors import InputError, choices
 from gandistill.features.clips import Clipped
 from gandistill.features.featureset import (
     EXTRACTED,
     INDEX,
     KIND,
-    ORIGIN,
     Utterance,
     finish,
     save_shard,
@@ -51,6 +51,7 @@ from gandistill.features.featureset import (
 )
 from gandistill.features.hubert import Hubert, HubertConfig
 from gandistill.features.logmel import LogMel, LogMelConfig
+from gandistill.features.origin import ORIGIN
 from gandistill.features.pooling import Pooled
 from gandistill.features.s3prl import S3prl, S3prlConfig
 from gandistill.features.upstreams import Upstream
@@ -115,10 +116,6 @@ class Shard:
     entries: list[Entry]
     source: dict[str, Any]
 
-    def header(self, lengths: list[int]) -> dict[str, str]:
-        """What the file says of itself; ``lengths`` in frames."""
-        return {HEADER: dump_compact(self.source | {"frames": lengths})}
-
     def lengths(self, folder: Path) -> list[int] | None:
         """Frames of each utterance as the file says, or None where there is no such file, or a damaged one.
 
@@ -135,25 +132,6 @@ class Shard:
             return None
         _require_same(header, self.source, path)
         return lengths
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An extraction: what its set will say of itself, its shards, and frame counts of those that are there."""
-
-    facts: dict[str, Any]
-    shards: list[Shard]
-    lengths: dict[str, list[int]]
-
-    @property
-    def missing(self) -> list[Shard]:
-        """What is still to be made."""
-        return [shard for shard in self.shards if shard.name not in self.lengths]
-
-    @property
-    def done(self) -> int:
-        """Utterances whose shard is there."""
-        return sum(map(len, self.lengths.values()))
 
 
 def extract(
@@ -174,16 +152,18 @@ def extract(
     """
     _check_out(out)
     listed, upstream = read_manifest(manifest), load_upstream(config, device)
-    entries = audio.check(listed, skip_bad, manifest.with_name("quarantine.csv"), upstream.least(), True)
-    plan = _planned(manifest, listed, entries, upstream, config.shard, out)
-    if plan.missing or not _is_complete(out):
-        if plan.lengths:
-            console.say(f"{out}: going on, {len(plan.lengths)} of {len(plan.shards)} shards are there")
+    entries = check(listed, skip_bad, manifest.with_name(QUARANTINE), upstream.least(), True)
+    facts, shards = _planned(manifest, listed, entries, upstream, config.shard)
+    there = _take_stock(out, facts, shards)
+    missing = [shard for shard in shards if shard.name not in there]
+    if missing or not _is_complete(out):
+        if there:
+            console.say(f"{out}: going on, {len(there)} of {len(shards)} shards are there")
         out.mkdir(parents=True, exist_ok=True)
-        work = _extract_shards(plan.missing, upstream, out)
-        for _ in console.track(work, f"Extracting {upstream.name}", len(entries), plan.done, unit="files"):
+        work, done = _extract_shards(missing, upstream, out), sum(map(len, there.values()))
+        for _ in console.track(work, f"Extracting {upstream.name}", len(entries), done, unit="files"):
             pass
-        _finish(out, plan.facts, plan.shards, upstream.name)
+        _finish(out, facts, shards, upstream.name)
         console.say(f"{out}: {len(entries)} utterances, {upstream.dims} dims")
     else:
         console.say(f"{out} is complete already: {len(entries)} utterances, same upstream, audio and labels")
@@ -202,10 +182,11 @@ def forecast(
     """
     _check_out(out)
     listed, upstream = read_manifest(manifest), load_upstream(config, device)
-    least, quarantine = upstream.least(), manifest.with_name("quarantine.csv")
-    entries = audio.scan(listed, least)[0] if skip_bad else audio.check(listed, False, quarantine, least)
-    plan = _planned(manifest, listed, entries, upstream, config.shard, out)
-    missing = [entry for shard in plan.missing for entry in shard.entries]
+    least, quarantine = upstream.least(), manifest.with_name(QUARANTINE)
+    entries = scan(listed, least)[0] if skip_bad else check(listed, False, quarantine, least)
+    facts, shards = _planned(manifest, listed, entries, upstream, config.shard)
+    there = _take_stock(out, facts, shards)
+    missing = [entry for shard in shards if shard.name not in there for entry in shard.entries]
     frames, seconds = _measured(upstream, missing)
     stored = round(2 * frames * upstream.dims)
     held = stored * config.shard // max(config.shard, len(missing))
@@ -215,8 +196,8 @@ def forecast(
         "audio_seconds": round(sum(entry.duration or 0 for entry in entries)),
         "upstream": upstream.name,
         "dims": upstream.dims,
-        "shards": len(plan.shards),
-        "shards_there": len(plan.lengths),
+        "shards": len(shards),
+        "shards_there": len(there),
         "frames": round(frames),
         "bytes": stored,
         "memory_bytes": peak_bytes() + held,
@@ -251,12 +232,15 @@ def _check_out(out: Path) -> None:
 
 
 def _planned(
-    manifest: Path, listed: list[Entry], entries: list[Entry], upstream: Upstream, size: int, out: Path
-) -> Plan:
-    """Shards of the usable ``entries`` out of those that the manifest lists, whose labels they keep."""
-    shards = _shards(entries, upstream, size)
-    facts = _facts(upstream, sorted({entry.emotion for entry in listed}), read_origin(manifest), shards)
-    return Plan(facts, shards, _take_stock(out, facts, shards))
+    manifest: Path, listed: list[Entry], entries: list[Entry], upstream: Upstream, size: int
+) -> tuple[dict[str, Any], list[Shard]]:
+    """What the set will say of itself, whose labels are all that the manifest lists, and shards of usable entries."""
+    shards, description = [], upstream.describe()
+    for number, start in enumerate(range(0, len(entries), size)):
+        part = entries[start : start + size]
+        files = [[entry.id, entry.sha256, *entry.excerpt] for entry in part]
+        shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
+    return _facts(upstream, sorted({entry.emotion for entry in listed}), read_origin(manifest), shards), shards
 
 
 def _some(entries: list[Entry]) -> list[Entry]:
@@ -270,21 +254,12 @@ def _measured(upstream: Upstream, entries: list[Entry]) -> tuple[float, float]:
     if not some:
         return 0, 0
     with _one_thread_each(torch.get_num_threads()) as in_order:
-        list(in_order(partial(_features, upstream), some[:1], audio.loaders(some[:1])))  # the first warms up
+        list(in_order(partial(_features, upstream), some[:1], loaders(some[:1])))  # the first warms up
         start = time.monotonic()
-        lengths = [len(features) for features in in_order(partial(_features, upstream), some, audio.loaders(some))]
+        lengths = [len(features) for features in in_order(partial(_features, upstream), some, loaders(some))]
         seconds = time.monotonic() - start
     share = sum(entry.duration or 0 for entry in entries) / sum(entry.duration or 0 for entry in some)
     return share * sum(lengths), share * seconds
-
-
-def _shards(entries: list[Entry], upstream: Upstream, size: int) -> list[Shard]:
-    shards, description = [], upstream.describe()
-    for number, start in enumerate(range(0, len(entries), size)):
-        part = entries[start : start + size]
-        files = [[entry.id, entry.sha256, *entry.excerpt] for entry in part]
-        shards.append(Shard(shard_name(number), part, {"upstream": description, "utterances": files}))
-    return shards
 
 
 def _facts(upstream: Upstream, labels: list[str], origin: dict[str, Any], shards: list[Shard]) -> dict[str, Any]:
@@ -310,8 +285,7 @@ def _take_stock(out: Path, facts: dict[str, Any], shards: list[Shard]) -> dict[s
     lengths = {}
     for shard in shards:
         there = (out / shard.name).is_file()
-        known = shard.lengths(out)
-        if known is not None:
+        if (known := shard.lengths(out)) is not None:
             lengths[shard.name] = known
         elif there:
             console.say(f"{out / shard.name} is damaged: it is extracted again")
@@ -349,10 +323,11 @@ def _extract_shards(missing: list[Shard], upstream: Upstream, out: Path) -> Iter
                 continue
             (out / artifacts.SUMS).unlink(missing_ok=True)  # of a set that was complete before it lost this shard
             frames = []
-            for features in in_order(partial(_features, upstream), shard.entries, audio.loaders(shard.entries)):
+            for features in in_order(partial(_features, upstream), shard.entries, loaders(shard.entries)):
                 frames.append(features)
                 yield
-            save_shard(out / shard.name, frames, shard.header([len(features) for features in frames]))
+            made_of = shard.source | {"frames": [len(features) for features in frames]}
+            save_shard(out / shard.name, frames, {HEADER: dump_compact(made_of)})
 
 
 def _claims(missing: list[Shard], out: Path) -> Iterator[tuple[Shard, bool]]:

@@ -7,9 +7,7 @@ they are needed, so a set larger than memory trains too.
 Shapes: N utterances, T frames, D feature dims, C classes, B batch.
 """
 
-import csv
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,24 +26,14 @@ from torch.utils.data import Dataset
 from gandistill import artifacts, hub
 from gandistill.corpora.manifest import write_table
 from gandistill.errors import InputError
+from gandistill.features.index import COLUMNS, FRAMES, INDEX, NAMED, SOFT, header_bytes, number_types, read_index
 from gandistill.files import read_text, written_whole
 
 KIND = "feature set"
 EXTRACTED = "gandistill extract"
 """The command that the config of an extracted set says made it."""
-INDEX = "index.csv"
-NAMED = ("id", "label", "speaker", "session", "split")
-COLUMNS = (*NAMED, "frames", "shard", "offset")
-ORIGIN = ("corpus", "protocol", "fold", "dev", "licence")
-"""What features say of the manifest that they were made from, and what is made of them after them."""
-FRAMES = "frames"
-SOFT = "q_"
 SHARD_BYTES = 256 * 2**20
 MOST_DIMS = 2**20
-LINE = 2**20
-"""Characters of the longest line that is read of an index."""
-WHOLE = ("frames", "offset")
-WHOLE_NUMBER = re.compile(r"-?[0-9]{1,15}")
 BLOCK_VALUES = 2**18
 """Read at once where everything is read: 1 MB in float32, so that a pass stays in the processor's cache."""
 HALF_STEP = 2.0**-24
@@ -86,7 +74,7 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
         folder = Path(folder)
         config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, INDEX))
         labels, dims = labels_and_dims(config, folder / artifacts.CONFIG)
-        return cls(folder, config, _read_index(folder, labels, dims))
+        return cls(folder, config, read_index(folder, labels, dims))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -330,7 +318,7 @@ class FeatureSet(hub.Shared, Dataset[dict[str, Any]]):
     @cached_property
     def _headers(self) -> dict[str, int]:
         """Bytes before the frames of each shard."""
-        return {shard: _header_bytes(self.folder / shard) for shard in self.index["shard"].unique()}
+        return {shard: header_bytes(self.folder / shard) for shard in self.index["shard"].unique()}
 
     @cached_property
     def _ids(self) -> list[str]:
@@ -359,7 +347,7 @@ class HeldSet(FeatureSet):
         if not given:
             raise InputError(f"{name}: no utterance was given")
         rows = shard_rows("", given, config["labels"])
-        index = pd.DataFrame(rows).astype(_types(rows[0]))
+        index = pd.DataFrame(rows).astype(number_types(rows[0]))
         half = end_to_end(name, [utterance.frames for utterance in given])
         return cls(Path(name), config, index, half, card)
 
@@ -492,130 +480,3 @@ def labels_and_dims(config: dict[str, Any], where: Path) -> tuple[list[str], int
 
 def _is_name(label: Any) -> bool:
     return isinstance(label, str) and label.splitlines() == [label] and "\0" not in label
-
-
-def _read_index(folder: Path, labels: list[str], dims: int) -> pd.DataFrame:
-    path = folder / INDEX
-    rows = _rows(path)
-    header, soft = next(rows, []), [SOFT + label for label in labels]
-    missing = [column for column in COLUMNS if column not in header]
-    if missing:
-        raise InputError(f"{path}: lacks the columns [{', '.join(missing)}]")
-    if header not in ([*COLUMNS], [*COLUMNS, *soft]):
-        raise InputError(f"{path}: has other columns than [{', '.join((*COLUMNS, *soft))}], or in another order")
-    columns: list[list[Any]] = [[] for _ in header]
-    read = [_whole if column in WHOLE else _share if column in soft else str for column in header]
-    for line, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise InputError(f"{path}: utterance {line} has {len(row)} cells, expected {len(header)}")
-        try:
-            for column, cell, value in zip(columns, row, read, strict=True):
-                column.append(value(cell))
-        except ValueError as error:
-            raise InputError(f"{path}: utterance {line} has a number that is missing or bad ({error})") from None
-    if not columns[0]:
-        raise InputError(f"{path}: holds no utterance")
-    index = pd.DataFrame(dict(zip(header, columns, strict=True))).astype(_types(header))
-    unknown = index.loc[~index["label"].isin(labels), "label"]
-    if len(unknown):
-        raise InputError(f"{path}: bad label {unknown.iloc[0]!r}, expected one of [{', '.join(labels)}]")
-    for shard, entries in index.groupby("shard", sort=False):
-        available = _shard_frames(folder, str(shard), dims)
-        wrong = (entries["offset"] < 0) | (entries["frames"] < 1) | (entries["offset"] + entries["frames"] > available)
-        outside = entries.loc[wrong, "id"].tolist()
-        if outside:
-            raise InputError(f"{path}: {outside[0]!r} lies outside {shard} ({available} frames)")
-    return index
-
-
-def _types(columns: Iterable[str]) -> dict[str, Any]:
-    """Of an index's columns that hold numbers."""
-    return dict.fromkeys(WHOLE, np.int64) | {name: np.float32 for name in columns if name.startswith(SOFT)}
-
-
-def _rows(path: Path) -> Iterator[list[str]]:
-    """The cells of a table, row by row, its header first; however it is damaged, in the memory of a line."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield from csv.reader(iter(lambda: file.readline(LINE), ""), strict=True)
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({' '.join(str(error).split())})") from None
-
-
-def _whole(cell: str) -> int:
-    if not WHOLE_NUMBER.fullmatch(cell):
-        raise ValueError(f"{cell[:20]!r}, expected a whole number")
-    return int(cell)
-
-
-def _share(cell: str) -> float:
-    share = float(cell)
-    if not 0 <= share <= 1:
-        raise ValueError(f"{cell[:20]!r}, expected 0 to 1")
-    return share
-
-
-def _shard_frames(folder: Path, name: str, dims: int) -> int:
-    path = folder / name
-    if Path(name).name != name:
-        raise InputError(f"{path}: no such shard")
-    held = artifacts.header(path)
-    if held.keys() != {FRAMES}:
-        raise InputError(f"{path}: holds other tensors than {FRAMES!r}")
-    dtype, shape = held[FRAMES]
-    if dtype != "F16" or len(shape) != 2 or shape[1] != dims:
-        raise InputError(f"{path}: frames are {dtype} {shape}, expected F16 [frames, {dims}]")
-    return shape[0]
-
-
-def _header_bytes(path: Path) -> int:
-    """Bytes of a shard before its frames, which are its only tensor: the header's length, eight bytes, and itself."""
-    with path.open("rb") as file:
-        return 8 + int.from_bytes(file.read(8), "little")
-
-
-def made_from(features: FeatureSet) -> dict[str, Any]:
-    """Where a derived artifact came from: folder name, fingerprint, upstream, corpus and licence of its source."""
-    keys = ("upstream", "frame_rate", *ORIGIN)
-    source = {"features": features.folder.name, "fingerprint": features.fingerprint}
-    return {key: features.config[key] for key in keys if key in features.config} | {"source": source}
-
-
-def check_origin(what: str, origin: Mapping[str, Any], features: FeatureSet) -> None:
-    """Refuse features of another kind than ``origin`` (a config, or what ``made_from`` gave) says ``what`` is for.
-
-    Only where both say so: another upstream, whatever the length of its clips; another fold of the same corpus and
-    protocol, whose test speakers ``what`` has met; or the same fold with a dev part that ``what`` was trained on too.
-    Raises InputError.
-    """
-    expected, given = (_upstream_settings(facts.get("upstream")) for facts in (origin, features.config))
-    differ = [key for key in expected if key in given and expected[key] != given[key]]
-    if differ:
-        raise InputError(
-            f"{features.folder} comes from another upstream than {what}: {differ[0]} is {given[differ[0]]!r}, "
-            f"expected {expected[differ[0]]!r}"
-        )
-    folds = origin.get("fold"), features.config.get("fold")
-    same = all(origin.get(key) == features.config.get(key) is not None for key in ("corpus", "protocol"))
-    if same and None not in folds and folds[0] != folds[1]:
-        raise InputError(
-            f"{features.folder} is fold {folds[1]}, but {what} is of fold {folds[0]} of the same corpus, which has "
-            "other test speakers: make it anew for this fold"
-        )
-    if same and origin.get("dev") and not features.config.get("dev"):
-        raise InputError(
-            f"{features.folder} has a dev part, which {what} was trained on too: extract features of a manifest that "
-            "was prepared with --merge-dev"
-        )
-
-
-UNPOOLED = {"pool": 1}
-"""What an upstream's description says where it says nothing of it."""
-
-
-def _upstream_settings(upstream: Any) -> dict[str, Any]:
-    """What decides features, but for the length of clips: empty where nothing is known."""
-    if not isinstance(upstream, dict):
-        return {} if upstream is None else {"name": upstream}
-    whole = upstream | UNPOOLED | upstream  # in its own order, the name first: it says most where two differ
-    return {key: value for key, value in whole.items() if key != "clip"}

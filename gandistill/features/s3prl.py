@@ -102,9 +102,7 @@ def _build(name: str, checkpoint: str | None) -> Any:
     _check_checkpoint(name, checkpoint)
     try:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(
-                0
-            )  # some keep random sound among their buffers, which would be another identity each time
+            torch.manual_seed(0)  # some keep random sound among their buffers: another identity each time
             return entry() if checkpoint is None else entry(checkpoint)
     except Exception as error:  # a download that fails, a checkpoint of another upstream, ...
         raise InputError(

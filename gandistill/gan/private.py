@@ -7,7 +7,8 @@ from gandistill.controls.gaussian import ClassGaussian
 from gandistill.controls.private import movement, release
 from gandistill.controls.select import fitted_once
 from gandistill.errors import InputError
-from gandistill.features.featureset import ORIGIN, FeatureSet, check_origin, made_from
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.origin import ORIGIN, check_origin, made_from
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.sampling import Sampler, described
 from gandistill.gan.settings import GanConfig

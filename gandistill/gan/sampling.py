@@ -22,14 +22,13 @@ from gandistill.controls.draws import DESIGNED, DRAWS, INDEPENDENT, Design, move
 from gandistill.errors import InputError, choices
 from gandistill.features.featureset import KIND as FEATURES
 from gandistill.features.featureset import (
-    ORIGIN,
     FeatureSet,
     HeldSet,
     Utterance,
     labels_and_dims,
-    made_from,
     write_feature_set,
 )
+from gandistill.features.origin import ORIGIN, made_from
 from gandistill.gan.closed_form import ClosedForm
 from gandistill.gan.flow import Flow
 from gandistill.gan.generator import CLOSED_FORMS, FLOW, WITHOUT_BANK, Architecture, Generator

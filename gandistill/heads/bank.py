@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from gandistill import artifacts, console, files, hub, precision
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.origin import made_from
 from gandistill.guarantee import guarantee_said, guaranteed
-from gandistill.heads.head import PROJECTING, Head, build_head, check_match, fill_head
+from gandistill.heads.head import PROJECTING, Head, build_head, check_deviation, check_match
 from gandistill.heads.training import Schedule, descend, score, untrained
 from gandistill.numerics import keyed, no_tf32, seeded
 
@@ -237,10 +238,8 @@ def heads_config(heads: Sequence[Head]) -> dict[str, Any]:
 
 def save_heads(path: Path, heads: Sequence[Head], stored_in: str = precision.FULL) -> None:
     """Write heads as one safetensors file, names prefixed by each head's place, kind, seed and stage."""
-    tensors = {}
-    for entry, head, place in zip(heads_config(heads)["heads"], heads, range(len(heads)), strict=True):
-        tensors |= {f"{_prefix(place, entry)}{name}": tensor for name, tensor in head.state_dict().items()}
-    precision.save_weights(path, tensors, stored_in)
+    names = (_name(place, entry) for place, entry in enumerate(heads_config(heads)["heads"]))
+    precision.save_weights(path, nn.ModuleDict(dict(zip(names, heads, strict=True))).state_dict(), stored_in)
 
 
 def load_heads(path: Path, config: dict[str, Any], stored_in: str = precision.FULL) -> list[Head]:
@@ -251,19 +250,18 @@ def load_heads(path: Path, config: dict[str, Any], stored_in: str = precision.FU
         raise InputError(f"{where}: 'heads' is missing or empty")
     if len(entries) > len(artifacts.header(path)):
         raise InputError(f"{where}: names {len(entries)} heads, more than {path.name} has tensors")
-    built: dict[str, Head] = {}
+    heads: dict[str, Head] = {}
     for place, entry in enumerate(entries):
         _check_entry(entry, f"{where}: head {place}")
         trained = {key: value for key, value in entry.items() if key != "kind"}
-        built[_prefix(place, entry)] = build_head(entry["kind"], config, trained, where)
-    if not any(head.trained["stage"] == CONVERGED for head in built.values()):
+        heads[_name(place, entry)] = build_head(entry["kind"], config, trained, where)
+    if not any(head.trained["stage"] == CONVERGED for head in heads.values()):
         raise InputError(f"{where}: none of its heads is {CONVERGED}")
-    named = {prefix: head.state_dict() for prefix, head in built.items()}
-    expected = {prefix + name: tensor for prefix, state in named.items() for name, tensor in state.items()}
-    tensors = precision.load_weights(path, expected, stored_in)
-    for prefix, head in built.items():
-        fill_head(head, {name: tensors.pop(prefix + name) for name in named[prefix]}, path)
-    return [frozen(head) for head in built.values()]
+    together = nn.ModuleDict(heads)
+    artifacts.load_module(together, precision.load_weights(path, together.state_dict(), stored_in), path)
+    for head in heads.values():
+        check_deviation(head, path)
+    return [frozen(head) for head in heads.values()]
 
 
 def _check_entry(entry: Any, where: str) -> None:
@@ -275,8 +273,8 @@ def _check_entry(entry: Any, where: str) -> None:
         raise InputError(f"{where} has the seed {entry['seed']!r}, expected a whole number")
 
 
-def _prefix(place: int, entry: dict[str, Any]) -> str:
-    return f"{place:02d}-{entry['kind']}-{entry['seed']}-{entry['stage']}."
+def _name(place: int, entry: dict[str, Any]) -> str:
+    return f"{place:02d}-{entry['kind']}-{entry['seed']}-{entry['stage']}"
 
 
 def _card(heads: Sequence[Head], facts: dict[str, Any]) -> str:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError, choices
-from gandistill.features.featureset import FeatureSet, check_origin, labels_and_dims
+from gandistill.features.featureset import FeatureSet, labels_and_dims
+from gandistill.features.origin import check_origin
 from gandistill.guarantee import guarantee_said
 from gandistill.heads.sequence import Attentive, CNNAttention
 from gandistill.heads.spectrogram import CNN, CNN6, VGG15, ResNet9
@@ -201,7 +202,8 @@ def load_head(folder: Path) -> Head:
     config = artifacts.open_artifact(folder, KIND, verify=(artifacts.CONFIG, artifacts.CARD))
     head = build_head(config.get("head"), config, config.get("trained"), folder / artifacts.CONFIG)
     tensors = artifacts.load_verified(folder / TENSORS, head.state_dict())
-    fill_head(head, tensors, folder / TENSORS)
+    artifacts.load_module(head, tensors, folder / TENSORS)
+    check_deviation(head, folder / TENSORS)
     return head.eval()
 
 
@@ -219,9 +221,8 @@ def build_head(kind: Any, config: dict[str, Any], trained: Any, where: Path) -> 
         return Head(kind, labels, dims, trained, config)
 
 
-def fill_head(head: Head, tensors: Mapping[str, Tensor], where: Path) -> None:
-    """Give a built head its weights. Raises InputError if they do not fit or hold a deviation that none can have."""
-    artifacts.load_module(head, tensors, where)
+def check_deviation(head: Head, where: Path) -> None:
+    """Raise InputError, naming ``where``, if a head that was read holds a deviation that none can have."""
     if not (head.deviation > 0).all():
         raise InputError(f"{where}: a {head.kind} head's deviation is not above 0")
 

@@ -6,7 +6,7 @@ Shapes: B batch, T frames, D feature dims, C classes, H hidden width.
 import torch
 from torch import Tensor, nn
 
-from gandistill.heads.superb import all_valid, valid_frames
+from gandistill.heads.sequence import mask, without
 
 
 class TDNN(nn.Module):
@@ -38,15 +38,11 @@ class TDNN(nn.Module):
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """Logits [B, C] from frames [B, T, D] and lengths [B]."""
-        valid = valid_frames(lengths, frames.shape[1]).mT  # [B, 1, T]
-        whole = all_valid(valid)
-
-        def ended(maps: Tensor) -> Tensor:
-            return maps if whole else maps.masked_fill(~valid, 0.0)
-
-        maps = ended(self.entry(frames).mT)
+        valid = mask(lengths, frames.shape[1])
+        valid = None if valid is None else valid.mT  # [B, 1, T]
+        maps = without(self.entry(frames).mT, valid)
         for convolution in self.convolutions:
-            maps = ended(self.drop(convolution(maps).relu()))
+            maps = without(self.drop(convolution(maps).relu()), valid)
         mean = maps.sum(2) / lengths[:, None]
-        spread = ended(maps - mean.unsqueeze(2)).square().sum(2) / lengths[:, None]
+        spread = without(maps - mean.unsqueeze(2), valid).square().sum(2) / lengths[:, None]
         return self.linear(torch.cat([mean, (spread + 1e-6).sqrt()], dim=1))

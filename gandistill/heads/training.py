@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy, one_hot
 from gandistill import console
 from gandistill.config import Config
 from gandistill.errors import InputError
-from gandistill.features.featureset import FeatureSet, made_from, scale
+from gandistill.features.featureset import FeatureSet, scale
+from gandistill.features.origin import made_from
 from gandistill.files import dump_compact
 from gandistill.guarantee import guaranteed
 from gandistill.heads.head import Head, check_match, pooled, posteriors, save_head, sees
@@ -232,7 +233,7 @@ def _losses_of_frames(
     (head,), (features,), (seed,) = stack.heads, sets, seeds
     device = head.mean.device
     targets = _weighed(features, schedule, balanced)
-    read = reader(features, False, schedule.window, seed)
+    read = reader(features, schedule.window, seed)
     for chosen in batches(len(features), schedule.batch, seed):
         head.train()
         frames, lengths = read(chosen)
@@ -291,14 +292,8 @@ def batches(utterances: int, batch: int, seed: int) -> Iterator[Tensor]:
         queue = queue[batch:]
 
 
-def reader(features: FeatureSet, mean: bool, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; large sets stay on disk.
-
-    Heads that see means get whole utterances' means, pooled once: the same logits and gradients as from all frames.
-    """
-    if mean:
-        means, ones = pooled(features)
-        return lambda rows: (means[rows], ones[rows])
+def reader(features: FeatureSet, window: int, seed: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A function from row numbers [B] to frames [B, T, D] and lengths [B]; large sets stay on disk."""
     features = features.held()
     if window == 0:
         return lambda rows: features.padded(rows.numpy())

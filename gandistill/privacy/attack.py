@@ -16,7 +16,8 @@ from gandistill.console import say, track
 from gandistill.controls.private import MECHANISM, Public
 from gandistill.errors import InputError
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import FeatureSet, check_origin
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.origin import check_origin
 from gandistill.gan.sampling import KIND as GENERATOR
 from gandistill.gan.sampling import Sampler, generator_folder, sampled
 from gandistill.guarantee import guaranteed

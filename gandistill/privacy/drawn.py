@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from gandistill import artifacts
-from gandistill.features.featureset import KIND, FeatureSet, HeldSet, Utterance, made_from
+from gandistill.features.featureset import KIND, FeatureSet, HeldSet, Utterance
+from gandistill.features.origin import made_from
 from gandistill.numerics import keyed
 
 EACH = 8

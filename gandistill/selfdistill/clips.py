@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from gandistill import artifacts
 from gandistill.console import track
 from gandistill.corpora import audio
+from gandistill.corpora.faults import too_short
 from gandistill.corpora.manifest import SPLITS, Entry, read_manifest
 from gandistill.errors import InputError, choices
 from gandistill.files import dump_compact
@@ -99,7 +100,7 @@ class Utterances:
         # Manifests round durations: those that may be too short by them are read.
         doubtful = [e for e, samples in zip(self.entries, self.samples, strict=True) if samples < least + ROUNDING]
         lengths = ((entry, len(audio.load_utterance(entry))) for entry in doubtful)
-        errors = [audio.too_short(e.path, samples, least).of(e) for e, samples in lengths if samples < least]
+        errors = [too_short(e.path, samples, least).of(e) for e, samples in lengths if samples < least]
         if errors:
             raise InputError("\n".join(map(str, errors)))
 

@@ -23,7 +23,8 @@ from gandistill.console import muted, say, track
 from gandistill.controls.select import real_points, subset
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import KIND as FEATURES
-from gandistill.features.featureset import FeatureSet, Utterance, made_from, write_feature_set
+from gandistill.features.featureset import FeatureSet, Utterance, write_feature_set
+from gandistill.features.origin import made_from
 from gandistill.heads.head import check_match
 from gandistill.heads.training import batches
 from gandistill.numerics import generator_for, no_tf32

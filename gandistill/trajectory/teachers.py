@@ -20,7 +20,8 @@ from pydantic import Field, PositiveInt
 from gandistill import artifacts, files, processes
 from gandistill.console import muted, say, track
 from gandistill.errors import InputError, killed
-from gandistill.features.featureset import FeatureSet, made_from
+from gandistill.features.featureset import FeatureSet
+from gandistill.features.origin import made_from
 from gandistill.heads.head import Head
 from gandistill.heads.training import Schedule, score, target_distributions
 from gandistill.numerics import one_thread

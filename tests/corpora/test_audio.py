@@ -1,128 +1,24 @@
-import io
 import math
-import pickle
 import re
 import struct
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from gandistill.corpora import audio
-from gandistill.corpora.audio import (
-    SAMPLE_RATE,
-    AudioError,
-    Reason,
-    check,
-    load,
-    load_utterance,
-    promised_seconds,
-    scan,
-    stream,
-    stream_utterance,
-)
+from gandistill.corpora.audio import SAMPLE_RATE, load, load_utterance, promised_seconds, stream, stream_utterance
 from gandistill.corpora.containers import OFF
-from gandistill.corpora.manifest import Entry, read_table
-from gandistill.errors import InputError
-
-
-def tone(seconds: float = 0.5, rate: int = SAMPLE_RATE) -> NDArray[np.float64]:
-    return 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
-
-
-def encoded(samples: NDArray[Any], kind: str = "WAV", subtype: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, SAMPLE_RATE, subtype, format=kind)
-    return file.getvalue()
-
-
-def with_sample(value: float) -> bytes:
-    """Stereo, so that infinities of both signs meet in the average."""
-    samples = np.stack([tone(), tone()], axis=1)
-    samples[100] = [value, -value]
-    return encoded(samples, subtype="FLOAT")
-
-
-WAV = encoded(tone())
-"""A plain WAV file: channels at byte 22, sample rate at 24, size of the data at 40, samples from 44."""
-FLAC = encoded(np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE), "FLAC")
-"""Rate (20 bits), channels, depth and length (36 bits) from byte 18."""
-FLAC_HEADER = FLAC.index(b"\xff\xf8")
-BAD = {
-    "empty.wav": (b"", Reason.EMPTY),
-    "poem.wav": (b"I am a poem.\n" * 100, Reason.NOT_AUDIO),
-    "header-only.wav": (WAV[:40] + bytes(4), Reason.HEADER_ONLY),
-    "header-promises.wav": (WAV[:44], Reason.HEADER_ONLY),
-    "size-half.wav": (WAV[:40] + struct.pack("<I", len(WAV) // 2) + WAV[44:], Reason.MORE),
-    "pointer.wav": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", Reason.LFS_POINTER),
-    "constant.wav": (encoded(np.full(SAMPLE_RATE, 0.25)), Reason.CONSTANT),
-    "off-by-one.wav": (encoded(np.full(SAMPLE_RATE, -1 / 128), subtype="PCM_U8"), Reason.CONSTANT),
-    "integers.wav": (encoded(30_000 * tone(), subtype="FLOAT"), Reason.SCALE),
-    "opposite.wav": (encoded(np.stack([tone(), -0.95 * tone()], axis=1)), Reason.CANCEL),
-    "no-data-chunk.wav": (WAV[:36], Reason.HEADER_ONLY),
-    "cut-in-format.wav": (WAV[:28], Reason.HEADER_ONLY),
-    "truncated.wav": (WAV[:-2], Reason.TRUNCATED),
-    "zero-channels.wav": (WAV[:22] + bytes(2) + WAV[24:], Reason.CHANNELS),
-    "rate-zero.wav": (WAV[:24] + bytes(4) + WAV[28:], Reason.SAMPLE_RATE),
-    "rate-one.wav": (WAV[:24] + struct.pack("<I", 1) + WAV[28:], Reason.SAMPLE_RATE),
-    "rate-huge.wav": (WAV[:24] + struct.pack("<I", 4_000_000_000) + WAV[28:], Reason.SAMPLE_RATE),
-    "nan.wav": (with_sample(np.nan), Reason.NOT_FINITE),
-    "inf.wav": (with_sample(np.inf), Reason.NOT_FINITE),
-    "silent.wav": (encoded(np.zeros(SAMPLE_RATE)), Reason.SILENT),
-    "short.wav": (encoded(tone(0.0249)), Reason.SHORT),
-    "header-only.flac": (FLAC[:FLAC_HEADER], Reason.HEADER_ONLY),
-    "truncated.flac": (FLAC[: len(FLAC) // 2], Reason.TRUNCATED),
-    "damaged.flac": (FLAC[:9000] + bytes(400) + FLAC[9400:], Reason.TRUNCATED),
-    "rate-zero.flac": (FLAC[:18] + bytes([0, 0, FLAC[20] & 0x0F]) + FLAC[21:], Reason.SAMPLE_RATE),
-    "open-length.flac": (FLAC[:21] + bytes([FLAC[21] & 0xF0, 0, 0, 0, 0]) + FLAC[26:], Reason.UNREADABLE),
-}
-
-
-def file(folder: Path, name: str, content: bytes) -> Path:
-    (folder / name).write_bytes(content)
-    return folder / name
-
-
-@pytest.mark.parametrize(("name", "content", "reason"), [(name, *bad) for name, bad in BAD.items()])
-def test_each_kind_of_bad_file_has_its_error(tmp_path: Path, name: str, content: bytes, reason: Reason) -> None:
-    path = file(tmp_path, name, content)
-    with pytest.raises(AudioError) as error:
-        load(path)
-    assert (error.value.path, error.value.reason) == (path, reason)
-    assert str(error.value).startswith(f"{path}: {reason}")
-    assert "\n" not in str(error.value)
-    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
-
-
-def test_no_file_or_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(AudioError, match=r"absent\.wav: no such file$"):
-        load(tmp_path / "absent.wav")
-    with pytest.raises(AudioError, match=r"cannot be read \(Is a directory\)$"):
-        load(tmp_path)
-
-
-def test_no_read_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    soundfile.write(tmp_path / "a.wav", tone(), SAMPLE_RATE)
-
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(AudioError, match=r"a\.wav: no read permission$"):
-        load(tmp_path / "a.wav")
-
-
-def test_a_name_that_no_file_can_have() -> None:
-    with pytest.raises(AudioError, match="cannot be read"):
-        load(Path("a\0b.wav"))
+from gandistill.corpora.faults import AudioError, Note, Reason
+from gandistill.corpora.manifest import Entry
+from gandistill.corpora.verdicts import scan
+from tests.corpora.recordings import BAD, FLAC, WAV, file, tone
 
 
 @settings(deadline=None, max_examples=100)
@@ -204,14 +100,6 @@ def test_a_channel_that_is_not_there(tmp_path: Path, channel: int) -> None:
         load(tmp_path / "a.wav", channel)
 
 
-def test_scan_listens_to_the_channel_that_the_manifest_names(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", np.stack([tone(), np.zeros(8000)], axis=1), SAMPLE_RATE)
-    entries = [Entry(str(channel), tmp_path / "a.wav", "happy", "s1", channel=channel) for channel in (None, 1, 2, 3)]
-    good, errors = scan(entries)
-    assert [(entry.id, entry.channel) for entry in good] == [("None", None), ("1", 1)]
-    assert [error.reason for error in errors] == [Reason.SILENT, Reason.NO_CHANNEL]
-
-
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000])
 def test_other_rates_become_16_khz(tmp_path: Path, rate: int) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1, rate), rate, subtype="FLOAT")
@@ -272,88 +160,12 @@ def test_a_header_promises_seconds(tmp_path: Path) -> None:
         assert promised_seconds(file(tmp_path, name, BAD[name][0])) == 0
 
 
-def corpus(folder: Path, *bad: str) -> list[Entry]:
-    """A good file before each bad one."""
-    entries = []
-    for number, name in enumerate(bad):
-        good = file(folder, f"good-{number}.wav", encoded(tone(0.5 + number / 10)))
-        entries.append(Entry(good.stem, good, "happy", "s1"))
-        entries.append(Entry(name, file(folder, name, BAD[name][0]), "sad", "s2"))
-    return entries
-
-
-def test_scan_fills_durations_and_finds_everything_in_order(tmp_path: Path) -> None:
-    good, errors = scan(corpus(tmp_path, "truncated.wav", "silent.wav", "empty.wav"))
-    assert [(entry.id, entry.duration) for entry in good] == [("good-0", 0.5), ("good-1", 0.6), ("good-2", 0.7)]
-    assert [error.reason for error in errors] == [Reason.TRUNCATED, Reason.SILENT, Reason.EMPTY]
-
-
-@pytest.mark.parametrize(("said", "fits"), [(0.5, True), (0.55, True), (0.45, True), (0.552, False), (5.0, False)])
-def test_the_manifests_duration_is_checked(tmp_path: Path, said: float, fits: bool) -> None:
-    soundfile.write(tmp_path / "a.wav", tone(0.5), SAMPLE_RATE)
-    good, errors = scan([Entry("a", tmp_path / "a.wav", "happy", "s1", duration=said)])
-    assert [entry.duration for entry in good] == ([0.5] if fits else [])
-    if not fits:
-        assert errors[0].reason == Reason.DURATION
-        assert errors[0].detail == f"the manifest says {said:.3f} s, the file has 0.500 s"
-
-
-def test_bad_files_stop_the_run_all_of_them_listed(tmp_path: Path) -> None:
-    entries = corpus(tmp_path, "truncated.wav", "silent.wav", "nan.wav")
-    with pytest.raises(InputError) as error:
-        check(entries, skip_bad=False, quarantine=tmp_path / "quarantine.csv")
-    first, *lines = str(error.value).splitlines()
-    assert first == "3 of 6 files cannot be used (--skip-bad leaves them out):"
-    assert [line.split(":")[0] for line in lines] == [str(entry.path) for entry in entries[1::2]]
-    assert not (tmp_path / "quarantine.csv").exists()
-
-
-def test_skipped_files_are_said_and_quarantined(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    entries = corpus(tmp_path, "truncated.wav", "silent.wav")
-    quarantine = tmp_path / "quarantine.csv"
-    assert [entry.id for entry in check(entries, skip_bad=True, quarantine=quarantine)] == ["good-0", "good-1"]
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err == (
-        f"2 of 4 files cannot be used and are left out, see {quarantine}: "
-        "1 truncated or damaged, 1 all samples are zero\n"
-    )
-    rows = [row.cells for row in read_table(quarantine, ("id", "path", "reason"))]
-    assert [(row["id"], row["path"]) for row in rows] == [(e.id, str(e.path)) for e in entries[1::2]]
-    assert rows[0]["reason"].startswith("truncated or damaged (its header promises")
-    assert rows[1]["reason"] == "all samples are zero"
-
-
-def test_an_earlier_quarantine_does_not_outlive_its_cause(tmp_path: Path) -> None:
-    entries, quarantine = corpus(tmp_path, "silent.wav"), tmp_path / "quarantine.csv"
-    check(entries, skip_bad=True, quarantine=quarantine)
-    check(entries[:1], skip_bad=True, quarantine=quarantine)
-    assert quarantine.read_text(encoding="utf-8") == "id,path,reason\n"
-
-
-def test_what_an_earlier_command_left_out_is_not_forgotten(tmp_path: Path) -> None:
-    entries, quarantine = corpus(tmp_path, "silent.wav", "empty.wav"), tmp_path / "quarantine.csv"
-    check(entries[:2], skip_bad=True, quarantine=quarantine)
-    for _ in range(2):
-        check([entries[0], *entries[2:]], skip_bad=True, quarantine=quarantine, earlier=True)
-        listed = [row.cells["id"] for row in read_table(quarantine, ("id", "path", "reason"))]
-        assert listed == [entries[1].id, entries[3].id]
-    check(entries[:1], skip_bad=True, quarantine=quarantine, earlier=True)
-    assert [row.cells["id"] for row in read_table(quarantine, ("id",))] == [entries[1].id, entries[3].id]
-
-
-def test_no_good_file_is_an_error_even_when_skipping(tmp_path: Path) -> None:
-    entries = corpus(tmp_path, "silent.wav", "empty.wav")[1::2]
-    with pytest.raises(InputError, match=r"^2 of 2 files cannot be used:\n.*silent\.wav.*\n.*empty\.wav: empty file$"):
-        check(entries, skip_bad=True, quarantine=tmp_path / "quarantine.csv")
-
-
 def test_a_dead_channel_takes_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     voice = tone()
     soundfile.write(tmp_path / "a.wav", np.stack([voice, np.full(8000, 0.3)], axis=1), SAMPLE_RATE, subtype="FLOAT")
     np.testing.assert_allclose(load(tmp_path / "a.wav"), voice, atol=1e-7)
     scan([Entry("a", tmp_path / "a.wav", "happy", "s1")])
-    assert capsys.readouterr().err == f"1 of 1 files {audio.Note.DEAD}; the first is {tmp_path / 'a.wav'}\n"
+    assert capsys.readouterr().err == f"1 of 1 files {Note.DEAD}; the first is {tmp_path / 'a.wav'}\n"
 
 
 @pytest.mark.parametrize(("share", "said"), [(1.0, False), (0.8, False), (0.3, True), (0.0, True)])
@@ -365,7 +177,7 @@ def test_channels_that_differ_much_are_not_averaged_unseen(
     soundfile.write(tmp_path / "a.wav", np.stack([voice + other for other in others], axis=1), SAMPLE_RATE)
     entry = Entry("a", tmp_path / "a.wav", "happy", "s1")
     scan([entry, replace(entry, id="b", channel=1)])
-    assert capsys.readouterr().err == (f"1 of 2 files {audio.Note.APART}; the first is {entry.path}\n" if said else "")
+    assert capsys.readouterr().err == (f"1 of 2 files {Note.APART}; the first is {entry.path}\n" if said else "")
 
 
 @pytest.mark.parametrize(("subtype", "step"), [("PCM_U8", 2**-7), ("PCM_16", 2**-15)])

@@ -10,9 +10,11 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gandistill.corpora.audio import SAMPLE_RATE, AudioError, Note, Reason, load, scan, stream
+from gandistill.corpora.audio import SAMPLE_RATE, load, stream
 from gandistill.corpora.containers import CHECKED, OFF, samples_of
+from gandistill.corpora.faults import AudioError, Note, Reason
 from gandistill.corpora.manifest import Entry
+from gandistill.corpora.verdicts import scan
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE)
 KINDS = [

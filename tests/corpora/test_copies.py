@@ -7,9 +7,9 @@ import soundfile
 
 from gandistill.cli import main
 from gandistill.corpora import copies
-from gandistill.corpora.audio import scan
 from gandistill.corpora.copies import check_copies, find_copies, find_overlaps
 from gandistill.corpora.manifest import Entry, write_manifest
+from gandistill.corpora.verdicts import scan
 from gandistill.errors import InputError
 
 

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from gandistill.corpora import emovo
-from gandistill.corpora.audio import AudioError, load
+from gandistill.corpora.audio import load
+from gandistill.corpora.faults import AudioError
 from gandistill.corpora.manifest import read_manifest
 from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError

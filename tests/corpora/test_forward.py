@@ -7,9 +7,11 @@ import pytest
 import soundfile
 
 from gandistill.corpora import audio
-from gandistill.corpora.audio import Note, by_file, load, load_segments, load_utterance, loaders, scan
+from gandistill.corpora.audio import by_file, load, load_segments, load_utterance, loaders
+from gandistill.corpora.faults import Note
 from gandistill.corpora.forward import Forward
 from gandistill.corpora.manifest import Entry
+from gandistill.corpora.verdicts import scan
 
 RATE = 44_100
 PLACES = [(12.0, 13.5), (0.0, 1.0), (0.5, 2.0), (None, 0.4), (6.0, 6.5), (13.0, None)]

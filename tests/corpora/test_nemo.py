@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gandistill.corpora import nemo
-from gandistill.corpora.audio import scan
+from gandistill.corpora.verdicts import scan
 from gandistill.errors import InputError
 from tests.corpora.fabricate import described, expected
 

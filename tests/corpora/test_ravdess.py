@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from gandistill.corpora import ravdess
-from gandistill.corpora.audio import scan
+from gandistill.corpora.verdicts import scan
 from tests.corpora.fabricate import described, expected
 
 

@@ -1,4 +1,4 @@
-"""Small corpora of noise bursts, written as WAV files with a manifest."""
+"""Small corpora of noise bursts, written as WAV files with a manifest, and a small feature set."""
 
 import csv
 from collections.abc import Callable, Sequence
@@ -9,6 +9,8 @@ import pytest
 import soundfile
 
 from gandistill.corpora.manifest import COLUMNS
+from gandistill.features.featureset import FeatureSet
+from tests.features.sets import ramps, write
 
 EMOTIONS = ("sad", "angry", "happy")
 MakeManifest = Callable[..., Path]
@@ -37,3 +39,8 @@ def corpus(tmp_path: Path) -> MakeManifest:
         return write_corpus(tmp_path / name, seconds, ids)
 
     return make
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> FeatureSet:
+    return write(tmp_path / "set", ramps([5, 1, 3, 7]))

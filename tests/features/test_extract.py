@@ -18,8 +18,9 @@ from gandistill.corpora.prepare import prepare
 from gandistill.errors import InputError
 from gandistill.features import extract as extraction
 from gandistill.features.extract import ExtractConfig, extract
-from gandistill.features.featureset import FeatureSet, check_origin
+from gandistill.features.featureset import FeatureSet
 from gandistill.features.logmel import LogMel, LogMelConfig
+from gandistill.features.origin import check_origin
 
 SECONDS = (0.4, 0.03, 1.1, 0.7, 0.2, 0.9, 0.5)
 SECONDS_POOLED = (0.4, 1.13, 0.7)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gandistill import artifacts
 from gandistill.errors import InputError, RunError
 from gandistill.features.featureset import FeatureSet
-from gandistill.heads.head import MODELS, load_head, posteriors
+from gandistill.heads.head import MODELS, load_head, pooled, posteriors
 from gandistill.heads.training import (
     HeadConfig,
     balanced_weights,
@@ -196,7 +196,7 @@ def test_an_update_with_class_weights_is_torchs_but_for_its_normalisation(make_f
     for _ in descend(ours, features, config, seed=0, balanced=True):
         pass
     chosen = next(batches(len(features), 5, seed=0))
-    logits = theirs(*reader(features, mean=True, window=0, seed=0)(chosen))
+    logits = theirs(*(each[chosen] for each in pooled(features)))
     if labels == "hard":
         weights, numbers = 14 / (3 * torch.tensor([2.0, 4.0, 8.0])), torch.from_numpy(features.targets)[chosen]
         loss = torch.nn.functional.cross_entropy(logits, numbers, weights, reduction="sum") / 5
@@ -289,13 +289,10 @@ def test_learning_rate_by_hand():
 
 def test_readers(make_features):
     features, rows = make_features(), torch.tensor([3, 1])
-    frames, lengths = reader(features, mean=True, window=12, seed=0)(rows)
-    torch.testing.assert_close(frames[:, 0], features.means()[rows])
-    assert lengths.tolist() == [1, 1]
-    frames, lengths = reader(features, mean=False, window=0, seed=0)(rows)
+    frames, lengths = reader(features, window=0, seed=0)(rows)
     assert lengths.tolist() == features.lengths[[3, 1]].tolist()
     assert torch.equal(frames[0, : lengths[0]], features.frames(3))
-    frames, lengths = reader(features, mean=False, window=12, seed=0)(rows)
+    frames, lengths = reader(features, window=12, seed=0)(rows)
     assert (frames.shape, lengths.tolist()) == ((2, 12, 8), [12, 12])
 
 

@@ -14,7 +14,8 @@ import torch
 
 from gandistill import artifacts
 from gandistill.controls.select import select
-from gandistill.corpora.audio import AudioError, load
+from gandistill.corpora.audio import load
+from gandistill.corpora.faults import AudioError
 from gandistill.corpora.manifest import Entry, read_manifest, write_manifest
 from gandistill.errors import InputError
 from gandistill.experiments.gan.storage import audio_bytes, feature_bytes, generator_bytes, opus_bytes, storage_rows
