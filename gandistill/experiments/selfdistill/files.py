@@ -134,7 +134,7 @@ def caption(described: Facts, plan: ExitPlan) -> str:
         f"Utterances (speakers): {'; '.join(sizes)}. Upstream: {upstream['name']}, {upstream['layers']} layers. "
         f"{plan.seeds} trainings of each network, {training.epochs} epochs, batches of {training.batch}."
     )
-    if plan.layerwise is not None:
+    if plan.layerwise is not None and plan.layerwise.blocks:
         epochs = plan.layerwise.stage.epochs
         text += f" Layer-wise distillation takes {epochs} more before: {epochs} + {training.epochs} epochs."
     return "\n\n".join(filter(None, (plan.note, text))) + "\n"
