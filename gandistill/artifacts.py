@@ -129,12 +129,12 @@ def write_section(folder: Path, kind: str, heading: str, text: str) -> None:
 
 def without_sections(card: str, *headings: str) -> str:
     """A card's text without the sections of these headings."""
-    return SECTION.sub(lambda found: "" if found[1] in headings else found[0], card)
+    return SECTION.sub(lambda match: "" if match[1] in headings else match[0], card)
 
 
 def has_section(folder: Path, heading: str) -> bool:
     """Whether an artifact's card has such a section."""
-    return any(found[1] == heading for found in SECTION.finditer(read_text(folder / CARD)))
+    return any(match[1] == heading for match in SECTION.finditer(read_text(folder / CARD)))
 
 
 def of_run(folder: Path, name: str) -> Path:

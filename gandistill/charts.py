@@ -69,7 +69,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 def _style() -> str:
     names = [name for name in LIGHT if name not in ("rule", "paper")]
-    light, dark = ("".join(f"--{name}:{colour};" for name, colour in each.items()) for each in (LIGHT, DARK))
+    light, dark = ("".join(f"--{name}:{colour};" for name, colour in theme.items()) for theme in (LIGHT, DARK))
     coloured = "".join(f".chart .{name}{{color:var(--{name})}}" for name in names)
     classes = "".join(f".chart .class{number}{{color:{colour}}}" for number, colour in enumerate(CLASSES))
     return (
@@ -178,14 +178,14 @@ def curves(
 
     With ``ticks`` x is logarithmic and has those; ``key`` says what looks mean.
     """
-    at = sorted({point.x for one in series if not one.across for point in one.points})
-    values = [value for one in series for p in one.points for value in (p.y, p.high) if not math.isnan(value)]
+    at = sorted({point.x for curve in series if not curve.across for point in curve.points})
+    values = [value for curve in series for p in curve.points for value in (p.y, p.high) if not math.isnan(value)]
     bottom, top = span(values, least)
     lines, left = wrapped(title, PLOT + 180), 44
     upper, height = LINE * (len(lines) + 2 + bool(key)), max(230, (LINE - 1) * len(series))
     across = _scale(at or [0, 1], left + 8, left + PLOT - 8, logarithmic=bool(ticks))
     up = _scale([bottom, top], upper + height, upper)
-    ends = [up(one.points[-1].y) for one in series]
+    ends = [up(curve.points[-1].y) for curve in series]
     places = apart(ends, LINE - 1, upper, upper + height)
     body = _title(lines) + _y_axis(_ticks(bottom, top), up, left, PLOT)
     body += _key(key, LINE * (len(lines) + 1) - 2) + text(left - 36, upper - 8, y, "faint")
@@ -193,23 +193,23 @@ def curves(
         body += text(across(tick), upper + height + LINE + 2, f"{tick:,.10g}", "faint middle")
     body += text(left + PLOT / 2, upper + height + 2 * LINE + 3, x, "faint middle")
     right = left + PLOT + 20
-    for one in sorted(series, key=lambda one: not one.across):  # bands below lines
-        body += _series(one, across, up, left, bottom)
-    for one, end, place in zip(series, ends, places, strict=True):
-        colour, dash = one.look.colour, _dash(one.look)
-        start = left + PLOT if one.across else across(one.points[-1].x) + 5
+    for curve in sorted(series, key=lambda curve: not curve.across):  # bands below lines
+        body += _series(curve, across, up, left, bottom)
+    for curve, end, place in zip(series, ends, places, strict=True):
+        colour, dash = curve.look.colour, _dash(curve.look)
+        start = left + PLOT if curve.across else across(curve.points[-1].x) + 5
         bend = f"M{_n(start)} {_n(end)}H{_n(max(start, left + PLOT))}L{right} {_n(place)}"
         body += f'<path class="thin {colour}" d="{bend}"/>'
-        body += f'<path class="line {colour}"{dash} d="M{right} {_n(place)}h18"/>' if one.joined else ""
-        body += mark(right + 9, place, one.look) if one.marked and not one.across else ""
-        body += text(right + 23, place + 3.8, one.name, colour)
-    width = right + 26 + LETTER * max(len(one.name) for one in series)
-    told = "; ".join(f"{one.name}: {_told([point.y for point in one.points], form)}" for one in series)
+        body += f'<path class="line {colour}"{dash} d="M{right} {_n(place)}h18"/>' if curve.joined else ""
+        body += mark(right + 9, place, curve.look) if curve.marked and not curve.across else ""
+        body += text(right + 23, place + 3.8, curve.name, colour)
+    width = right + 26 + LETTER * max(len(curve.name) for curve in series)
+    summary = "; ".join(f"{curve.name}: {_summary([point.y for point in curve.points], form)}" for curve in series)
     width = max(width, *(BOLD * len(line) for line in lines))
-    return Chart(width, upper + height + 2 * LINE + 10, f"{title}. {y} against {x}. {told}.", body)
+    return Chart(width, upper + height + 2 * LINE + 10, f"{title}. {y} against {x}. {summary}.", body)
 
 
-def _told(values: Sequence[float], form: str) -> str:
+def _summary(values: Sequence[float], form: str) -> str:
     """Values in words: all of a few, of many where they begin and end, and between what they lie."""
     if len(values) <= 12:
         return ", ".join(f"{value:{form}}" for value in values)
@@ -222,32 +222,32 @@ def _dash(look: Look) -> str:
 
 
 def _series(
-    one: Series, across: Callable[[float], float], up: Callable[[float], float], left: float, bottom: float
+    curve: Series, across: Callable[[float], float], up: Callable[[float], float], left: float, bottom: float
 ) -> str:
     """A line; what of an interval is below the ``bottom`` of the axis is not shown."""
-    colour, dash = one.look.colour, _dash(one.look)
-    if one.across:
-        (level,) = one.points
+    colour, dash = curve.look.colour, _dash(curve.look)
+    if curve.across:
+        (level,) = curve.points
         top = up(level.high)
         body = "" if math.isnan(level.low) else _band(left, top, PLOT, up(max(level.low, bottom)) - top, colour)
         return f'{body}<path class="line {colour}"{dash} d="M{left} {_n(up(level.y))}h{PLOT}"/>'
-    path = "L".join(f"{_n(across(point.x))} {_n(up(point.y))}" for point in one.points)
-    body = f'<path class="line {colour}"{dash} d="M{path}"/>' if one.joined else ""
-    for point in one.points if one.marked else ():
+    path = "L".join(f"{_n(across(point.x))} {_n(up(point.y))}" for point in curve.points)
+    body = f'<path class="line {colour}"{dash} d="M{path}"/>' if curve.joined else ""
+    for point in curve.points if curve.marked else ():
         if not math.isnan(point.low):
             ends = f"M{_n(across(point.x))} {_n(up(max(point.low, bottom)))}V{_n(up(point.high))}"
             body += f'<path class="thin {colour}" d="{ends}"/>'
-        body += mark(across(point.x), up(point.y), one.look)
+        body += mark(across(point.x), up(point.y), curve.look)
     return body
 
 
 @dataclass(frozen=True)
 class Row:
-    """A named row of dots: each a look, a value with its interval (``Point``; its y is not used), and what is said."""
+    """A named row of dots: each a look, a value with its interval (``Point``; its y is not used), and a ``label``."""
 
     name: str
     dots: Sequence[tuple[Look, Point]]
-    said: str = ""
+    label: str = ""
 
 
 def dots(
@@ -284,15 +284,15 @@ def dots(
     for place, row in enumerate(rows):
         base = top + step * place + LINE - 6
         body += text(0, base, row.name, row.dots[0][0].colour)
-        body += text(width, base, row.said, "end faint") if row.said else ""
+        body += text(width, base, row.label, "end faint") if row.label else ""
         for look, point in row.dots:
             if not math.isnan(point.low):
                 extent = f"M{_n(across(point.low))} {_n(base + 10)}H{_n(across(point.high))}"
                 body += f'<path class="thin {look.colour}" d="{extent}"/>'
             body += mark(across(point.x), base + 10, look)
     body += text(width / 2, bottom + 2 * LINE + 2, x, "faint middle")
-    told = "; ".join(f"{r.name}: {r.said or ', '.join(f'{p.x:.1f}' for _, p in r.dots)}" for r in rows)
-    return Chart(width, bottom + 2 * LINE + 8, f"{title}. {x}. {told}.", body)
+    summary = "; ".join(f"{r.name}: {r.label or ', '.join(f'{p.x:.1f}' for _, p in r.dots)}" for r in rows)
+    return Chart(width, bottom + 2 * LINE + 8, f"{title}. {x}. {summary}.", body)
 
 
 def shares(title: str, labels: Sequence[str], values: NDArray[np.float64]) -> Chart:
@@ -310,10 +310,10 @@ def shares(title: str, labels: Sequence[str], values: NDArray[np.float64]) -> Ch
         body += f'style="fill:currentColor" fill-opacity="{0.04 + 0.66 * share:.2f}"/>'
         body += text(x + side / 2, y + side / 2 + 4, f"{values[i, j]:.0f}", "middle plain")
     width = max(left + side * len(labels), *(BOLD * len(line) for line in lines))
-    told = "; ".join(f"{label} as itself {values[i, i]:.0f} %" for i, label in enumerate(labels))
+    summary = "; ".join(f"{label} as itself {values[i, i]:.0f} %" for i, label in enumerate(labels))
     body += text(left, top + side * len(labels) + LINE, "rows: what it is; columns: taken for", "faint")
     width = max(width, left + 36 * LETTER)
-    return Chart(width, top + side * len(labels) + LINE + 6, f"{title}. {told}.", body)
+    return Chart(width, top + side * len(labels) + LINE + 6, f"{title}. {summary}.", body)
 
 
 def histogram(title: str, values: NDArray[np.float64], x: str, y: str) -> Chart:
@@ -330,8 +330,8 @@ def histogram(title: str, values: NDArray[np.float64], x: str, y: str) -> Chart:
     for tick in _ticks(float(edges[0]), float(edges[-1])):
         body += text(across(tick), upper + height + LINE + 2, f"{tick:,.10g}", "faint middle")
     body += text(left + PLOT / 2, upper + height + 2 * LINE + 3, x, "faint middle")
-    told = f"{len(values)} {y}, {values.min():.3g} to {values.max():.3g}, median {np.median(values):.3g}"
-    return Chart(left + PLOT + 10, upper + height + 2 * LINE + 10, f"{title}. {x}: {told}.", body)
+    summary = f"{len(values)} {y}, {values.min():.3g} to {values.max():.3g}, median {np.median(values):.3g}"
+    return Chart(left + PLOT + 10, upper + height + 2 * LINE + 10, f"{title}. {x}: {summary}.", body)
 
 
 def cloud(
@@ -351,28 +351,28 @@ def cloud(
     for (name, look, _), (x, _), place in zip(groups, middles, places, strict=True):
         at = min(max(across(float(x)), 4 + LETTER * len(name) / 2), side - 4 - LETTER * len(name) / 2)
         body += text(at, place + 4, name, f"middle title {look.colour}")
-    told = "; ".join(f"{name}: {len(points)}" for name, _, points in groups)
-    return Chart(side, top + side + 4, f"{title}. Points of each class, {told}.", body)
+    summary = "; ".join(f"{name}: {len(points)}" for name, _, points in groups)
+    return Chart(side, top + side + 4, f"{title}. Points of each class, {summary}.", body)
 
 
 def images(title: str, rows: Sequence[tuple[str, Sequence[NDArray[np.float64]]]], heads: Sequence[str]) -> Chart:
     """Values [T, D] of -1 to 1 as images, time to the right and dims upwards; a named row of them, columns by name."""
     width, height, gap = 150, 84, 8
-    columns = max(len(each) for _, each in rows)
+    columns = max(len(panels) for _, panels in rows)
     lines = wrapped(title, columns * (width + gap))
     top = LINE * (len(lines) + 1) + 6
     body = _title(lines)
     for place, head in enumerate(heads):
         body += text(place * (width + gap) + width / 2, top - 5, head, "faint middle")
-    for number, (name, each) in enumerate(rows):
+    for number, (name, panels) in enumerate(rows):
         y = top + number * (height + LINE + gap)
         body += text(0, y + LINE - 3, name)
-        for place, values in enumerate(each):
+        for place, values in enumerate(panels):
             where = f'x="{place * (width + gap)}" y="{y + LINE}" width="{width}" height="{height}"'
             body += f'<image {where} preserveAspectRatio="none" href="{image(values.T[::-1])}"/>'
-    told = f"A row of {', '.join(heads)} for each of: {', '.join(name for name, _ in rows)}."
+    summary = f"A row of {', '.join(heads)} for each of: {', '.join(name for name, _ in rows)}."
     size = columns * (width + gap) - gap
-    return Chart(size, top + len(rows) * (height + LINE + gap), f"{title}. {told}", body)
+    return Chart(size, top + len(rows) * (height + LINE + gap), f"{title}. {summary}", body)
 
 
 def image(values: NDArray[np.float64]) -> str:
@@ -401,10 +401,10 @@ def apart(values: Sequence[float], gap: float, low: float, high: float) -> list[
     return [moved[order.index(place)] for place in range(len(values))]
 
 
-def text(x: float, y: float, said: str, names: str = "") -> str:
+def text(x: float, y: float, content: str, names: str = "") -> str:
     """A line of text at a place."""
     more = f' class="{names}"' if names else ""
-    return f'<text x="{_n(x)}" y="{_n(y)}"{more}>{escape(said)}</text>'
+    return f'<text x="{_n(x)}" y="{_n(y)}"{more}>{escape(content)}</text>'
 
 
 def mark(x: float, y: float, look: Look, size: float = 1.0, opacity: float = 1.0) -> str:

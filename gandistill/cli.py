@@ -122,9 +122,9 @@ def _catalogue(what: str, as_json: bool) -> None:
     from gandistill.shipped import catalogue
 
     result = {what: catalogue(what)}
-    for each in [] if as_json else result.pop(what):
-        commands = f" ({', '.join(each['commands'])})" if each["commands"] else ""
-        print(f"{each['name']:<36} {each['what']}{commands}")
+    for item in [] if as_json else result.pop(what):
+        commands = f" ({', '.join(item['commands'])})" if item["commands"] else ""
+        print(f"{item['name']:<36} {item['what']}{commands}")
     _print(result, as_json)
 
 
@@ -850,10 +850,10 @@ def generators(as_json: Json = False) -> None:
     from gandistill.gan import shipped
 
     result = {"generators": shipped.generators()}
-    for each in [] if as_json else result.pop("generators"):
-        labels, size = ", ".join(each["labels"]), f"{each['bytes'] / 1e6:.1f} MB"
-        what = f"{each['kind']} of {each['corpus']} ({labels}) on {each['upstream']}, {each['dims']} dims"
-        print(f"{each['name']:<16} {what}, {size}, {each['licence']}")
+    for row in [] if as_json else result.pop("generators"):
+        labels, size = ", ".join(row["labels"]), f"{row['bytes'] / 1e6:.1f} MB"
+        what = f"{row['kind']} of {row['corpus']} ({labels}) on {row['upstream']}, {row['dims']} dims"
+        print(f"{row['name']:<16} {what}, {size}, {row['licence']}")
     _print(result, as_json)
 
 

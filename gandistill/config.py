@@ -139,8 +139,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f"unknown key {key!r}, expected one of [{', '.join(owner.model_fields)}]"
     if error["type"] == "missing":
         return f"key {key!r} is missing"
-    said = error["msg"].removeprefix("Value error, ")  # pydantic's word for what a validator of ours said
-    return f"bad value {error['input']!r} for {key!r}: {said}" if key else said
+    message = error["msg"].removeprefix("Value error, ")  # pydantic's word for what a validator of ours said
+    return f"bad value {error['input']!r} for {key!r}: {message}" if key else message
 
 
 def _model_at(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:

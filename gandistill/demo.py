@@ -173,10 +173,10 @@ class Bench:
         say_absent(test.targets, test.labels, "test")
         for row in track(rows, "judging", len(rows), unit="sets"):
             for head in heads:
-                found = utility(row.name, row.make, test, (head,), HEADS[head], row.ppc, self.work / "judged")
-                self.rows += found
+                results = utility(row.name, row.make, test, (head,), HEADS[head], row.ppc, self.work / "judged")
+                self.rows += results
                 size = f"{row.ppc} of each class" if row.ppc else "of each class as many as there are"
-                say(f"  {row.name}, {size}: {percent(*interval(found[0].uars))} ({head})")
+                say(f"  {row.name}, {size}: {percent(*interval(results[0].uars))} ({head})")
 
     def _counts(self, ppc: int) -> dict[str, int]:
         return dict.fromkeys(self.whole.labels, ppc)

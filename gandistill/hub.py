@@ -66,7 +66,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
         )
         return str(url)
 
-    return _asked(upload, f"The Hub did not take {repository}", "run 'hf auth login' first, if you have not")
+    return _answer(upload, f"The Hub did not take {repository}", "run 'hf auth login' first, if you have not")
 
 
 class Shared(ABC):
@@ -122,7 +122,7 @@ def pulled(
 
     def fetched(files: list[str]) -> Path:
         problem = f"No {kind or 'artifact'} {repository}: no such folder, and the Hub does not give it"
-        return _asked(partial(download, files), problem, "nor has its cache")
+        return _answer(partial(download, files), problem, "nor has its cache")
 
     if licences is not None:
         _check_licence(repository, fetched([artifacts.CONFIG]), licences)
@@ -160,7 +160,7 @@ def local_or_pulled(source: Path | str, kind: str, licences: Collection[str] | N
 def _check_licence(what: Path | str, folder: Path, licences: Collection[str]) -> None:
     """Raise InputError unless the licence that an artifact's config says is among these."""
     licence = artifacts.read_json(folder / artifacts.CONFIG).get("licence") or "not stated"
-    allowed = [name.strip() for each in licences for name in each.split(",")]
+    allowed = [name.strip() for names in licences for name in names.split(",")]
     if artifacts.licence_id(licence) not in map(artifacts.licence_id, allowed):
         raise InputError(f"{what}: its licence is {licence}, allowed are [{', '.join(allowed)}]")
 
@@ -171,7 +171,7 @@ def _named(repository: str) -> str:
     return repository
 
 
-def _asked(ask: Callable[[], T], problem: str, advice: str) -> T:
+def _answer(ask: Callable[[], T], problem: str, advice: str) -> T:
     """What the Hub answers. Raises InputError if it does not."""
     try:
         return ask()

@@ -69,16 +69,18 @@ def write(
     Runtime computes other numbers, by ``largest_difference``.
     """
     onnx, runtime = _edge("onnx"), _edge("onnxruntime")
-    told = {key: fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False) for key, fact in facts.items()}
-    onnx.helper.set_model_props(model, told | {"gandistill": __version__})
+    metadata = {
+        key: fact if isinstance(fact, str) else json.dumps(fact, ensure_ascii=False) for key, fact in facts.items()
+    }
+    onnx.helper.set_model_props(model, metadata | {"gandistill": __version__})
     onnx.checker.check_model(model)
     names, largest = [output.name for output in model.graph.output], 0.0
     with written_whole(file, model.ByteSize()) as temporary:
         temporary.write_bytes(model.SerializeToString(deterministic=True))
         session = runtime.InferenceSession(temporary, providers=["CPUExecutionProvider"])
         for example, references in zip(examples, expected, strict=True):
-            found = session.run(names, {name: value.numpy() for name, value in example.items()})
-            for name, output, reference in zip(names, found, references, strict=True):
+            outputs = session.run(names, {name: value.numpy() for name, value in example.items()})
+            for name, output, reference in zip(names, outputs, references, strict=True):
                 difference = largest_difference(torch.from_numpy(output), reference, unit)
                 if not difference <= TOLERANCE:
                     raise RunError(
@@ -101,7 +103,7 @@ def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: facts[key] for key in ("corpus", "licence", "upstream", "frame_rate") if key in facts}
 
 
-def told(kind: str, file: Path, model: Any, difference: float) -> dict[str, Any]:
+def summary(kind: str, file: Path, model: Any, difference: float) -> dict[str, Any]:
     """What an export says of itself: inputs and outputs by name with their shapes, a name in place of any length."""
     inputs, outputs = (
         {value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}

@@ -108,11 +108,11 @@ def _takes(field: Any) -> str:
     if "enum" in field or "const" in field:
         return " or ".join(map(str, field.get("enum", [field.get("const")])))
     if field["type"] == "array":
-        each = field.get("prefixItems", [field.get("items")])[0]
+        item = field.get("prefixItems", [field.get("items")])[0]
         least, most = field.get("minItems"), field.get("maxItems")
         if least is None:
-            return f"list of ({_takes(each)})"
+            return f"list of ({_takes(item)})"
         number = f"{least}" if least == most else f"{least} to {most}" if most else f"{least} or more"
-        return f"list of {number} ({_takes(each)})"
+        return f"list of {number} ({_takes(item)})"
     what = "path" if field.get("format") == "path" else TYPES[field["type"]]
     return ", ".join([what, *(f"{words} {field[bound]}" for bound, words in BOUNDS.items() if bound in field)])

@@ -43,7 +43,7 @@ def test_it_says_what_it_is_and_not_where_it_was_made(tmp_path: Path):
 
     model, file = onnx.program(Doubled().eval(), NUMBERS, ["doubled"], ROWS), tmp_path / "model.onnx"
     assert onnx.write(file, model, [NUMBERS], [[NUMBERS["number"] * 2]], {"corpus": "test", "labels": ["a", "ä"]}) == 0
-    told = onnx.told("test", file, model, 0.0)
+    told = onnx.summary("test", file, model, 0.0)
     assert told["inputs"] == {"number": ["rows", 2]}
     assert told["outputs"] == {"doubled": ["rows", 2]}
     assert told["bytes"] == len(content := file.read_bytes())

@@ -42,7 +42,7 @@ def family(row: Facts) -> str:
 def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
     """The look of each line, by a row of it: a mark for each variant of a family, hollow for independent draws."""
     variants: dict[str, list[str]] = {}
-    found: dict[str, Look] = {}
+    styles: dict[str, Look] = {}
     for name, row in named.items():
         colour, independent = family(row), row.get("draws") == INDEPENDENT
         variant = row.get("generator") or name.removesuffix(f", {INDEPENDENT}")
@@ -51,22 +51,22 @@ def looks(named: Mapping[str, Facts]) -> dict[str, Look]:
             of_family.append(variant)
         mark = [*MARKS][of_family.index(variant) % len(MARKS)]
         losses = row.get("losses", "" if row.get("trained", True) else "untrained")
-        found[name] = Look(colour, mark, DASHES.get(losses, "5 3" if independent else ""), independent)
-    return found
+        styles[name] = Look(colour, mark, DASHES.get(losses, "5 3" if independent else ""), independent)
+    return styles
 
 
 def key(rows: Iterable[Facts]) -> list[tuple[str, Look]]:
     """The families that there are among rows."""
     there = {family(row) for row in rows}
-    return [(said, Look(colour)) for colour, said in FAMILIES.items() if colour in there]
+    return [(name, Look(colour)) for colour, name in FAMILIES.items() if colour in there]
 
 
 def lines(named: Mapping[str, Sequence[tuple[int, Facts]]], rows: Mapping[str, Facts]) -> list[Series]:
     """UAR against points per class, a line for each name; ``rows`` say what each is."""
-    found, drawn = looks({name: rows[name] for name in named}), []
+    styles, drawn = looks({name: rows[name] for name in named}), []
     for nth, (name, line) in enumerate(named.items()):
         aside = ASIDE ** (nth - len(named) / 2)
-        drawn.append(Series(name, found[name], [in_per_cent(uar, ppc * aside) for ppc, uar in line]))
+        drawn.append(Series(name, styles[name], [in_per_cent(uar, ppc * aside) for ppc, uar in line]))
     return drawn
 
 

@@ -25,7 +25,7 @@ def _rooted(value: Any, recipes: Path) -> Any:
     if isinstance(value, Path):
         return recipes / value
     if isinstance(value, dict):
-        return {name: _rooted(each, recipes) for name, each in value.items()}
+        return {name: _rooted(item, recipes) for name, item in value.items()}
     if isinstance(value, Config):
         whole = {name: _rooted(getattr(value, name), recipes) for name in type(value).model_fields}
         return value.model_copy(update=whole)

@@ -24,7 +24,7 @@ def made_by(name: str, resolved: Facts, results: Iterable[Facts], checkout: Chec
     """The plan with its hash; commit and versions that wrote the files; ``computed_with``: those that computed the
     ``results`` in them, each once, since results are kept whatever becomes of the code."""
     plan = {"name": name, "sha256": digest(resolved)} | resolved
-    computed = [json.loads(one) for one in sorted({dump_compact(result["versions"]) for result in results})]
+    computed = [json.loads(versions) for versions in sorted({dump_compact(result["versions"]) for result in results})]
     if len(computed) > 1:
         say(f"These results were computed with {len(computed)} different versions or sources: see computed_with")
     return {"plan": plan, "commit": checkout.commit(), "versions": artifacts.versions(), "computed_with": computed}

@@ -44,7 +44,7 @@ def export(sampler: Sampler, file: Path) -> dict[str, Any]:
     facts |= {"draws": sampler.draws, "labels": sampler.labels}
     facts |= {"sample_rate": SAMPLE_RATE} | onnx.origin(sampler.facts)
     difference = onnx.write(file, model, [given, alone], [[frames], [frames[-1:]]], facts, unit=sampler.deviation)
-    return onnx.told(KIND, file, model, difference)
+    return onnx.summary(KIND, file, model, difference)
 
 
 class Drawn(nn.Module):

@@ -88,10 +88,10 @@ class Flow(nn.Module):
     def velocity(self, latents: Tensor, times: Tensor, labels: Tensor) -> Tensor:
         """v [B, J, L] at latents x_t [B, J, L] and times t [B] for class numbers [B]."""
         angles = times[:, None] * torch.pi * torch.arange(1, FREQUENCIES + 1, device=times.device)
-        told = torch.cat([F.one_hot(labels, self.classes).to(latents.dtype), angles.sin(), angles.cos()], dim=1)
-        told, states = self.told(told), self.enter(latents) + self.places
+        conditioning = torch.cat([F.one_hot(labels, self.classes).to(latents.dtype), angles.sin(), angles.cos()], dim=1)
+        conditioning, states = self.told(conditioning), self.enter(latents) + self.places
         for block in self.blocks:
-            states = block(states, told)
+            states = block(states, conditioning)
         return self.leave(F.layer_norm(states, states.shape[-1:]))
 
     def forward(self, labels: Tensor, noise: Tensor) -> Tensor:
@@ -121,9 +121,9 @@ class Mixing(nn.Module):
         )
         self.over_channels = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
-    def forward(self, states: Tensor, told: Tensor) -> Tensor:
-        """States [B, J, W], changed by what is told [B, W]."""
-        gain, shift, more_gain, more_shift = self.steer(told).unsqueeze(1).chunk(4, dim=2)
+    def forward(self, states: Tensor, conditioning: Tensor) -> Tensor:
+        """States [B, J, W], changed by the conditioning [B, W]."""
+        gain, shift, more_gain, more_shift = self.steer(conditioning).unsqueeze(1).chunk(4, dim=2)
         steered = F.layer_norm(states, states.shape[-1:]) * (1 + gain) + shift
         states = states + self.over_time(steered.mT).mT
         steered = F.layer_norm(states, states.shape[-1:]) * (1 + more_gain) + more_shift

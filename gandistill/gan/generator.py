@@ -204,8 +204,8 @@ class TimeAttention(nn.Module):
         """Maps [B, K, T, F], each frame with what it finds in the others added."""
 
         def tokens(conv: nn.Conv2d) -> Tensor:
-            found = conv(maps).transpose(1, 2).flatten(2)
-            return found.unsqueeze(1) if torch.compiler.is_exporting() else found  # ONNX asks for an axis of heads
+            vectors = conv(maps).transpose(1, 2).flatten(2)
+            return vectors.unsqueeze(1) if torch.compiler.is_exporting() else vectors  # ONNX asks for an axis of heads
 
         attended = F.scaled_dot_product_attention(tokens(self.query), tokens(self.key), tokens(self.value))
         batch, channels, frames, bands = maps.shape

@@ -50,8 +50,8 @@ def evaluate(folder: Path, features: FeatureSet, split: str) -> dict[str, Any]:
         of = taught[name]
         training = sampled(of, dict.fromkeys(of.labels, PPC), seed) if isinstance(of, Sampler) else of
         uars[kind][name].append(score(train_head(training, HeadConfig(head=kind, seed=seed)), part)["uar"])
-    found = {
-        "heads": {kind: {name: _summary(each) for name, each in of.items()} for kind, of in uars.items()},
+    scores = {
+        "heads": {kind: {name: _summary(values) for name, values in of.items()} for kind, of in uars.items()},
         "ppc": PPC,
         "seeds": seeds,
         "split": split,
@@ -60,8 +60,8 @@ def evaluate(folder: Path, features: FeatureSet, split: str) -> dict[str, Any]:
         "generator": {"name": folder.resolve().name, "fingerprint": artifacts.fingerprint(folder)},
         "features": {"name": features.folder.name, "fingerprint": features.fingerprint},
     }
-    _put(folder, found)
-    return found
+    _put(folder, scores)
+    return scores
 
 
 def seeds_of(bank: Bank | None) -> list[int]:
@@ -70,25 +70,26 @@ def seeds_of(bank: Bank | None) -> list[int]:
     return [*islice((seed for seed in count(FIRST_SEED) if seed not in taken), SEEDS)]
 
 
-def rows(found: dict[str, Any]) -> list[dict[str, str]]:
+def rows(scores: dict[str, Any]) -> list[dict[str, str]]:
     """A table of what ``evaluate`` gives, a row for each kind of head."""
     return [
         {"head": kind} | {f"{name}, UAR %": percent(s["uar"], s["low"], s["high"]) for name, s in of.items()}
-        for kind, of in found["heads"].items()
+        for kind, of in scores["heads"].items()
     ]
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(scores: dict[str, Any]) -> list[str]:
     """What ``evaluate`` gives, to read."""
-    return [caption(found), "", plain(rows(found)).rstrip()]
+    return [caption(scores), "", plain(rows(scores)).rstrip()]
 
 
-def caption(found: dict[str, Any]) -> str:
+def caption(scores: dict[str, Any]) -> str:
     """What the table is of."""
     return (
-        f"UAR of heads on {found['utterances']} real utterances of {found['speakers']} speakers (the {found['split']} "
-        f"part). They learned from {found['ppc']} samples of each class alone, or from all of the real train part: "
-        f"means and 95 % t intervals of {len(found['seeds'])} draws and heads, whose seeds no head of the bank has."
+        f"UAR of heads on {scores['utterances']} real utterances of {scores['speakers']} speakers "
+        f"(the {scores['split']} part). They learned from {scores['ppc']} samples of each class alone, or from all of "
+        f"the real train part: means and 95 % t intervals of {len(scores['seeds'])} draws and heads, whose seeds no "
+        "head of the bank has."
     )
 
 
@@ -97,33 +98,33 @@ def _summary(uars: list[float]) -> dict[str, Any]:
     return {"uar": uar, "low": low, "high": high, "uars": uars}
 
 
-def _put(folder: Path, found: dict[str, Any]) -> None:
+def _put(folder: Path, scores: dict[str, Any]) -> None:
     """Write the generator anew with these scores and a card that has them; its fingerprint stays."""
     facts = read_json(folder / artifacts.CONFIG)
-    header = artifacts.card_header(facts | {"model-index": [model_index(facts, found)]})
+    header = artifacts.card_header(facts | {"model-index": [model_index(facts, scores)]})
     body = artifacts.without_sections(artifacts.card_body(read_text(folder / artifacts.CARD)), HEADING)
     kept = [name for name in artifacts.read_sums(folder) if name not in (artifacts.CARD, artifacts.SCORES)]
     with artifacts.new_artifact(folder, KIND) as building:
         for name in kept:
             shutil.copyfile(folder / name, building / name)
-        text = f"{header}\n{body.strip()}\n\n## {HEADING}\n\n{caption(found)}\n\n{markdown(rows(found))}"
+        text = f"{header}\n{body.strip()}\n\n## {HEADING}\n\n{caption(scores)}\n\n{markdown(rows(scores))}"
         artifacts.write_text(building / artifacts.CARD, text)
-        artifacts.write_json(building / artifacts.SCORES, found)
+        artifacts.write_json(building / artifacts.SCORES, scores)
 
 
-def model_index(facts: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+def model_index(facts: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
     """The scores of samples as the Hugging Face Hub reads them."""
     corpus = facts.get("corpus") or "not stated"
     fold = None if facts.get("fold") is None else f"fold {facts['fold']}"
-    split = ", ".join(str(each) for each in (facts.get("protocol"), fold, found["split"]) if each)
+    split = ", ".join(str(part) for part in (facts.get("protocol"), fold, scores["split"]) if part)
     metrics = [
         {
             "type": "recall",
-            "name": f"UAR of {kind} heads, {found['ppc']} samples per class",
+            "name": f"UAR of {kind} heads, {scores['ppc']} samples per class",
             "value": of[SAMPLES]["uar"],
         }
-        for kind, of in found["heads"].items()
+        for kind, of in scores["heads"].items()
     ]
     dataset = {"name": corpus, "type": artifacts.slug(corpus), "split": split}
     task = {"type": "audio-classification", "name": "Speech emotion recognition"}
-    return {"name": found["generator"]["name"], "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}
+    return {"name": scores["generator"]["name"], "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}

@@ -39,7 +39,7 @@ def generators() -> list[dict[str, Any]]:
     described = []
     for path in sorted(folder_of("checkpoints").glob(f"*/{artifacts.CONFIG}")):
         facts, folder = artifacts.read_json(path), path.parent
-        told = {key: facts[key] for key in ("corpus", "licence", "labels", "dims")}
-        told |= {"upstream": facts["upstream"]["name"], "kind": facts["architecture"]["kind"]}
-        described.append({"name": folder.name} | told | {"bytes": artifacts.bytes_on_disk(folder), "path": str(folder)})
+        row = {key: facts[key] for key in ("corpus", "licence", "labels", "dims")}
+        row |= {"upstream": facts["upstream"]["name"], "kind": facts["architecture"]["kind"]}
+        described.append({"name": folder.name} | row | {"bytes": artifacts.bytes_on_disk(folder), "path": str(folder)})
     return described

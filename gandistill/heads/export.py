@@ -56,7 +56,7 @@ def export(head: Head, name: str, file: Path) -> dict[str, Any]:
     if upstream is not None:
         facts["window"] = upstream.describe().get("clip", WINDOW)
     difference = onnx.write(file, model, examples, expected, facts)
-    return onnx.told(KIND, file, model, difference)
+    return onnx.summary(KIND, file, model, difference)
 
 
 class Heard(nn.Module):

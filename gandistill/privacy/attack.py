@@ -72,7 +72,7 @@ NOTHING = Knowledge()
 def attack(artifact: Path, features: FeatureSet, seed: int = 0, known: Knowledge = NOTHING) -> dict[str, Any]:
     """What a generator, a distilled set, a head or a bank tells of the speakers whose features it was made from.
 
-    Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.told`` gives each), of records
+    Gives ``membership`` (attack to ``utterance`` and ``speaker``, as ``membership.roc`` gives each), of records
     ``linkage`` too and, where genders are known, ``attributes``, how many ``speakers`` were ``members`` and ``others``,
     and what was attacked. A generator is attacked through the statistics and the bank that it stores, and as many
     samples as ``--as-original`` draws, of a class at most ``MOST``; a private one through its release too, where the
@@ -126,13 +126,13 @@ def attack_generator(
     """
     counts = {label: min(count, MOST) for label, count in sampler.facts["class_counts"].items()}
     stored = None if sampler.design is None else sampler.design.mean.double().numpy()
-    found = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, known)
+    result = attack_records(sampled(sampler, counts, seed), stored, features, members, seed, known)
     if sampler.bank is not None:
         sure = attack_heads(sampler.bank.converged(), features, members, seed)
-        found["membership"]["bank's confidence"] = sure["membership"]["confidence"]
+        result["membership"]["bank's confidence"] = sure["membership"]["confidence"]
     if known.public is not None:
-        found["membership"]["release"] = attack_release(sampler, features, members, known.public, seed)
-    return found
+        result["membership"]["release"] = attack_release(sampler, features, members, known.public, seed)
+    return result
 
 
 def attack_release(
@@ -189,21 +189,23 @@ def attack_records(
 ) -> dict[str, Any]:
     """``membership`` and ``linkage`` by records, of whose classes the means [C, D] may be ``stored`` beside them; where
     genders are known ``attributes`` too. ``features`` have the records' labels in the same order."""
-    dims, values, asked = records.dims, moments(records), moments(features)
+    dims, values, utterances = records.dims, moments(records), moments(features)
     whole, unit = Space.of(values), np.maximum(values[:, :dims].std(0), 1e-9)
     held = Records(whole.points(values), records.targets, np.empty((0, 0)))
-    people = People(whole.points(asked), features.targets, features.index["speaker"].to_numpy(str), members)
+    people = People(whole.points(utterances), features.targets, features.index["speaker"].to_numpy(str), members)
     means = [_mean_of(values[:, :dims], records.targets == c) for c in range(len(records.labels))]
-    found = {
+    membership = {
         name: judge(score, held, people, seed) for name, score in track(SCORES.items(), "attacking", 2, unit="attacks")
     }
-    found |= attack_means(
-        (np.stack(means) if stored is None else stored) / unit, replace(people, points=asked[:, :dims] / unit), seed
+    membership |= attack_means(
+        (np.stack(means) if stored is None else stored) / unit,
+        replace(people, points=utterances[:, :dims] / unit),
+        seed,
     )
     if known.shadows is not None:
         shadows = shadow_gans(known.shadows, features, seed)
-        found["shadow GANs"] = told_of_each([(shadow_ratio(records, shadows, whole, people), people)], seed)
-    result = {"membership": found, "linkage": linkage(held, people, seed), "records": len(records)}
+        membership["shadow GANs"] = told_of_each([(shadow_ratio(records, shadows, whole, people), people)], seed)
+    result = {"membership": membership, "linkage": linkage(held, people, seed), "records": len(records)}
     return result if known.genders is None else result | {"attributes": attributes(held, people, known.genders, seed)}
 
 
@@ -271,12 +273,12 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
     """What ``attack`` found, to read."""
     people = result["speakers"]
     yield f"{people['members']} speakers in training, {people['others']} others; AUC [95 % interval by speaker]"
-    for name, found in result["membership"].items():
-        for of, each in found.items():
+    for name, scores in result["membership"].items():
+        for of, score in scores.items():
             caught = "".join(
-                f", {share:.0%} of members at {float(rate):.1%} false" for rate, share in each["tpr"].items()
+                f", {share:.0%} of members at {float(rate):.1%} false" for rate, share in score["tpr"].items()
             )
-            yield f"{name}, {of}: {with_interval(each)}{caught}"
+            yield f"{name}, {of}: {with_interval(score)}{caught}"
     if linked := result.get("linkage"):
         yield f"linkage: {linked['share']:.0%} of records are nearest to a training speaker, where half would be chance"
     if "attributes" in result:
@@ -287,11 +289,11 @@ def _attribute_lines(told_of: dict[str, Any] | None) -> Iterator[str]:
     if told_of is None:
         yield f"gender: not asked, that takes {ENOUGH_OF_A_GENDER} held-out speakers of each gender"
         return
-    for name, found in told_of["gender"].items():
-        low, high = found["chance"]
+    for name, scores in told_of["gender"].items():
+        low, high = scores["chance"]
         yield (
-            f"gender, {name}: {found['members']:.2f} of speakers in training, {found['others']:.2f} of others; the "
-            f"difference is {found['advantage']:+.2f}, by chance {low:+.2f} to {high:+.2f}"
+            f"gender, {name}: {scores['members']:.2f} of speakers in training, {scores['others']:.2f} of others; the "
+            f"difference is {scores['advantage']:+.2f}, by chance {low:+.2f} to {high:+.2f}"
         )
 
 
@@ -309,16 +311,16 @@ def write_card(artifact: Path, result: dict[str, Any]) -> None:
     """Write what ``attack`` found into the artifact's card; raises InputError as ``check_card`` does."""
     check_card(artifact)
     folder, features = generator_folder(artifact), result["features"]
-    found = "".join(f"- {line}\n" for line in lines(result))
+    bullets = "".join(f"- {line}\n" for line in lines(result))
     text = f"""By `gandistill attack`, of this artifact (`{result["artifact"]["fingerprint"][:12]}`) with the features
 `{features["name"]}` (`{features["fingerprint"][:12]}`). 0.5 tells nothing, 1 everything; low numbers show no privacy,
 since other attacks may do better.
 
-{found}"""
+{bullets}"""
     artifacts.write_section(folder, result["artifact"]["kind"], ATTACKS, text)
     say(f"{folder / artifacts.CARD} says what was found")
 
 
-def with_interval(found: dict[str, Any]) -> str:
-    """An AUC as ``told`` gives it, with its interval where it has one."""
-    return f"{found['auc']:.2f}" + (" [{:.2f}, {:.2f}]".format(*found["interval"]) if found["interval"] else "")
+def with_interval(score: dict[str, Any]) -> str:
+    """An AUC as ``roc`` gives it, with its interval where it has one."""
+    return f"{score['auc']:.2f}" + (" [{:.2f}, {:.2f}]".format(*score["interval"]) if score["interval"] else "")

@@ -52,8 +52,8 @@ def read_genders(manifest: Path) -> dict[str, str]:
             raise InputError(f"{manifest}, line {row.line}: speaker {speaker} is {gender}, but {known}")
         lines.setdefault(speaker, row.line)
     if len(set(genders.values())) != 2:
-        found = ", ".join(sorted(set(genders.values()))) or "none"
-        raise InputError(f"{manifest} must tell two genders apart, its speakers have: {found}")
+        names = ", ".join(sorted(set(genders.values()))) or "none"
+        raise InputError(f"{manifest} must tell two genders apart, its speakers have: {names}")
     return genders
 
 
@@ -74,13 +74,13 @@ def attributes(records: Records, people: People, genders: Mapping[str, str], see
     if min(held_out) < FEWEST or min(trained.values()) == 0:
         return None
     rounds = _rounds(known, dict(zip(names, first, strict=True)), seed)
-    found = dict[str, Any]()
+    results = dict[str, Any]()
     for name in SCORES:
-        scored = [by_speakers(_scores(name, records, *each), each[0]) for each in rounds]
+        scored = [by_speakers(_scores(name, records, *split), split[0]) for split in rounds]
         means = {who: float(np.mean([s[n == who] for s, _, n in scored if who in n])) for who in names}
         scores = np.array([means[who] for who in names])
-        found[name] = _told(scores, first, members, keyed(seed, 5))
-    return {"gender": found, "speakers": trained}
+        results[name] = _advantage(scores, first, members, keyed(seed, 5))
+    return {"gender": results, "speakers": trained}
 
 
 def _rounds(people: People, first: Mapping[str, bool], seed: int) -> list[tuple[People, People, Bools]]:
@@ -99,22 +99,22 @@ def _scores(fit: str, records: Records, judged: People, reference: People, refer
     scores = np.zeros(len(judged.points))
     for c in np.unique(judged.targets):
         rows, there = judged.targets == c, reference.targets == c
-        one, other = (reference.points[there & side] for side in (reference_first, ~reference_first))
-        if not len(one) or not len(other):
+        first, other = (reference.points[there & side] for side in (reference_first, ~reference_first))
+        if not len(first) or not len(other):
             continue
-        way, middle = one.mean(0) - other.mean(0), (one.mean(0) + other.mean(0)) / 2
+        way, middle = first.mean(0) - other.mean(0), (first.mean(0) + other.mean(0)) / 2
         along = (judged.points[rows] - middle) @ way / max(float(way @ way), 1e-30)
         half_way = judged.points[rows] - along[:, None] * way
         of = [replace(judged.rows(rows), points=half_way + sign * way / 2) for sign in (1, -1)]
-        one_fit, other_fit = (SCORES[fit](records, as_if, reference) for as_if in of)
-        scores[rows] = one_fit - other_fit
+        first_fit, other_fit = (SCORES[fit](records, as_if, reference) for as_if in of)
+        scores[rows] = first_fit - other_fit
     return within_class(scores, judged)
 
 
-def _told(scores: Floats, first: Bools, members: Bools, generator: np.random.Generator) -> dict[str, Any]:
+def _advantage(scores: Floats, first: Bools, members: Bools, generator: np.random.Generator) -> dict[str, Any]:
     """Of the scores of speakers [S]: the two areas, their difference, and where it lies by chance."""
-    one, other = scores[first][:, None], scores[~first]
-    wins = (one > other) + 0.5 * (one == other)
+    first_scores, other_scores = scores[first][:, None], scores[~first]
+    wins = (first_scores > other_scores) + 0.5 * (first_scores == other_scores)
 
     def areas(mine: Floats, theirs: Floats) -> Floats:
         """Among some of the first gender [R, F] and of the other [R, M]."""

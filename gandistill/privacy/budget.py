@@ -67,15 +67,15 @@ def rows(features: FeatureSet, genders: Mapping[str, str], other: FeatureSet) ->
     for crowd, shares, afar in track(rounds, "choosing", len(rounds), unit="rounds"):
         sigma = sigma_for(EPSILON, len(set(crowd.train.index["speaker"])))
         known = Public.of(crowd.public, sigma, afar, dict(zip(WEIGHTS, shares, strict=True)))
-        told = [said for _, said in said_by(crowd.train, known)]
-        uars.setdefault((afar, shares), []).extend(_uars(crowd, known, told))
-    found = [dict(zip(CONSTANTS, key, strict=True)) | {"uar": fmean(values)} for key, values in uars.items()]
-    return sorted(found, key=lambda row: -row["uar"])
+        contributions = [contribution for _, contribution in said_by(crowd.train, known)]
+        uars.setdefault((afar, shares), []).extend(_uars(crowd, known, contributions))
+    choices = [dict(zip(CONSTANTS, key, strict=True)) | {"uar": fmean(values)} for key, values in uars.items()]
+    return sorted(choices, key=lambda row: -row["uar"])
 
 
-def _uars(crowd: Crowd, known: Public, said: list[Said]) -> Iterator[float]:
+def _uars(crowd: Crowd, known: Public, contributions: list[Said]) -> Iterator[float]:
     for seed in range(DRAWS):
-        design = Release(mixed(said, known, keyed(seed)), {}, known).design
+        design = Release(mixed(contributions, known, keyed(seed)), {}, known).design
         for ppc in PPC:
             yield _uar(design, ppc, seed, crowd)
 
@@ -89,11 +89,11 @@ def _uar(design: Design, ppc: int, seed: int, crowd: Crowd) -> float:
     return scores(crowd.targets, predicted.numpy(), classes)["uar"]
 
 
-def listed(found: list[Row]) -> str:
+def listed(choices: list[Row]) -> str:
     """The best mean UAR with each value of each constant, as Markdown."""
     lines = []
     for name in CONSTANTS:
-        for value in sorted({str(row[name]) for row in found}):
-            best = max(row["uar"] for row in found if str(row[name]) == value)
+        for value in sorted({str(row[name]) for row in choices}):
+            best = max(row["uar"] for row in choices if str(row[name]) == value)
             lines.append({"constant": name, "value": value, "UAR of the best with it": percent(best)})
     return markdown(lines)

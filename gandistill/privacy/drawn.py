@@ -22,8 +22,8 @@ EACH = 8
 Floats = NDArray[np.float64]
 
 
-def drawn(features: FeatureSet, train: int, test: int, seed: int, each: int = EACH) -> HeldSet:
-    """A set of ``train`` and ``test`` speakers, each with ``each`` utterances of every class.
+def drawn(features: FeatureSet, train: int, test: int, seed: int, per_class: int = EACH) -> HeldSet:
+    """A set of ``train`` and ``test`` speakers, each with ``per_class`` utterances of every class.
 
     It takes all parts of ``features``: what is drawn is a population, and nothing of it is a real result.
     """
@@ -43,7 +43,7 @@ def drawn(features: FeatureSet, train: int, test: int, seed: int, each: int = EA
         offset, cell = combined(offsets, generator), combined(cells.reshape(len(cells), -1), generator)
         for c, label in enumerate(features.labels):
             level = centres[c] + offset + cell.reshape(classes, -1)[c]
-            for i in range(each):
+            for i in range(per_class):
                 frames = torch.from_numpy(level + combined(own, generator)).float()[None]
                 split = "train" if n < train else "test"
                 utterances.append(Utterance(f"{name}-{label}-{i}", label, frames, name, split=split))

@@ -107,7 +107,7 @@ def nearest(records: Records, judged: People, reference: People) -> Floats:
     for c, rows in _classes(judged):
         of_class = records.points[records.targets == c]
         others = of_class if len(of_class) else records.points
-        scores[rows] = -in_pieces(judged.points[rows], others, lambda each: each.min(1))
+        scores[rows] = -in_pieces(judged.points[rows], others, lambda piece: piece.min(1))
     return scores
 
 
@@ -147,15 +147,15 @@ def judge(score: Score, records: Records, people: People, seed: int) -> dict[str
 
 
 def told_of_each(rounds: list[tuple[Floats, People]], seed: int) -> dict[str, Any]:
-    """What the scores [N] of those judged in each round tell of every ``utterance`` and ``speaker``: see ``told``.
+    """What the scores [N] of those judged in each round tell of every ``utterance`` and ``speaker``: see ``roc``.
 
     A speaker's score is the mean of their utterances'. Scores are compared within a class: each has its class's mean
     taken off.
     """
     centred = [(within_class(scores, judged), judged) for scores, judged in rounds]
     return {
-        "utterance": told([(scores, judged.members, judged.speakers) for scores, judged in centred], seed),
-        "speaker": told([by_speakers(*each) for each in centred], seed),
+        "utterance": roc([(scores, judged.members, judged.speakers) for scores, judged in centred], seed),
+        "speaker": roc([by_speakers(*pair) for pair in centred], seed),
     }
 
 
@@ -175,7 +175,7 @@ def by_speakers(scores: Floats, judged: People) -> tuple[Floats, Bools, NDArray[
     return means, members, names
 
 
-def told(rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], seed: int) -> dict[str, Any]:
+def roc(rounds: list[tuple[Floats, Bools, NDArray[np.str_]]], seed: int) -> dict[str, Any]:
     """``auc``, the chance that a member scores above a non-member (a half: nothing told), the mean of the rounds.
 
     ``interval`` is its 95 % bootstrap over speakers, members and others apart, given the reference; None where fewer
@@ -257,7 +257,7 @@ def log_density(points: Floats, kernels: Floats) -> Floats:
     n, dims = kernels.shape
     spread = float(kernels.std(0).mean()) or 1.0
     width = spread * n ** (-1 / (dims + 4))
-    sums = in_pieces(points, kernels, lambda each: logsumexp(-0.5 * np.square(each / width), axis=1))
+    sums = in_pieces(points, kernels, lambda piece: logsumexp(-0.5 * np.square(piece / width), axis=1))
     return sums - np.log(n) - dims * np.log(width)
 
 

@@ -24,15 +24,15 @@ from gandistill.privacy.membership import Bools, Floats, People, Records, judge,
 def released(
     design: Design, terms: dict[str, Any], known: Public, features: FeatureSet, members: Bools, seed: int
 ) -> dict[str, Any]:
-    """What a release under such ``terms``, stored as ``design``, tells of each ``speaker``: see ``membership.told``.
+    """What a release under such ``terms``, stored as ``design``, tells of each ``speaker``: see ``membership.roc``.
 
     ``features`` have their labels in the order of the design's class means.
     """
     y, directions = stored(design, known, terms["directions"])
-    names, said = map(np.array, zip(*said_by(features, known, directions), strict=True))
+    names, contributions = map(np.array, zip(*said_by(features, known, directions), strict=True))
     mine = set(features.index["speaker"].to_numpy(str)[members])
     how = terms["norms"], terms["weights"]
-    vectors = np.stack([bounded(one, *how) for one in said])
+    vectors = np.stack([bounded(contribution, *how) for contribution in contributions])
     alone = np.zeros(len(names), np.int64)
     people = People(vectors, alone, names, np.array([name in mine for name in names]))
 

@@ -75,11 +75,11 @@ def shadow_gans(folder: Path, features: FeatureSet, seed: int) -> list[Shadow]:
 
 def halves(names: NDArray[np.str_], seed: int) -> list[NDArray[np.str_]]:
     """Of so many names as many halves as there are GANs, each followed by the other half."""
-    generator, found = keyed(seed, 6), list[NDArray[np.str_]]()
+    generator, groups = keyed(seed, 6), list[NDArray[np.str_]]()
     for _ in range(GANS // 2):
         dealt = generator.permutation(names)
-        found += [np.sort(dealt[: len(names) // 2]), np.sort(dealt[len(names) // 2 :])]
-    return found
+        groups += [np.sort(dealt[: len(names) // 2]), np.sort(dealt[len(names) // 2 :])]
+    return groups
 
 
 def _spoken_by(names: NDArray[np.str_], features: FeatureSet) -> FeatureSet:

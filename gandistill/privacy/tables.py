@@ -61,8 +61,8 @@ class Question:
             with muted(True):
                 yield self._row(epsilon)
         with muted(True):
-            found = self._attacked(self.features.part("train"), None, 0)
-        yield self._facts() | {"generator": "planted"} | _found([found])
+            result = self._attacked(self.features.part("train"), None, 0)
+        yield self._facts() | {"generator": "planted"} | _mean_result([result])
 
     def prices(self) -> Iterator[Row]:
         """What epsilon 4 costs in UAR, and no attack: of crowds that would take long to attack."""
@@ -76,12 +76,12 @@ class Question:
         counts = dict.fromkeys(self.features.labels, CONTROL_PPC)
         names = dict(zip(CONTROLS, ("real, random", "real, recentred", "real, designed means"), strict=True))
         for method in CONTROLS:
-            found = []
+            results = []
             with muted(True), TemporaryDirectory() as folder:
                 for seed in range(self.draws):
                     records = select(self.features, method, counts, seed, Path(folder) / str(seed))
-                    found.append(self._attacked(records, None, seed))
-            yield self._facts() | {"generator": names[method]} | _found(found)
+                    results.append(self._attacked(records, None, seed))
+            yield self._facts() | {"generator": names[method]} | _mean_result(results)
 
     def trained(self, folders: Iterable[Path]) -> Iterator[Row]:
         """Generators that were trained before, the mean of those of a kind; their bank is attacked too."""
@@ -93,27 +93,29 @@ class Question:
             say(f"{folder}: {shape.kind}")
             check_made_from(folder, sampler.facts, self.features)
             with muted(True):
-                found = attack_generator(sampler, people, members, 0, Knowledge(self.genders))
+                result = attack_generator(sampler, people, members, 0, Knowledge(self.genders))
             kinds.setdefault(shape.kind + (", closed-form start" if shape.start == "closed-form" else ""), []).append(
-                found
+                result
             )
-        for kind, each in kinds.items():
-            yield self._facts() | {"generator": kind} | _found(each)
+        for kind, results in kinds.items():
+            yield self._facts() | {"generator": kind} | _mean_result(results)
 
     def _attacked(self, records: FeatureSet, stored: NDArray[Any] | None, seed: int) -> dict[str, Any]:
         people, members = split_people(self.features)
         return attack_records(records, stored, people, members, seed, Knowledge(self.genders))
 
     def _row(self, epsilon: float | None) -> Row:
-        found, samplers = [], [self.generator(epsilon) for _ in range(self.draws)]
+        results, samplers = [], [self.generator(epsilon) for _ in range(self.draws)]
         for seed, sampler in enumerate(samplers):
             assert sampler.design is not None
             records = sampled(sampler, dict.fromkeys(sampler.labels, self.samples), seed)
-            told = self._attacked(records, sampler.design.mean.double().numpy(), seed)
+            result = self._attacked(records, sampler.design.mean.double().numpy(), seed)
             if epsilon is not None:
-                told["membership"]["release"] = attack_release(sampler, *split_people(self.features), self.public, seed)
-            found.append(told)
-        return self._private(epsilon) | self._taught(samplers) | _found(found)
+                result["membership"]["release"] = attack_release(
+                    sampler, *split_people(self.features), self.public, seed
+                )
+            results.append(result)
+        return self._private(epsilon) | self._taught(samplers) | _mean_result(results)
 
     def _private(self, epsilon: float | None) -> Row:
         return self._facts() | {"generator": "class-Gaussian", "epsilon": epsilon}
@@ -125,7 +127,7 @@ class Question:
             samples = sampled(sampler, dict.fromkeys(sampler.labels, ppc), seed)
             head = train_head(samples, HeadConfig(head=HEAD, seed=seed))
             uars[ppc].append(score(head, self.features.part("test"))["uar"])
-        return {f"uar at {ppc} ppc": each for ppc, each in uars.items()}
+        return {f"uar at {ppc} ppc": values for ppc, values in uars.items()}
 
     def generator(self, epsilon: float | None) -> Sampler:
         """The closed form of the training part, with the guarantee if there is one."""
@@ -147,40 +149,40 @@ def statistics(crowd: FeatureSet, seed: int) -> dict[str, Any]:
     people, members = split_people(crowd)
     points = people.means().double().numpy()
     unit = points[~members].std(0)
-    asked = People(points / unit, people.targets, people.index["speaker"].to_numpy(str), members)
-    means = [asked.points[members & (people.targets == c)].mean(0) for c in range(len(crowd.labels))]
-    return attack_means(np.stack(means), asked, seed)
+    scaled = People(points / unit, people.targets, people.index["speaker"].to_numpy(str), members)
+    means = [scaled.points[members & (people.targets == c)].mean(0) for c in range(len(crowd.labels))]
+    return attack_means(np.stack(means), scaled, seed)
 
 
 def statistics_row(features: FeatureSet, speakers: int, others: int, crowds: int) -> Row:
     """The mean of so many crowds of speakers drawn from features, each held against as many others."""
     with muted(True):
-        found = [{"membership": statistics(drawn(features, speakers, others, n), n)} for n in range(crowds)]
+        results = [{"membership": statistics(drawn(features, speakers, others, n), n)} for n in range(crowds)]
     corpus = f"speakers drawn from the statistics of {features.config.get('corpus')}"
     facts = {"corpus": corpus, "speakers": speakers, "others": others, "generator": "class means alone"}
-    return facts | _found(found)
+    return facts | _mean_result(results)
 
 
-def _found(each: list[dict[str, Any]]) -> Row:
+def _mean_result(results: list[dict[str, Any]]) -> Row:
     """Means over draws of every attack's AUC and rates, and of what was learnt of genders."""
     attacks = {}
-    for name, first in each[0]["membership"].items():
-        attacks[name] = {of: _mean_of([found["membership"][name][of] for found in each]) for of in first}
-    told_of = [found["attributes"]["gender"] for found in each if found.get("attributes")]
-    genders = {name: _mean_advantage([one[name] for one in told_of]) for name in told_of[0]} if told_of else None
+    for name, first in results[0]["membership"].items():
+        attacks[name] = {of: _mean_of([result["membership"][name][of] for result in results]) for of in first}
+    draws = [result["attributes"]["gender"] for result in results if result.get("attributes")]
+    genders = {name: _mean_advantage([draw[name] for draw in draws]) for name in draws[0]} if draws else None
     return {"membership": attacks} | ({} if genders is None else {"genders": genders})
 
 
-def _mean_advantage(found: list[dict[str, Any]]) -> dict[str, Any]:
-    chance = np.mean([one["chance"] for one in found], axis=0).tolist()
-    return {"advantage": fmean(one["advantage"] for one in found), "chance": chance}
+def _mean_advantage(results: list[dict[str, Any]]) -> dict[str, Any]:
+    chance = np.mean([result["chance"] for result in results], axis=0).tolist()
+    return {"advantage": fmean(result["advantage"] for result in results), "chance": chance}
 
 
-def _mean_of(found: list[dict[str, Any]]) -> dict[str, Any]:
-    rates = {rate: fmean(one["tpr"][rate] for one in found) for rate in found[0]["tpr"]}
-    known = [one["interval"] for one in found if one["interval"] is not None]
+def _mean_of(results: list[dict[str, Any]]) -> dict[str, Any]:
+    rates = {rate: fmean(result["tpr"][rate] for result in results) for rate in results[0]["tpr"]}
+    known = [result["interval"] for result in results if result["interval"] is not None]
     interval = np.mean(known, axis=0).tolist() if known else None
-    return {"auc": fmean(one["auc"] for one in found), "interval": interval, "tpr": rates}
+    return {"auc": fmean(result["auc"] for result in results), "interval": interval, "tpr": rates}
 
 
 def shown(row: Row) -> dict[str, Any]:
@@ -193,14 +195,14 @@ def shown(row: Row) -> dict[str, Any]:
         if uars := row.get(f"uar at {ppc} ppc"):
             cells[f"UAR, {ppc} ppc"] = f"{percent(fmean(uars))} ± {100 * stdev(uars):.1f}"
     for of in ("speaker", "utterance") if row.get("membership") else ():
-        asked = [(name, found[of]) for name, found in row["membership"].items() if of in found]
-        name, best = max(asked, key=lambda one: one[1]["auc"])
+        attacks = [(name, scores[of]) for name, scores in row["membership"].items() if of in scores]
+        name, best = max(attacks, key=lambda pair: pair[1]["auc"])
         cells[f"AUC, {of}"] = f"{with_interval(best)} ({name})"
-    rates = [found["utterance"]["tpr"] for found in row.get("membership", {}).values() if "utterance" in found]
+    rates = [scores["utterance"]["tpr"] for scores in row.get("membership", {}).values() if "utterance" in scores]
     for rate in rates[0] if rates else ():
-        cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(each[rate] for each in rates):.1%}"
+        cells[f"TPR at FPR {float(rate):.1%}"] = f"{max(tpr[rate] for tpr in rates):.1%}"
     if "genders" in row:
-        best = max(row["genders"].values(), key=lambda one: one["advantage"] - one["chance"][1])
+        best = max(row["genders"].values(), key=lambda result: result["advantage"] - result["chance"][1])
         cells["gender, by chance"] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(best["advantage"], *best["chance"])
     return cells
 
@@ -209,5 +211,5 @@ def listed(rows: Sequence[Row]) -> str:
     """Rows as Markdown, each with all columns that any of them has."""
     cells = [shown(row) for row in rows]
     longest = max(cells, key=len)
-    columns = [*longest, *dict.fromkeys(name for each in cells for name in each if name not in longest)]
-    return markdown([{name: each.get(name, "") for name in columns} for each in cells])
+    columns = [*longest, *dict.fromkeys(name for line in cells for name in line if name not in longest)]
+    return markdown([{name: line.get(name, "") for name in columns} for line in cells])

@@ -92,7 +92,7 @@ def write_onnx(out: Path, network: Network, made_by: dict[str, Any]) -> None:
     uneven = max(shortest_of(network), length * 2 // 3)  # no whole number of frames
     audios = [{"audio": 0.1 * torch.randn(1, samples, generator=draws)} for samples in (length, uneven)]
     with torch.inference_mode():
-        expected = [classifier(**each) for each in audios]
+        expected = [classifier(**example) for example in audios]
     described = {
         "labels": network.labels,
         "exit": network.depths[-1],

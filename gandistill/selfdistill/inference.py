@@ -82,7 +82,7 @@ def hear(network: Network, utterances: Utterances, depths: Collection[int] | Non
             depth: answer.logits.cpu() for depth, answer in network.answers(clips.to(device), lengths, exit_depths)
         }
         for at, (row, count) in enumerate(zip(rows, samples, strict=True)):
-            by_utterance[row].append((count, {depth: each[at] for depth, each in answers.items()}))
+            by_utterance[row].append((count, {depth: logits[at] for depth, logits in answers.items()}))
 
     @torch.inference_mode()
     def batches() -> Iterator[None]:
@@ -104,7 +104,7 @@ def hear(network: Network, utterances: Utterances, depths: Collection[int] | Non
         for _ in track(batches(), "Answering", expected, unit="batches"):
             pass
     network.train(training)
-    by_window = [each for row in by_utterance for each in row]
+    by_window = [pair for row in by_utterance for pair in row]
     logits = {depth: torch.stack([answer[depth] for _, answer in by_window]) for depth in exit_depths}
     for depth, values in logits.items():
         if not values.isfinite().all():

@@ -106,4 +106,4 @@ def predict(
     """
     predictor = Predictor.open(folder, exit)
     answered, problems = answers(paths, partial(predictor.file, channel=channel), window_of(predictor.network))
-    return {"files": answered, "mean_depth": fmean(each["depth"] for each in answered)}, problems
+    return {"files": answered, "mean_depth": fmean(answer["depth"] for answer in answered)}, problems

@@ -34,4 +34,4 @@ class Work:
 
     def until(self, depth: int) -> float:
         """To answer behind each exit in turn as far as this one, as leaving early does."""
-        return self.together([each for each in self.alone if each <= depth])
+        return self.together([exit_depth for exit_depth in self.alone if exit_depth <= depth])

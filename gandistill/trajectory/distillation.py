@@ -151,7 +151,7 @@ class Distillation:
         if processes.any_of(not all(map(sane, per_match))):
             return None
         parts = zip(*(vars(match).values() for match in per_match), strict=True)
-        return Gradients(*(processes.mean(torch.stack(each).mean(0)) for each in parts))
+        return Gradients(*(processes.mean(torch.stack(part).mean(0)) for part in parts))
 
     def _match(self, number: int) -> Gradients:
         settings = self.config.distil
@@ -253,7 +253,7 @@ def write_kept(distillation: Distillation, run: Run) -> None:
     dev_settings = settings.model_copy(update={"split": "dev", "seed": seed})
     config = distillation.config.model_copy(update={"evaluate": dev_settings})
     students = judged(FeatureSet.open(folder), FeatureSet.open(distillation.features.folder), config)
-    scores = {f"{DEV}{each.student}": fmean(each.uars) for each in students}
+    scores = {f"{DEV}{student.student}": fmean(student.uars) for student in students}
     run.log(distillation.step, scores)
     say(f"step {distillation.step}: dev UAR of students {fmean(scores.values()):.3f}")
     best = _kept_folder(run, best_step(distillation, run))

@@ -43,7 +43,7 @@ def evaluate(training: FeatureSet, features: FeatureSet, config: TrajectoryConfi
     """
     settings = config.evaluate
     facts = {"trained_on": training.folder.name, "points": len(training.training_part())}
-    students = [each.to_dict() for each in judged(training, features, config)]
+    students = [student.to_dict() for student in judged(training, features, config)]
     part = features.part(settings.split)
     absent = uar_without(part.targets, part.labels)
     return facts | {"split": settings.split, "start": settings.start} | absent | {"students": students}
@@ -75,7 +75,7 @@ def judged(training: FeatureSet, features: FeatureSet, config: TrajectoryConfig)
     for _ in track(epochs(), "training students", total, unit="epochs"):
         pass
     return [
-        Judged(kind, updates, *(tuple(each[name] for each in scores) for name in ("uar", "accuracy")))
+        Judged(kind, updates, *(tuple(values[name] for values in scores) for name in ("uar", "accuracy")))
         for kind, scores in scores_by_kind.items()
     ]
 

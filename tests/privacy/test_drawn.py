@@ -14,7 +14,7 @@ def test_combinations_have_the_covariance_of_the_rows():
 
 
 def test_a_crowd_has_the_classes_and_spread_of_the_corpus(speakers: FeatureSet):
-    crowd = drawn(speakers, 60, 20, seed=0, each=3)
+    crowd = drawn(speakers, 60, 20, seed=0, per_class=3)
     assert len(crowd) == 80 * 3 * 3
     assert len(set(crowd.part("train").index["speaker"])) == 60
     assert not set(crowd.index["speaker"]) & set(speakers.index["speaker"])
@@ -26,6 +26,6 @@ def test_a_crowd_has_the_classes_and_spread_of_the_corpus(speakers: FeatureSet):
 
 
 def test_a_speaker_is_the_same_in_a_larger_crowd(speakers: FeatureSet):
-    small, large = (drawn(speakers, n, 1, seed=0, each=2) for n in (2, 4))
+    small, large = (drawn(speakers, n, 1, seed=0, per_class=2) for n in (2, 4))
     assert np.array_equal(small.frames(0), large.frames(0))
-    assert not np.array_equal(drawn(speakers, 2, 1, seed=1, each=2).frames(0), small.frames(0))
+    assert not np.array_equal(drawn(speakers, 2, 1, seed=1, per_class=2).frames(0), small.frames(0))

@@ -17,7 +17,7 @@ from gandistill.privacy.membership import (
     density,
     judge,
     nearest,
-    told,
+    roc,
     tracing,
     within_class,
 )
@@ -97,7 +97,7 @@ def test_intervals_are_those_of_drawing_speakers_again():
         ]
         rows = np.concatenate([np.flatnonzero(asked.speakers == who) for side in sides for who in side])
         plain.append(area(scores[rows], asked.members[rows]))
-    found = told([(scores, asked.members, asked.speakers)], 0)
+    found = roc([(scores, asked.members, asked.speakers)], 0)
     assert found["interval"] == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.02)
     assert found["auc"] == area(scores, asked.members)
 
@@ -117,15 +117,15 @@ def test_rates_where_there_are_enough_others():
     scores, members = np.concatenate([np.full(50, 2.0), np.arange(200) / 200]), np.arange(250) < 50
     scores[:25] = 0.5
     speakers = np.array([f"s{i // 10}" for i in range(250)])
-    assert told([(scores, members, speakers)], 0)["tpr"] == {"0.01": 0.5}
+    assert roc([(scores, members, speakers)], 0)["tpr"] == {"0.01": 0.5}
     halves = [members | (np.arange(250) % 4 == n) for n in (2, 3)]
     rounds = [(scores[half], members[half], speakers[half]) for half in halves]
-    assert told(rounds, 0)["tpr"] == {}, "fifty others in each are too few, though they are a hundred"
+    assert roc(rounds, 0)["tpr"] == {}, "fifty others in each are too few, though they are a hundred"
 
 
 def test_of_few_speakers_there_is_no_interval():
     asked = people(np.random.default_rng(0).normal(size=(40, 1)), np.arange(40) < 32)
-    assert told([(asked.points[:, 0], asked.members, asked.speakers)], 0)["interval"] is None
+    assert roc([(asked.points[:, 0], asked.members, asked.speakers)], 0)["interval"] is None
 
 
 def test_a_class_that_scores_high_names_nobody():

@@ -12,7 +12,7 @@ from gandistill.gan.training import train
 from gandistill.heads.bank import BankConfig
 from gandistill.privacy import shadow_gans as module
 from gandistill.privacy.attack import split_people
-from gandistill.privacy.membership import People, Space, by_speakers, moments, told, within_class
+from gandistill.privacy.membership import People, Space, by_speakers, moments, roc, within_class
 from gandistill.privacy.shadow_gans import GANS, Shadow, halves, shadow_ratio
 from tests.commands import run
 
@@ -50,7 +50,7 @@ def test_who_copies_is_told_from_shadows_that_copy_others(speakers: FeatureSet):
         space = Space.of(moments(records))
         people = People(space.points(moments(asked)), asked.targets, names, members)
         scores = within_class(shadow_ratio(records, shadows, space, people), people)
-        aucs.append(told([by_speakers(scores, people)], 0)["auc"])
+        aucs.append(roc([by_speakers(scores, people)], 0)["auc"])
     assert aucs[0] > 0.95
     assert aucs[1] < 0.9, "those who are in a half of everybody are others"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gandistill.privacy.membership import People, by_speakers, told
+from gandistill.privacy.membership import People, by_speakers, roc
 from gandistill.privacy.shadows import likelihood_ratio
 
 
@@ -21,7 +21,7 @@ def means_of(people: People, chosen: np.ndarray) -> np.ndarray:
 
 
 def speaker_auc(people: People, means: np.ndarray) -> float:
-    return told([by_speakers(likelihood_ratio(means, people, 0), people)], 0)["auc"]
+    return roc([by_speakers(likelihood_ratio(means, people, 0), people)], 0)["auc"]
 
 
 def test_members_are_told_the_better_the_fewer_they_are():

@@ -40,9 +40,9 @@ def make(options: argparse.Namespace) -> str:
     inputs = inputs_of_folds(
         plan.corpus, options.corpus, plan.protocol, plan.folds, work, extracting, banking, plan.ppc
     )
-    asked = speakers_of(plan, extracting, options) if table is SPEAKERS else None
+    speaker_features = speakers_of(plan, extracting, options) if table is SPEAKERS else None
     within = bytes_of_generator(inputs[0], plan.generator_config(plan.balanced, BOTH, 0))
-    study, store = Rows(plan, [Fold.of(fold) for fold in inputs], within, asked), Store(work)
+    study, store = Rows(plan, [Fold.of(fold) for fold in inputs], within, speaker_features), Store(work)
     rows = [*table.rows(study)]
     trials = [trial for row in rows for trial in row.all_trials()]
     compute(jobs_of(trials, shard), store, options.jobs)

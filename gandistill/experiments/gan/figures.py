@@ -43,7 +43,7 @@ def colour(facts: Facts, name: str) -> str:
     named = [(generator, kinds) for generator, kinds in facts["plan"]["generators"].items() if generator in name]
     if not named:
         return "real"
-    generator, kinds = max(named, key=lambda each: len(each[0]))
+    generator, kinds = max(named, key=lambda pair: len(pair[0]))
     kind = next(iter(kinds.values()))["architecture"]["kind"]
     return family({"training set": name, "generator": generator, "kind": kind})
 
@@ -54,8 +54,8 @@ def sizes(facts: Facts, table: Sequence[Facts]) -> Chart:
     for row in table:
         look = Look("other" if row["what"].startswith("audio") else colour(facts, row["what"]), hollow="uar" not in row)
         reached = f", UAR {100 * row['uar']:.1f} %" if "uar" in row else ""
-        said = f"{charts.short(row['bytes'], 3)}B{reached}"
-        rows.append(Row(row["what"], [(look, Point(row["bytes"], 0))], said))
+        label = f"{charts.short(row['bytes'], 3)}B{reached}"
+        rows.append(Row(row["what"], [(look, Point(row["bytes"], 0))], label))
     title = f"Bytes, and UAR of heads trained on them; {place(facts)}"
     return charts.dots(title, rows, "bytes; filled: judged by a head", logarithmic=True)
 
@@ -118,8 +118,8 @@ def _speakers(facts: Facts, table: Sequence[Facts], what: str) -> Chart:
         family = colour(facts, name) if name.startswith("emotion") else "other"
         of_groups = {group: row[group][what] for group in groups if group in row}
         points = [(_look(family, group), _across(value)) for group, value in of_groups.items()]
-        said = ", ".join(f"{group} {100 * value['mean']:.1f}" for group, value in of_groups.items())
-        rows.append(Row(name, points, said))
+        label = ", ".join(f"{group} {100 * value['mean']:.1f}" for group, value in of_groups.items())
+        rows.append(Row(name, points, label))
     key = [(f"{group} speakers", _look("ink", group)) for group in groups]
     name = what.replace("_", " ")
     title = f"Speakers told by a head's first layer: {name}; {place(facts)}"

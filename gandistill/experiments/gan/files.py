@@ -88,6 +88,6 @@ def said_by(table: Path, rows: Sequence[Facts]) -> list[list[Predictions]]:
     ids, speakers, labels = (columns[name] for name in ("id", "speaker", "label"))
     of_rows: dict[int, list[Predictions]] = {row["row"]: [] for row in rows}
     for name in [*columns][4:]:
-        said = Predictions(ids, speakers, labels, columns[name], source=str(table))
-        of_rows[int(name.split(".")[0])].append(said)
+        predictions = Predictions(ids, speakers, labels, columns[name], source=str(table))
+        of_rows[int(name.split(".")[0])].append(predictions)
     return [*of_rows.values()]

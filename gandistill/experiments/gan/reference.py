@@ -32,8 +32,8 @@ def _is_same_setting(published: dict[str, Any], plan: Plan) -> bool:
     extracting = ExtractConfig.load(plan.extract)
     upstream = f"{extracting.upstream} {extracting.hubert.model}"
     same = (plan.corpus, plan.protocol, upstream) == tuple(published[key] for key in ("corpus", "protocol", "upstream"))
-    asked = None if plan.speakers is None else plan.speakers.corpus
-    return same and published["fold"] in plan.folds and published.get("probe_corpus", asked) == asked
+    probe_corpus = None if plan.speakers is None else plan.speakers.corpus
+    return same and published["fold"] in plan.folds and published.get("probe_corpus", probe_corpus) == probe_corpus
 
 
 def of_size(row: Facts) -> Facts:

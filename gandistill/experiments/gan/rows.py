@@ -73,14 +73,14 @@ class Fold:
 class Rows:
     """The rows of every table of a plan.
 
-    ``within``: bytes that the control ``pooled`` may take. ``asked``: the features whose speakers Table 4 asks for, if
-    not the plan's own.
+    ``within``: bytes that the control ``pooled`` may take. ``speaker_features``: the features whose speakers Table 4
+    asks for, if not the plan's own.
     """
 
     plan: Plan
     folds: Sequence[Fold]
     within: int
-    asked: Path | None = None
+    speaker_features: Path | None = None
 
     @property
     def smallest(self) -> int:
@@ -151,8 +151,8 @@ class Rows:
         for head, labels in self.plan.judges(3):
             yield self.row({"training set": REAL} | WHOLE, head, labels, [Source("real")])
             yield self.row({"training set": WEIGHTED} | WHOLE, head, labels, [Source("real")], weights="balanced")
-            for facts, sources, wanted in self._shaped():
-                yield self.row(facts, head, labels, sources, wanted)
+            for facts, sources, points in self._shaped():
+                yield self.row(facts, head, labels, sources, points)
 
     def _shaped(self) -> Iterator[tuple[Facts, list[Source], Wanted]]:
         """What Table 3 has beside all real data, and how many points of each class."""
@@ -171,14 +171,14 @@ class Rows:
             return counts_per_class([*train], train, total=self.smallest * len(train), as_original=True)
 
         counts = ((even, self.smallest), (natural, as_original), (evened, _as_large))
-        for shape, wanted in (*counts, (WHOLE | {"balance": "no, full size"}, None)):
+        for shape, points in (*counts, (WHOLE | {"balance": "no, full size"}, None)):
             if not shape["full_size"]:
-                yield {"training set": DRAWN["random"]} | shape, self.repeats("random"), wanted
+                yield {"training set": DRAWN["random"]} | shape, self.repeats("random"), points
                 for method in [method for method in plan.controls if method in FIXED]:
-                    yield {"training set": FIXED[method]} | shape, [Source("control", method=method)], wanted
-            yield gaussian | shape, self.repeats("class-gaussian", draws), wanted
-            yield start | shape, self.generators(plan.balanced, UNTRAINED), wanted
-            yield self.named(plan.balanced, BOTH) | shape, self.generators(plan.balanced, BOTH), wanted
+                    yield {"training set": FIXED[method]} | shape, [Source("control", method=method)], points
+            yield gaussian | shape, self.repeats("class-gaussian", draws), points
+            yield start | shape, self.generators(plan.balanced, UNTRAINED), points
+            yield self.named(plan.balanced, BOTH) | shape, self.generators(plan.balanced, BOTH), points
 
     def speakers(self) -> Iterator[Row]:
         """Table 4: what a first layer betrays of speakers, by its teaching."""
@@ -201,7 +201,7 @@ class Rows:
                 facts = {"first layer of": f"emotion head, {name}", "losses": losses}
                 systems.append((facts, "emotions", made, most))
         for facts, taught, sources, ppc in systems:
-            probe = partial(_probe, taught, probing, self.asked)
+            probe = partial(_probe, taught, probing, self.speaker_features)
             yield self.row(facts | {"ppc": ppc}, head, "hard", sources, ppc).changed(probe)
 
     def named(self, name: str, losses: str, draws: str | None = None) -> Facts:
@@ -249,13 +249,13 @@ class Rows:
         sources = sources[: head.repeats] if often else sources
         trials, costs = [], []
         for fold in self.folds:
-            each = isinstance(points, int)
-            wanted = dict.fromkeys(fold.train, points) if each else points and points(fold.train)
+            per_class = isinstance(points, int)
+            counts = dict.fromkeys(fold.train, points) if per_class else points and points(fold.train)
             of_fold = []
             for source in sources:
                 seeds = [source.seed] if often else range(head.seeds)
                 configs = [self.plan.head_config(head.kind, seed, labels, weights) for seed in seeds]
-                of_fold.append([Trial("judge", fold.inputs, source, wanted, config) for config in configs])
+                of_fold.append([Trial("judge", fold.inputs, source, counts, config) for config in configs])
                 if source.kind == "generator":
                     costs.append(Trial("cost", fold.inputs, source.trained))
             trials.append(of_fold)

@@ -142,8 +142,8 @@ class Trial:
             "head": None if self.head is None else self.head.to_dict(),
         }
         if self.probing is not None:
-            asked = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
-            facts["probe"] = [self.taught, self.probing.to_dict(), asked, evaluate.VERSION]
+            fingerprint = self.inputs.fingerprint if self.speakers is None else artifacts.fingerprint(self.speakers)
+            facts["probe"] = [self.taught, self.probing.to_dict(), fingerprint, evaluate.VERSION]
         return digest(facts)
 
     @property
@@ -216,8 +216,8 @@ class Drawn:
         predicted = posteriors(head, test).argmax(1).numpy()
         uar = scores(test.targets, predicted, len(test.labels))["uar"]
         counts = self.points.training_part().class_counts
-        found = {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
-        return found | {"source": self.trial.source.described()}
+        result = {"uar": uar, "predicted": predicted.tolist(), "points": counts, "cost": cost}
+        return result | {"source": self.trial.source.described()}
 
 
 def judge_together(drawn: Sequence[Drawn], store: Store) -> list[Failure]:
@@ -227,11 +227,11 @@ def judge_together(drawn: Sequence[Drawn], store: Store) -> list[Failure]:
     """
     try:
         start = time.process_time()
-        heads = train_heads([each.points for each in drawn], [each.head for each in drawn])
+        heads = train_heads([drawing.points for drawing in drawn], [drawing.head for drawing in drawn])
         seconds = (time.process_time() - start) / max(len(drawn), 1)
     except Exception as error:
         if len(drawn) > 1:
-            return [failure for each in drawn for failure in judge_together([each], store)]
+            return [failure for drawing in drawn for failure in judge_together([drawing], store)]
         return [Failure.of(drawn[0].trial, error)]
     judged = [attempt(e.trial, store, partial(e.judged, head, seconds)) for e, head in zip(drawn, heads, strict=True)]
     return [*chain(*judged)]
@@ -309,8 +309,8 @@ class _Points:
         source, whole = self.source, self.features
         bank = Bank.open(self.inputs.bank) if soft and self.inputs.bank is not None else None
         if source.kind in ("start", "generator"):
-            wanted = whole.training_part().class_counts if counts is None else counts
-            samples = sampled(self.sampler.drawing(source.draws or None), wanted, source.seed, soft)
+            class_counts = whole.training_part().class_counts if counts is None else counts
+            samples = sampled(self.sampler.drawing(source.draws or None), class_counts, source.seed, soft)
             real = whole.training_part().utterances()
             return varied(samples, source.variant, real if bank is None else soft_labelled(real, bank), source.seed)
         if source.method == POOLED:
@@ -318,8 +318,8 @@ class _Points:
         if counts is None and not soft:
             return whole.training_part()
         method = source.method or "random"
-        wanted, draws = counts or whole.training_part().class_counts, source.draws or None
-        return select(whole, method, wanted, source.seed, out, draws=draws, bank=bank)
+        class_counts, draws = counts or whole.training_part().class_counts, source.draws or None
+        return select(whole, method, class_counts, source.seed, out, draws=draws, bank=bank)
 
 
 @lru_cache(maxsize=1)
@@ -336,10 +336,10 @@ def _probed(trial: Trial, points: _Points) -> Facts:
         head = train_head(points.drawn(trial).points, trial.head)
     else:
         head = untrained_head(points.features, trial.head)
-    asked = FeatureSet.open(trial.speakers or trial.inputs.features)
+    speaker_features = FeatureSet.open(trial.speakers or trial.inputs.features)
     start = time.process_time()
-    found = probe(head, asked, trial.probing, train_projector=trial.taught == "speakers")
-    return {"speakers": found, "cost": {"seconds": time.process_time() - start, "peak_bytes": peak_bytes()}}
+    result = probe(head, speaker_features, trial.probing, train_projector=trial.taught == "speakers")
+    return {"speakers": result, "cost": {"seconds": time.process_time() - start, "peak_bytes": peak_bytes()}}
 
 
 def bytes_of_generator(inputs: Inputs, config: GanConfig) -> int:

@@ -71,8 +71,8 @@ def compared(sampler: Sampler, features: FeatureSet, split: str) -> str:
         shown = Beside(whole, random[0], made[0])
         taught = {SAMPLES: made, DRAWN["random"]: random, REAL: [whole.held()]}
         chosen = split == "dev" and bool(sampler.facts["trained"].get("dev_uar"))
-        said = remark(sampler.facts, features, part, chosen)
-        return looks(shown) + lies(shown) + agreement(shown, random[0]) + teaches(taught, part, said)
+        note = remark(sampler.facts, features, part, chosen)
+        return looks(shown) + lies(shown) + agreement(shown, random[0]) + teaches(taught, part, note)
 
 
 def drawn(features: FeatureSet, counts: dict[str, int]) -> list[FeatureSet]:
@@ -84,11 +84,11 @@ def drawn(features: FeatureSet, counts: dict[str, int]) -> list[FeatureSet]:
 def remark(facts: Mapping[str, Any], features: FeatureSet, part: FeatureSet, chosen: bool) -> str:
     """What is to be known of a comparison of what has these ``facts``, and may be ``chosen`` by its UAR on the part."""
     same = facts.get("source", {}).get("fingerprint") in features.fingerprints
-    said = "" if same else "These features are not known to be those that it was made from. "
-    said += "It was chosen by its UAR on this part, which flatters it. " if chosen else ""
+    note = "" if same else "These features are not known to be those that it was made from. "
+    note += "It was chosen by its UAR on this part, which flatters it. " if chosen else ""
     for absent in uar_without(part.targets, part.labels).values():
-        said += f"No utterance of the part is [{', '.join(absent)}]: UAR is over the other classes. "
-    return said
+        note += f"No utterance of the part is [{', '.join(absent)}]: UAR is over the other classes. "
+    return note
 
 
 def looks(shown: Beside) -> str:
@@ -198,11 +198,13 @@ def apart(whole: FeatureSet, features: FeatureSet, number: int) -> dict[str, str
 def teaches(taught: Mapping[str, Sequence[FeatureSet]], part: FeatureSet, remark: str) -> str:
     """What heads reach that learned from each of these alone: from a set for each of ``SEEDS``, or from one by all."""
     jobs = [(name, of[n % len(of)], seed) for name, of in taught.items() for n, seed in enumerate(SEEDS)]
-    said: dict[str, list[NDArray[np.int64]]] = {}
+    predicted: dict[str, list[NDArray[np.int64]]] = {}
     for name, of, seed in track(jobs, "judging", len(jobs), unit="heads"):
         head = train_head(of, HeadConfig(seed=seed, labels="hard" if of.soft is None else "soft"))
-        said.setdefault(name, []).append(posteriors(head, part).argmax(1).numpy())
-    scores = {name: [class_scores(part.targets, one, part.labels) for one in each] for name, each in said.items()}
+        predicted.setdefault(name, []).append(posteriors(head, part).argmax(1).numpy())
+    scores = {
+        name: [class_scores(part.targets, labels, part.labels) for labels in of] for name, of in predicted.items()
+    }
     rows = [
         {"trained on": name, "utterances": len(taught[name][0]), "UAR, %": percent(*interval([s["uar"] for s in of]))}
         for name, of in scores.items()

@@ -60,17 +60,17 @@ def _check(folder: Path) -> None:
 
 def _section(folder: Path, real: FeatureSet | None, split: str) -> str:
     """What is said of one source; a run may also hold tables."""
-    said = ""
+    section = ""
     if is_generator(folder):
         sampler, inner = Sampler.open(folder), generator_folder(folder)
-        said = generators.described(sampler, inner)
-        said += generators.trained(folder, len(sampler.labels)) if inner != folder else ""
-        said += "" if real is None else beside.compared(sampler, real, split)
+        section = generators.described(sampler, inner)
+        section += generators.trained(folder, len(sampler.labels)) if inner != folder else ""
+        section += "" if real is None else beside.compared(sampler, real, split)
     elif distilled.is_distilled(folder):
-        said = distilled.described(folder)
-        said += distilled.trained(folder) if set_folder(folder) != folder else ""
-        said += distilled.compared(folder, real, split)
+        section = distilled.described(folder)
+        section += distilled.trained(folder) if set_folder(folder) != folder else ""
+        section += distilled.compared(folder, real, split)
     elif networks.is_network(folder):
-        said = networks.described(folder)
-        said += networks.trained(folder) if network_folder(folder) != folder else ""
-    return said + tables.described(tables.kept(folder)) + papers.described(folder)
+        section = networks.described(folder)
+        section += networks.trained(folder) if network_folder(folder) != folder else ""
+    return section + tables.described(tables.kept(folder)) + papers.described(folder)

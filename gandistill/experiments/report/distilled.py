@@ -53,7 +53,7 @@ def described(folder: Path) -> str:
     teachers = ", ".join(f"{of['trajectories']} {of['head']}" for of in by["teachers"])
     halved = f", rates halved {by['halvings']} times" if by.get("halvings") else ""
     steps = f"{by['step']} ({by['config']['method']}){halved}"
-    said = {
+    entries = {
         "kind": "a distilled set, by trajectory matching",
         **known.origin(made.config),
         "features": known.features(made.config),
@@ -65,13 +65,13 @@ def described(folder: Path) -> str:
         "students' rate": f"{by['rate']:.3g}",
         **known.identity(inner),
     }
-    return known.told(said, made.class_counts, "clips", NOT)
+    return known.description(entries, made.class_counts, "clips", NOT)
 
 
 def trained(run: Path) -> str:
     """The curves of its steps, and the seconds; those of its teachers are not among them."""
-    said = "What the steps did, and UAR on dev where a run chooses by it"
-    return training.trained(run, PANELS, len(FeatureSet.open(set_folder(run)).labels), "step", said)
+    caption = "What the steps did, and UAR on dev where a run chooses by it"
+    return training.trained(run, PANELS, len(FeatureSet.open(set_folder(run)).labels), "step", caption)
 
 
 def compared(folder: Path, features: FeatureSet | None, split: str) -> str:
@@ -92,9 +92,9 @@ def compared(folder: Path, features: FeatureSet | None, split: str) -> str:
         shown = Beside(whole, real, made, DISTILLED, which, MADE)
         taught = {MADE: [made]} | ({} if began is None else {BEGAN: [began]})
         taught |= {DRAWN["random"]: random, REAL: [whole.held()]}
-        said = "The set was not distilled for such heads. "
-        said += beside.remark(made.config, features, part, split == "dev" and _chosen(folder))
-        judged = beside.agreement(shown, random[0]) + beside.teaches(taught, part, said)
+        note = "The set was not distilled for such heads. "
+        note += beside.remark(made.config, features, part, split == "dev" and _chosen(folder))
+        judged = beside.agreement(shown, random[0]) + beside.teaches(taught, part, note)
         return _side_by_side(shown, began) + judged
 
 

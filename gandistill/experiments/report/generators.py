@@ -25,7 +25,7 @@ def described(sampler: Sampler, folder: Path) -> str:
     trained, counts = facts["trained"], facts["class_counts"]
     scores = ", ".join(f"{kind} {percent(uar)} %" for kind, uar in trained.get("dev_uar", {}).items())
     share = sampler.design and f"designed, {sampler.design.share:g} of what is between speakers"
-    said = {
+    entries = {
         "kind": f"{shape.kind}, {_kind(sampler)}",
         **known.origin(facts),
         "replaces": f"{sum(counts.values()):,} utterances",
@@ -36,7 +36,7 @@ def described(sampler: Sampler, folder: Path) -> str:
         "UAR on dev": f"{scores} (it was chosen by this)" if scores else None,
         **known.identity(folder),
     }
-    return known.told(said, counts, "utterances it replaces", NOT)
+    return known.description(entries, counts, "utterances it replaces", NOT)
 
 
 def _kind(sampler: Sampler) -> str:
@@ -49,5 +49,5 @@ def _kind(sampler: Sampler) -> str:
 
 def trained(run: Path, classes: int) -> str:
     """The curves of its training, and the seconds."""
-    said = "UAR on dev of heads trained on samples alone, and the terms of the losses"
-    return training.trained(run, PANELS, classes, "update", said)
+    caption = "UAR on dev of heads trained on samples alone, and the terms of the losses"
+    return training.trained(run, PANELS, classes, "update", caption)

@@ -35,13 +35,13 @@ def identity(folder: Path) -> dict[str, str]:
     }
 
 
-def told(said: Mapping[str, Any], counts: Mapping[str, int], counted: str, isnt: str) -> str:
+def description(entries: Mapping[str, Any], counts: Mapping[str, int], counted: str, isnt: str) -> str:
     """What an artifact is, by name and, where known, by what is ``counted`` of each class; and what it is not."""
     classes = page.table([{"class": label, counted: count} for label, count in counts.items()]) if counts else ""
-    is_it = page.part("What it is", page.facts(said), classes)
+    is_it = page.part("What it is", page.facts(entries), classes)
     return is_it + page.part("What it is not", page.paragraph(isnt))
 
 
-def joined(*said: str | None) -> str:
+def joined(*parts: str | None) -> str:
     """What is known of several things, with commas."""
-    return ", ".join(each for each in said if each)
+    return ", ".join(part for part in parts if part)

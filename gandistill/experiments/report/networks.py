@@ -57,7 +57,7 @@ def described(folder: Path) -> str:
     trained, source = facts.get("trained", {}), facts.get("source", {})
     counts = trained.get("utterances", {})
     exits = ", ".join(f"{depth} ({block or 'no block'})" for depth, block in network.blocks.items())
-    said = {
+    entries = {
         "kind": f"a {network.backbone.config.model_type} that answers behind some of its layers",
         "exits": f"behind the layers {exits}",
         **known.origin(facts | source),
@@ -68,7 +68,7 @@ def described(folder: Path) -> str:
         "weights": facts.get(PRECISION, FULL),
         **known.identity(inner),
     }
-    return known.told(said, counts, "utterances it learned from", NOT) + _answers(network, inner)
+    return known.description(entries, counts, "utterances it learned from", NOT) + _answers(network, inner)
 
 
 def _leaving(network: Network, folder: Path) -> str | None:
@@ -85,21 +85,21 @@ def _leaving(network: Network, folder: Path) -> str | None:
 def trained(run: Path) -> str:
     """The curves of its training, and the seconds; of both stages, where it has two."""
     first, classes = run / FOLDER, len(artifacts.read_json(network_folder(run) / artifacts.CONFIG)["labels"])
-    said = training.trained(run, PANELS, classes, "update", "The terms of the loss")
+    section = training.trained(run, PANELS, classes, "update", "The terms of the loss")
     if (first / METRICS).is_file():
         title = "Its first stage: a student learns to predict deeper layers"
-        said = training.trained(first, PANELS, classes, "update", "The terms of its loss", title) + said
-    return said
+        section = training.trained(first, PANELS, classes, "update", "The terms of its loss", title) + section
+    return section
 
 
 def judged(folder: Path) -> dict[str, dict[str, Predictions]]:
     """What was kept of judging a network, by part and answer: exits, then fusion, then leaving early."""
-    found: dict[str, dict[str, Predictions]] = {}
+    predictions: dict[str, dict[str, Predictions]] = {}
     for path in sorted(folder.glob("*.csv"), key=lambda path: (path.name.startswith(AUTO), path.name)):
         if name := PREDICTIONS.fullmatch(path.name):
             answer, split = name[1].removeprefix("exit-"), (name[2] or "-test")[1:]
-            found.setdefault(split, {})[answer.removeprefix("0")] = Predictions.read(path)
-    return dict(sorted(found.items()))
+            predictions.setdefault(split, {})[answer.removeprefix("0")] = Predictions.read(path)
+    return dict(sorted(predictions.items()))
 
 
 def _answers(network: Network, folder: Path) -> str:
@@ -109,21 +109,21 @@ def _answers(network: Network, folder: Path) -> str:
     work = Work.of(described_network(artifacts.read_json(folder / artifacts.CONFIG), folder / artifacts.CONFIG))
     products = {name: work.together(depths) / 1e6 for name, depths in answers.items()}
     seconds = timed({name: (network, depths) for name, depths in answers.items()})
-    found, precision = judged(folder), network.facts.get(PRECISION, FULL)
+    predictions, precision = judged(folder), network.facts.get(PRECISION, FULL)
     rows = []
     for name in [*answers, *([AUTO] if FACT in network.facts else [])]:
-        row = {"answer": name if name in (FUSION, AUTO) else f"exit {name}"} | _uars(network, name, found)
+        row = {"answer": name if name in (FUSION, AUTO) else f"exit {name}"} | _uars(network, name, predictions)
         if name in answers:
             costs = {"million multiply-accumulates": f"{products[name]:,.1f}", "seconds": f"{seconds[name]:.4f}"}
             row |= costs | (_size(network, int(name), precision) if name.isdecimal() else {})
         rows.append(row)
-    charts = [_against(network, of, products, split) for split, of in found.items() if len(network.depths) > 1]
+    charts = [_against(network, of, products, split) for split, of in predictions.items() if len(network.depths) > 1]
     exits = ", ".join(map(str, network.depths))
     caption = f"UAR against work; points from left to right are the exits behind the layers {exits}, from predictions."
     figure = page.figure(charts, caption) if charts else ""
-    note = page.paragraph(COSTS) + ("" if found else page.paragraph(UNJUDGED))
-    said = page.part("What its exits cost, and are worth", figure, note, page.table(rows))
-    return said + "".join(_taken(network, of, split) for split, of in found.items())
+    note = page.paragraph(COSTS) + ("" if predictions else page.paragraph(UNJUDGED))
+    section = page.part("What its exits cost, and are worth", figure, note, page.table(rows))
+    return section + "".join(_taken(network, of, split) for split, of in predictions.items())
 
 
 def _size(network: Network, depth: int, precision: str) -> dict[str, str]:
@@ -131,14 +131,14 @@ def _size(network: Network, depth: int, precision: str) -> dict[str, str]:
     return {"parameters": f"{parameters:,}", "bytes": f"{weight_bytes(network, depth, precision):,}"}
 
 
-def _uars(network: Network, name: str, found: Judged) -> dict[str, str]:
+def _uars(network: Network, name: str, predictions: Judged) -> dict[str, str]:
     """UAR of an answer on each part with its interval, or what was measured when the network was trained."""
-    if not found:
+    if not predictions:
         uars = network.facts.get("trained", {}).get("dev_uar", {})
         return {"dev UAR, %": percent(uars[name])} if name in uars else {}
     return {
         f"{split} UAR, %": percent(of[name].uar, *uar_interval(of[name])[:2])
-        for split, of in found.items()
+        for split, of in predictions.items()
         if name in of
     }
 

@@ -42,20 +42,20 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def part(name: str, *said: str) -> str:
+def part(name: str, *content: str) -> str:
     """A heading within a section, and what stands below it."""
-    return f"<h3>{escape(name)}</h3>{''.join(said)}"
+    return f"<h3>{escape(name)}</h3>{''.join(content)}"
 
 
-def paragraph(said: str) -> str:
+def paragraph(text: str) -> str:
     """A paragraph of plain text."""
-    return f"<p>{escape(said)}</p>"
+    return f"<p>{escape(text)}</p>"
 
 
 def facts(named: Mapping[str, Any]) -> str:
     """What is known, by name; what is not known is left out."""
-    told = {name: str(said) for name, said in named.items() if said}
-    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(said)}</dd>' for name, said in told.items())}</dl>"
+    known = {name: str(value) for name, value in named.items() if value}
+    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{escape(value)}</dd>' for name, value in known.items())}</dl>"
 
 
 def figure(charts: Sequence[Chart], caption: str, rows: Sequence[Mapping[str, Any]] = ()) -> str:

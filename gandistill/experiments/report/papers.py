@@ -49,20 +49,20 @@ def kept(folder: Path) -> bool:
 def described(folder: Path) -> str:
     """A part for each paper that has tables in a folder. Raises InputError for a file that is none."""
     matched, exited = (_read(folder, names) for names in (MATCHED, EXITED))
-    said = ""
+    parts = ""
     if matched:
         facts, *_ = matched.values()
         rows = [row for table in matched.values() for row in table["rows"]]
-        said += _part("Trajectory matching", MATCHED, matched, of_sets.drawn(facts, rows), map(_set, rows))
+        parts += _part("Trajectory matching", MATCHED, matched, of_sets.drawn(facts, rows), map(_set, rows))
         costs = _costs_of_sets(folder, matched.get(DISTILLED, {}).get("rows", []))
-        said += costly("Bytes and seconds", COSTS_OF_SETS, costs)
+        parts += costly("Bytes and seconds", COSTS_OF_SETS, costs)
     if exited:
         facts, *_ = exited.values()
         rows = [row for table in exited.values() for row in table["rows"] if row["network"] != CHANCE]
         drawn = of_exits.drawn(facts, {name: table["rows"] for name, table in exited.items()}, [*facts["parts"]])
-        said += _part("Self-distillation", EXITED, exited, drawn, map(_exit, rows))
-        said += costly("Bytes and seconds", COSTS_OF_EXITS, _costs_of_exits(folder, facts))
-    return said
+        parts += _part("Self-distillation", EXITED, exited, drawn, map(_exit, rows))
+        parts += costly("Bytes and seconds", COSTS_OF_EXITS, _costs_of_exits(folder, facts))
+    return parts
 
 
 def _read(folder: Path, names: Sequence[str]) -> dict[str, Facts]:
@@ -92,8 +92,8 @@ def _set(row: Facts) -> Facts:
 def _exit(row: Facts) -> Facts:
     """A row of self-distillation: what answered, and what that takes."""
     costs = {"bytes": row.get("bytes"), WORK: row.get("multiply_accumulates")}
-    said = {"bytes": "{:,}".format, WORK: lambda count: f"{count / 1e6:,.0f}"}
-    return named(row) | _uars(row) | {key: None if value is None else said[key](value) for key, value in costs.items()}
+    form = {"bytes": "{:,}".format, WORK: lambda count: f"{count / 1e6:,.0f}"}
+    return named(row) | _uars(row) | {key: None if value is None else form[key](value) for key, value in costs.items()}
 
 
 def _uars(row: Facts) -> Facts:

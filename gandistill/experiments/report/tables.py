@@ -97,7 +97,7 @@ def _costs(path: Path, rows: Sequence[Facts]) -> str:
 
 def seconds(cost: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
     """The seconds that are known of a row, by the words for each."""
-    return {said: f"{float(cost[key]):.2f}" for key, said in names.items() if cost.get(key)}
+    return {heading: f"{float(cost[key]):.2f}" for key, heading in names.items() if cost.get(key)}
 
 
 def costly(title: str, note: str, rows: Sequence[Facts]) -> str:

@@ -26,10 +26,12 @@ class Panel:
     y: str = "loss"
 
 
-def trained(run: Path, panels: Sequence[Panel], classes: int, unit: str, said: str, title: str = "Its training") -> str:
+def trained(
+    run: Path, panels: Sequence[Panel], classes: int, unit: str, caption: str, title: str = "Its training"
+) -> str:
     """The curves of a training, each ``unit`` of which is a step, and its seconds; what is not kept is left out.
 
-    ``said`` is what the curves are of. Raises InputError for a damaged record of seconds.
+    ``caption`` is what the curves are of. Raises InputError for a damaged record of seconds.
     """
     metrics, took = run / METRICS, seconds(run, unit)
     logged = _logged(metrics)
@@ -41,7 +43,7 @@ def trained(run: Path, panels: Sequence[Panel], classes: int, unit: str, said: s
     if not drawn:
         say(f"{run} has no log of its training: the report has no curves of it")
     numbers = [_numbers(name, [point.y for point in line]) for name, line in logged.items()]
-    figure = page.figure(drawn, f"{said}, from {metrics.name}.", numbers) if drawn else ""
+    figure = page.figure(drawn, f"{caption}, from {metrics.name}.", numbers) if drawn else ""
     return page.part(title, took and page.paragraph(took), figure) if drawn or took else ""
 
 
@@ -54,8 +56,8 @@ def seconds(run: Path, unit: str) -> str:
 def _place(part: dict[str, Any]) -> str:
     """What computed steps: an accelerator, or threads."""
     threads = "1 thread" if part["threads"] == 1 else f"{part['threads']} threads"
-    one = part["device"] if part["device"] != "cpu" else threads
-    return one if part["processes"] == 1 else f"{part['processes']} processes, {one} each"
+    device = part["device"] if part["device"] != "cpu" else threads
+    return device if part["processes"] == 1 else f"{part['processes']} processes, {device} each"
 
 
 def _logged(metrics: Path) -> dict[str, list[Point]]:
@@ -72,7 +74,7 @@ def _logged(metrics: Path) -> dict[str, list[Point]]:
 
 def _numbers(name: str, values: list[float]) -> dict[str, Any]:
     extent = {"first": values[0], "lowest": min(values), "highest": max(values), "last": values[-1]}
-    return {"scalar": name, "logged": len(values)} | {said: f"{value:.4g}" for said, value in extent.items()}
+    return {"scalar": name, "logged": len(values)} | {statistic: f"{value:.4g}" for statistic, value in extent.items()}
 
 
 def _curves(panel: Panel, lines: dict[str, list[Point]], classes: int, unit: str) -> Chart:

@@ -43,7 +43,7 @@ def sizes(row: Row, inputs: ExitInputs) -> Facts:
     config, depths = trial.config, depths_of(row)
     network = config.network
     architecture_facts = described(inputs.upstream, network.exits, network.block, len(inputs.labels), network.depth)
-    (answer,) = [each for each in architecture_facts["exits"] if each["exit"] == depths[-1]]
+    (answer,) = [exit for exit in architecture_facts["exits"] if exit["exit"] == depths[-1]]
     plain = answer["parameters_finetuned"]
     block = answer["parameters_paper"] - plain
     blocks = len(config.layerwise.layers) if config.layerwise else 1 if network.exits else 0
@@ -113,15 +113,15 @@ def trained(trials: Sequence[Trial], store: Store) -> Facts:
 
 
 @torch.inference_mode()
-def timed(asked: Mapping[K, tuple[Network, Sequence[int]]]) -> dict[K, float]:
+def timed(networks: Mapping[K, tuple[Network, Sequence[int]]]) -> dict[K, float]:
     """Seconds for a second that is heard, of networks that answer at some depths: layers above those are not run.
 
     Each is asked once in every round, of a clip as long as its own; medians of rounds.
     """
-    taken: dict[K, list[float]] = {key: [] for key in asked}
+    taken: dict[K, list[float]] = {key: [] for key in networks}
     with one_thread():
         for turn in track(range(1 + ROUNDS), "timing", 1 + ROUNDS, unit="rounds"):
-            for key, (network, depths) in asked.items():
+            for key, (network, depths) in networks.items():
                 samples = samples_of(network)
                 clip = torch.randn(1, samples, generator=torch.Generator().manual_seed(0))
                 start = time.perf_counter()

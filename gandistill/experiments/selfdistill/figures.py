@@ -56,11 +56,11 @@ def cost(facts: Facts, rows: Sequence[Facts], part: str) -> Chart:
             line = lines.setdefault(", ".join([*words, *([FUSION] if row["exit"] == FUSION else [])]), [])
             if all(row["exit"] != other["exit"] for other in line):  # Table 2 takes some of Table 1's
                 line.append(row)
-    found, drawn = looks({name: line[0] for name, line in lines.items()}), []
+    styles, drawn = looks({name: line[0] for name, line in lines.items()}), []
     for name, line in lines.items():
         rising = sorted(line, key=lambda row: row["multiply_accumulates"])
         points = [canvas.in_per_cent(row[part], row["multiply_accumulates"] / 1e6) for row in rising]
-        drawn.append(Series(name, found[name], points, joined=rising[0]["network"] == SELF and len(points) > 1))
+        drawn.append(Series(name, styles[name], points, joined=rising[0]["network"] == SELF and len(points) > 1))
     return _against(facts, rows, drawn, "million multiply-accumulates per second heard", part)
 
 

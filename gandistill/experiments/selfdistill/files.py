@@ -163,7 +163,7 @@ def read(table: str, rows: Sequence[Facts], plan: ExitPlan) -> str:
             gaps = {rival: gap[part] for rival, gap in row["differences"].items()}
             over |= {gap["bootstrap"]["over"] for gap in gaps.values() if "bootstrap" in gap}
             compared.append(named(row) | {"part": part} | {f"beyond {rival}": beyond(g) for rival, g in gaps.items()})
-    resampled = "".join(f"{RESAMPLED[each]}\n\n" for each in sorted(over))
+    resampled = "".join(f"{RESAMPLED[unit]}\n\n" for unit in sorted(over))
     why = f"{ALONE}\n\n" if table == EARLY else ""
     return f"{why}Whoever says one class always has a UAR of {chance}.\n\n{text}\n{resampled}{markdown(compared)}"
 
@@ -226,8 +226,8 @@ def weighed(spent: Sequence[Facts], plan: ExitPlan) -> str:
 def predicted(table: Table, inputs: ExitInputs, part: str) -> list[Facts]:
     """A row for each utterance; what each exit of each trial said of it, as class numbers, in its own column."""
     entries = inputs.judged(part).entries
-    columns: dict[str, Any] = {key: [getattr(each, key) for each in entries] for key in ("id", "speaker")}
-    columns["label"] = [each.emotion for each in entries]
+    columns: dict[str, Any] = {key: [getattr(entry, key) for entry in entries] for key in ("id", "speaker")}
+    columns["label"] = [entry.emotion for entry in entries]
     for measured, facts in table:
         for key, result in zip(facts.get("trials", {}).get(part, []), measured.results.get(part, []), strict=True):
             columns |= {f"{key}.{name}": exit["predicted"] for name, exit in result["exits"].items()}
@@ -241,13 +241,13 @@ def beside(row: Facts, table: str, plan: ExitPlan, checkout: Checkout) -> Facts:
     published = checkout.reference(PAPER[table])
     if table == EXITS:
         mine = {key: row[key] for key in ("block", "similarity")}
-        values = [each["uar"].get(row["exit"]) for each in published["rows"] if mine.items() <= each.items()]
+        values = [entry["uar"].get(row["exit"]) for entry in published["rows"] if mine.items() <= entry.items()]
     else:
         taken = [plan.competing.block, plan.competing.students, plan.competing.teacher]
         if row["network"] == SELF and taken != [published[key] for key in ("block", "students", "teacher")]:
             return row
         key = ("network", "exit") if row["network"] in (SELF, FINE_TUNED) else ("network", "block")
-        values = [each for each in published["rows"] if all(each.get(k) == row[k] for k in key)]
+        values = [entry for entry in published["rows"] if all(entry.get(k) == row[k] for k in key)]
     if not values or values[0] is None:
         return row
     value = {part: values[0][part] for part in plan.parts}

@@ -103,13 +103,13 @@ class ExitPlan(CorpusPlan):
     def check_recipes(self) -> None:
         """Raise InputError if the recipe is missing or does not fit."""
         whole = self.whole
-        for name, value, wanted in (
+        for name, value, expected in (
             ("network.depth", whole.network.depth, None),
             ("layerwise", whole.layerwise, None),
             ("training.select", whole.training.select, "last"),
         ):
-            if value != wanted:
-                raise InputError(f"{self.recipe}: {name} must be {wanted!r} here, which the plan's rows are told by")
+            if value != expected:
+                raise InputError(f"{self.recipe}: {name} must be {expected!r} here, which the plan's rows are told by")
         if not whole.network.exits:
             raise InputError(f"{self.recipe}: network.exits is empty, expected layers such as [3, 8, 10]")
 
@@ -154,10 +154,10 @@ class ExitPlan(CorpusPlan):
         """Plain fine-tuning of the first ``depth`` layers, none: of all."""
         return self._changed(seed, exits=(), depth=depth)
 
-    def layer_wise(self, block: Block, wanted: LayerwisePlan, seed: int) -> SelfDistilConfig:
+    def layer_wise(self, block: Block, plan: LayerwisePlan, seed: int) -> SelfDistilConfig:
         """Layer-wise distillation."""
-        config = self._changed(seed, exits=(), depth=wanted.depth, block=block)
-        return config.model_copy(update={"layerwise": wanted.stage})
+        config = self._changed(seed, exits=(), depth=plan.depth, block=block)
+        return config.model_copy(update={"layerwise": plan.stage})
 
     def _changed(self, seed: int, **network: Any) -> SelfDistilConfig:
         whole = self.whole

@@ -85,11 +85,11 @@ class Rows:
 
     def layers(self) -> Iterator[Row]:
         """Figure 2."""
-        wanted = self.plan.layers
-        if wanted is not None:
+        layer_plan = self.plan.layers
+        if layer_plan is not None:
             yield Row(LAYERS, {"network": CHANCE})
-            for layer in wanted.layers or range(1, self.inputs.layers):
-                for row in self._answers(LAYERS, wanted.block, wanted.similarity, (layer,)):
+            for layer in layer_plan.layers or range(1, self.inputs.layers):
+                for row in self._answers(LAYERS, layer_plan.block, layer_plan.similarity, (layer,)):
                     yield replace(row, facts=row.facts | {"layer": layer})
 
     def precisions(self) -> Iterator[Row]:

@@ -27,7 +27,7 @@ def steps(facts: Facts, rows: Sequence[Facts], part: str) -> list[Chart]:
     shown = [row for row in rows if "matched" in row]
     named = [(row["matched"], row["ppc"], row["student"]) for row in shown]
     drawn, chance = [], 1 / len(facts["labels"])
-    for matched, ppc, student in [each for each in dict.fromkeys(named) if named.count(each) > 2]:
+    for matched, ppc, student in [key for key in dict.fromkeys(named) if named.count(key) > 2]:
         curve = [row for row, of in zip(shown, named, strict=True) if of == (matched, ppc, student)]
         points = [canvas.in_per_cent(row[part], row["step"]) for row in curve]
         series = [Series("distilled", Look("distilled"), points)]

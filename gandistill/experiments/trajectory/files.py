@@ -63,8 +63,8 @@ def caption(described: Facts, plan: TrajectoryPlan) -> str:
     """The plan's note, and what the tables are of."""
     parts = ", ".join(f"{part} {n['utterances']} ({n['speakers']})" for part, n in described["parts"].items())
     evaluate, teach = plan.whole.evaluate, plan.whole.teach
-    each = "a whole pass" if evaluate.epoch_updates is None else f"{evaluate.epoch_updates} updates, whatever the set"
-    by = f"Students of every row of Table 3: {evaluate.epochs} epochs of {each}, batches of at most {teach.batch}."
+    epoch = "a whole pass" if evaluate.epoch_updates is None else f"{evaluate.epoch_updates} updates, whatever the set"
+    by = f"Students of every row of Table 3: {evaluate.epochs} epochs of {epoch}, batches of at most {teach.batch}."
     of = f"{described['corpus']}, `{described['protocol']}` fold {described['fold']}; utterances (speakers): {parts}."
     return "\n\n".join(filter(None, (plan.note, f"{of} {by}"))) + "\n"
 
@@ -126,7 +126,7 @@ def counted(rows: Sequence[Facts]) -> str:
             f"over {gaps[0]['bootstrap']['over']}s, the trained students held fixed"
         )
     sets = {(row["matched"], row["ppc"]): row["halvings"] for row in last}  # students judge the same sets
-    rolled = [count for each in sets.values() for count in each]
+    rolled = [count for halvings in sets.values() for count in halvings]
     lines.append(f"- {sum(map(bool, rolled))} of their {len(rolled)} sets were rolled back on their way, rates halved")
     return "\n".join(lines)
 
@@ -145,9 +145,9 @@ def predicted(table: Table, features: FeatureSet) -> list[Facts]:
         results |= zip(keys, chain(*row.results), strict=True)
     rows: list[Facts] = []
     for part in table[0][0].parts:
-        asked = features.part(part)
-        columns: dict[str, Any] = {"part": [part] * len(asked)}
-        columns |= {name: asked.index[name] for name in ("id", "speaker", "label")}
+        utterances = features.part(part)
+        columns: dict[str, Any] = {"part": [part] * len(utterances)}
+        columns |= {name: utterances.index[name] for name in ("id", "speaker", "label")}
         rows += rows_of(columns | {key: result["predicted"][part] for key, result in results.items()})
     return rows
 
@@ -155,15 +155,15 @@ def predicted(table: Table, features: FeatureSet) -> list[Facts]:
 def beside(row: Facts, table: str, published: dict[str, Any], plan: TrajectoryPlan) -> Facts:
     """The row with the paper's ``paper`` values where networks, points, steps and, of Table 3, training parts are its
     own: there it has dev values of sets distilled from train, test values of others, from train and dev together."""
-    asked, parts = {"student": row["student"]}, PARTS
+    conditions, parts = {"student": row["student"]}, PARTS
     if table == DISTILLED:
         parts = ("test",) if plan.merge_dev else ("dev",)
         if row.get("ppc") != published["ppc"] or row.get("step") != published["step"] or len(row["guides"]) > 1:
             return row
-        asked["guide"] = row["guides"][0]
+        conditions["guide"] = row["guides"][0]
     if row["start"] != "scratch" or row["labels"] != HARD or "chosen" in row:
         return row
-    values = [each for each in published["rows"] if all(each[key] == value for key, value in asked.items())]
+    values = [entry for entry in published["rows"] if all(entry[key] == value for key, value in conditions.items())]
     if not values:
         return row
     value = {part: values[0][part] for part in parts}

@@ -120,10 +120,10 @@ class TrajectoryPlan(CorpusPlan):
             raise InputError(f"{self.extract} has no 'clip': teachers need clips of one length")
         epochs = self.whole.teach.epochs
         for name, config in self._matched.items():
-            wanted = config.distil
-            if wanted.latest_start + wanted.ahead > epochs:
+            distil = config.distil
+            if distil.latest_start + distil.ahead > epochs:
                 raise InputError(
-                    f"matched {name!r}: distil.latest_start {wanted.latest_start} + distil.ahead {wanted.ahead} are "
+                    f"matched {name!r}: distil.latest_start {distil.latest_start} + distil.ahead {distil.ahead} are "
                     f"more than the teachers' {epochs} epochs"
                 )
 
@@ -168,14 +168,14 @@ class TrajectoryPlan(CorpusPlan):
     def matched_config(self, name: str, ppc: int, seed: int) -> TrajectoryConfig:
         """One distillation, what it reads not yet named."""
         config = self._matched[name]
-        wanted = config.distil.model_copy(update={"ppc": ppc, "seed": seed, "choose": "last"})
-        return config.model_copy(update={"features": None, "teachers": (), "distil": wanted})
+        distil = config.distil.model_copy(update={"ppc": ppc, "seed": seed, "choose": "last"})
+        return config.model_copy(update={"features": None, "teachers": (), "distil": distil})
 
     def steps(self, name: str) -> list[int]:
         """The distillation steps whose sets are judged: 0, the last, and if all are, what is kept between them."""
-        wanted = self._matched[name].distil
-        between = range(0, wanted.steps, wanted.keep_every) if self.matched[name].curve else ()
-        return sorted({0, wanted.steps, *between})
+        distil = self._matched[name].distil
+        between = range(0, distil.steps, distil.keep_every) if self.matched[name].curve else ()
+        return sorted({0, distil.steps, *between})
 
     def generator_config(self, name: str, seed: int) -> GanConfig:
         """The training of one generator, its inputs not yet named."""

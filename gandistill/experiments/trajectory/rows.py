@@ -272,11 +272,11 @@ def _cost(row: Measured, store: Store) -> Facts:
     bytes, where it was made and weighed."""
     costs = [result["cost"] for result in chain(*row.results)]
     cost: Facts = {
-        "student_seconds": fmean(each["seconds"] for each in costs),
-        "drawing_seconds": fmean(each["drawing_seconds"] for each in costs),
-        "student_peak_bytes": max(each["peak_bytes"] for each in costs),
+        "student_seconds": fmean(student["seconds"] for student in costs),
+        "drawing_seconds": fmean(student["drawing_seconds"] for student in costs),
+        "student_peak_bytes": max(student["peak_bytes"] for student in costs),
     }
-    weighed = [each["set_bytes"] for each in costs if "set_bytes" in each]
+    weighed = [student["set_bytes"] for student in costs if "set_bytes" in student]
     cost |= {"set_bytes": round(fmean(weighed))} if len(weighed) == len(costs) else {}
     trials = [students[0] for students in row.row.trials]
     inputs, source = trials[0].inputs, trials[0].source
