@@ -27,8 +27,6 @@ class Forward:
         """Forget what lies before a frame, which is where reading goes on."""
         self._since = self._at = frame
         self._forget()
-        if frame > self._end and self.format not in INEXACT and self._file.seekable():
-            self._end = self._file.seek(frame)
 
     def seekable(self) -> bool:
         return True
@@ -41,6 +39,8 @@ class Forward:
 
     def read(self, frames: int, dtype: Literal["float32", "float64"], always_2d: bool) -> NDArray[Any]:
         """Up to so many frames [frames, channels] from the current one. Raises LibsndfileError."""
+        if self._since > self._end and self.format not in INEXACT and self._file.seekable():
+            self._end = self._file.seek(self._since)
         stop = self._at + frames
         while self._end < stop:
             block = self._file.read(min(stop - self._end, frames), "float64", always_2d)

@@ -8,7 +8,7 @@ import soundfile
 
 from gandistill.corpora import audio
 from gandistill.corpora.audio import by_file, load, load_segments, load_utterance, loaders
-from gandistill.corpora.faults import Note
+from gandistill.corpora.faults import AudioError, Note, Reason
 from gandistill.corpora.forward import Forward
 from gandistill.corpora.manifest import Entry
 from gandistill.corpora.verdicts import scan
@@ -55,6 +55,17 @@ def test_segments_are_parts_of_the_whole(tmp_path: Path, suffix: str) -> None:
     for entry, samples, _ in load_segments(recording_of(tmp_path / f"a.{suffix}")):
         first = round((entry.start or 0.0) * audio.SAMPLE_RATE)
         np.testing.assert_allclose(samples, whole[first : first + len(samples)], atol=1e-6)
+
+
+def test_a_place_behind_the_end_of_a_cut_file_is_damaged_and_those_before_it_are_read(tmp_path: Path) -> None:
+    """A FLAC whose last third is lost: what was read before is kept, though libsndfile cannot seek to the rest."""
+    entries = recording(tmp_path / "a.flac")
+    whole = entries[0].path.read_bytes()
+    entries[0].path.write_bytes(whole[: 2 * len(whole) // 3])
+    results = {entry.id: result for entry, result, _ in load_segments(entries)}
+    damaged = {name: result for name, result in results.items() if isinstance(result, AudioError)}
+    assert {*damaged} == {"u0", "u5"}, "those from 12 and 13 seconds on"
+    assert {error.reason for error in damaged.values()} == {Reason.TRUNCATED}
 
 
 def recording_of(path: Path) -> list[Entry]:
